@@ -1,0 +1,16 @@
+"""Datasets: published layouts on disk, read to (uint8 image, uint8 mask)."""
+
+from __future__ import annotations
+
+from seglab.datasets.cache import CachedDataset
+from seglab.datasets.camvid import CamVid
+from seglab.datasets.drone import SemanticDrone
+from seglab.datasets.folder import SegmentationFolder, choose_split, pair_files
+from seglab.datasets.io import read_image, read_mask
+from seglab.datasets.sample import draw_aerial, write_drone_sample
+from seglab.datasets.sources import Splits, load
+from seglab.datasets.transforms import IMAGENET, Normalize, collate
+
+__all__ = ["IMAGENET", "CachedDataset", "CamVid", "Normalize", "SegmentationFolder", "SemanticDrone", "Splits",
+           "choose_split", "collate", "draw_aerial", "load", "pair_files", "read_image", "read_mask",
+           "write_drone_sample"]

@@ -1,0 +1,119 @@
+"""One call for a lesson: its dataset, built in or real, split and cached."""
+
+from __future__ import annotations
+
+import os
+from collections.abc import Callable
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any
+
+from torch.utils.data import Dataset
+
+from seglab.datasets import drone
+from seglab.datasets.cache import CachedDataset
+from seglab.datasets.camvid import CamVid
+from seglab.datasets.drone import SemanticDrone
+from seglab.datasets.folder import SPLITS, SegmentationFolder, existing_folder, split_pairs
+from seglab.datasets.io import Size
+from seglab.datasets.sample import write_drone_sample
+from seglab.errors import ArgumentError, DataError
+from seglab.files import data_home
+from seglab.labels import LabelSet
+
+Opener = Callable[..., SegmentationFolder]
+
+
+@dataclass(frozen=True)
+class Splits:
+    """A dataset's three splits and where they come from."""
+
+    name: str
+    source: str
+    train: Dataset
+    val: Dataset
+    test: Dataset
+
+    @property
+    def label_set(self) -> LabelSet:
+        return self.train.label_set
+
+    def __str__(self) -> str:
+        sizes = ", ".join(f"{len(getattr(self, split))} {split}" for split in SPLITS)
+        return f"{self.name} ({self.source}): {sizes} pictures, {len(self.label_set)} classes"
+
+
+def load(name: str = "drone", source: str | None = None, *, root: str | Path | None = None,
+         fit: Size | None = (400, 600), cache: bool = True, progress: bool = True) -> Splits:
+    """Open train, val and test of a dataset for a lesson.
+
+    Args:
+        name: the lesson's dataset: "drone".
+        source: "sample" writes a small version with the same layout (once, no network); "real" reads `root` or
+            `$SEGLAB_DATA`. By default "real" if either is given, else "sample".
+        root: the real dataset's folder, or a folder of datasets. If it holds no dataset of that name but another
+            one with masks (CamVid, or any folders of pictures and masks with a class_dict.csv), that one is opened.
+        fit: scale pictures down to fit into (height, width); nothing is enlarged.
+        cache: decode and resize once, into `data/cache`.
+        progress: show bars.
+
+    Raises:
+        ArgumentError: an unknown name or source.
+        DataError: no dataset found; the message lists what was looked for and what is there.
+
+    Example:
+        >>> load("drone", source="sample", progress=False).label_set.classes[1]  # doctest: +SKIP
+        'paved-area'
+    """
+    if name != "drone":
+        raise ArgumentError("dataset", found=repr(name), expected='"drone"')
+    if source not in {None, "sample", "real"}:
+        raise ArgumentError("source", found=repr(source), expected='"sample" or "real"')
+    root = root or os.environ.get("SEGLAB_DATA") or None
+    if source == "real" and root is None:
+        raise DataError("source='real'", found="no folder", expected="the folder of a dataset",
+                        fix="Set SEGLAB_DATA=/path/to/dataset, pass root=, or use source='sample'.")
+    if source == "sample" or root is None:
+        source, title, opener = "sample", "drone", SemanticDrone
+        root = write_drone_sample(data_home() / "samples" / "drone", progress=progress)
+    else:
+        source = "real"
+        title, opener, root = find_dataset(root)
+    splits: dict[str, Any] = {split: opener(root, split=split, fit=fit) for split in SPLITS}
+    if cache:
+        splits = {split: CachedDataset(dataset, progress=progress) for split, dataset in splits.items()}
+    return Splits(title, source, **splits)
+
+
+def find_dataset(root: str | Path) -> tuple[str, Opener, Path]:
+    """(name, class, folder) of the dataset in a folder or one level below it: drone first, then CamVid, then any.
+
+    Raises:
+        DataError: none is there.
+    """
+    root = existing_folder(root)
+    if drone.find_layout(root) is not None:
+        return "drone", SemanticDrone, root
+    folders = [root, *sorted(p for p in root.iterdir() if p.is_dir() and not p.name.startswith("."))]
+    for folder in folders:
+        if (folder / "train").is_dir() and (folder / "trainannot").is_dir() and not _has_class_table(folder):
+            return "camvid", CamVid, folder
+    for folder in folders:
+        if _has_class_table(folder) and _has_pairs(folder):
+            return folder.name, SegmentationFolder.from_root, folder
+    raise DataError(f"{root}: no segmentation dataset found", found=[p.name for p in folders[1:13]],
+                    expected="the Semantic Drone Dataset (original_images/ + label_images_semantic/, or images/ + "
+                             "gt/semantic/label_images/), CamVid (train/ + trainannot/), or images/ + masks/ + "
+                             "class_dict.csv",
+                    fix="Point SEGLAB_DATA or root at such a folder, or unset it to use the built-in sample.")
+
+
+def _has_class_table(folder: Path) -> bool:
+    return any(folder.glob("class_dict*.csv")) or (folder / "classes.csv").is_file()
+
+
+def _has_pairs(folder: Path) -> bool:
+    try:
+        return bool(split_pairs(folder, "all"))
+    except DataError:
+        return False

@@ -1,0 +1,89 @@
+"""What happens to pictures between the loader and the model."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+
+import torch
+from torch import Tensor, nn
+from torch.utils.data import Dataset
+
+from seglab.errors import ArgumentError
+from seglab.labels import IGNORE
+
+#: Mean and standard deviation of ImageNet's pictures in [0, 1], which pretrained networks expect.
+IMAGENET = ((0.485, 0.456, 0.406), (0.229, 0.224, 0.225))
+
+
+class Normalize(nn.Module):
+    """uint8 pictures -> float pictures of about mean 0 and deviation 1, on the device that they are on.
+
+    It runs after the transfer: a uint8 picture is a quarter of the bytes of a float one.
+
+    Args:
+        mean: of each channel, for pictures in [0, 1].
+        std: standard deviation of each channel, likewise. The defaults leave pictures in [0, 1].
+
+    Shapes:
+        (N, 3, H, W) or (3, H, W) uint8 -> the same shape, float32.
+
+    Raises:
+        ArgumentError: not three numbers each, a deviation of zero, or pictures that are not uint8.
+
+    Example:
+        >>> Normalize()(torch.full((1, 3, 2, 2), 255, dtype=torch.uint8)).max().item()
+        1.0
+    """
+
+    def __init__(self, mean: Sequence[float] = (0.0, 0.0, 0.0), std: Sequence[float] = (1.0, 1.0, 1.0)) -> None:
+        super().__init__()
+        self.mean, self.std = tuple(float(v) for v in mean), tuple(float(v) for v in std)
+        if len(self.mean) != 3 or len(self.std) != 3 or min(self.std) <= 0:
+            raise ArgumentError("Normalize", found=f"mean {self.mean}, std {self.std}",
+                                expected="three means and three deviations above 0")
+        # (x / 255 - mean) / std as one multiplication and one addition. Not persistent: no part of the weights.
+        scale = 1 / (255 * torch.tensor(self.std, dtype=torch.float64))
+        shift = -torch.tensor(self.mean, dtype=torch.float64) / torch.tensor(self.std, dtype=torch.float64)
+        self.register_buffer("scale", scale.float()[:, None, None], persistent=False)  # (3, 1, 1)
+        self.register_buffer("shift", shift.float()[:, None, None], persistent=False)  # (3, 1, 1)
+
+    def forward(self, images: Tensor) -> Tensor:
+        if images.dtype != torch.uint8:
+            raise ArgumentError("images", found=f"{images.dtype}", expected="torch.uint8, 0 to 255",
+                                fix="Leave pictures as the dataset gives them; Normalize scales them.")
+        return torch.addcmul(self.shift, images, self.scale)
+
+    def extra_repr(self) -> str:
+        return ", ".join(f"{name}=({', '.join(f'{v:.3f}' for v in values)})"
+                         for name, values in (("mean", self.mean), ("std", self.std)))
+
+    @classmethod
+    def of(cls, dataset: Dataset) -> Normalize:
+        """Measure mean and deviation over all pixels of a dataset, one picture in memory at a time."""
+        count = 0
+        total, squares = torch.zeros(3, dtype=torch.float64), torch.zeros(3, dtype=torch.float64)
+        for i in range(len(dataset)):
+            pixels = torch.as_tensor(dataset[i][0]).flatten(1).to(torch.float64) / 255  # (3, H*W)
+            count += pixels.shape[1]
+            total += pixels.sum(1)
+            squares += pixels.square().sum(1)
+        mean = total / count
+        std = (squares / count - mean.square()).clamp(min=1e-6).sqrt()
+        return cls(mean.tolist(), std.tolist())
+
+
+def collate(samples: Sequence[tuple[Tensor, Tensor]]) -> tuple[Tensor, Tensor]:
+    """Stack samples to a batch; smaller ones are padded at the right and bottom, pictures with 0, masks with 255.
+
+    Shapes:
+        list of (3, h, w) uint8 and (h, w) uint8 -> (N, 3, H, W) uint8, channels last in memory, and (N, H, W) uint8.
+    """
+    height = max(mask.shape[-2] for _, mask in samples)
+    width = max(mask.shape[-1] for _, mask in samples)
+    # Channels last: the order of decoded pixels, and the one in which convolution and argmax are fastest.
+    images = torch.zeros((len(samples), height, width, 3), dtype=samples[0][0].dtype).permute(0, 3, 1, 2)
+    masks = torch.full((len(samples), height, width), IGNORE, dtype=samples[0][1].dtype)
+    for i, (image, mask) in enumerate(samples):
+        images[i, :, : image.shape[-2], : image.shape[-1]] = image
+        masks[i, : mask.shape[-2], : mask.shape[-1]] = mask
+    return images, masks

@@ -1,0 +1,88 @@
+"""Where seglab keeps its files, and writes that are either whole or not there at all."""
+
+from __future__ import annotations
+
+import os
+import shutil
+import tempfile
+from collections.abc import Iterator
+from contextlib import contextmanager
+from pathlib import Path
+
+
+def data_home() -> Path:
+    """The folder for samples, caches and downloads.
+
+    It is `$SEGLAB_HOME` if that is set, else `data/` of the checkout that the package runs from, else
+    `~/.cache/seglab`.
+    """
+    if home := os.environ.get("SEGLAB_HOME"):
+        return Path(home).expanduser()
+    checkout = Path(__file__).resolve().parents[1]
+    if (checkout / "pyproject.toml").is_file() and (checkout / "data").is_dir():
+        return checkout / "data"
+    return Path.home() / ".cache" / "seglab"
+
+
+def atomic_write(path: str | Path, data: bytes) -> None:
+    """Write a file so that a reader sees the old bytes or the new ones, whatever happens in between.
+
+    The bytes go to a temporary file beside it, are flushed to the disk, and then take its name in one step. The
+    temporary name is fixed: what a killed writer left is overwritten by the next one. One writer at a time.
+
+    Raises:
+        OSError: the disk is full or the folder cannot be written. The old file is as it was.
+    """
+    path = Path(path)
+    temporary = path.with_name(f".{path.name}.tmp")
+    try:
+        with open(temporary, "wb") as file:
+            file.write(data)
+            file.flush()
+            os.fsync(file.fileno())
+        os.replace(temporary, path)
+    except BaseException:
+        temporary.unlink(missing_ok=True)
+        raise
+    if os.name == "posix":  # the new name itself must reach the disk too; Windows has no call for that
+        folder = os.open(path.parent, os.O_RDONLY)
+        try:
+            os.fsync(folder)
+        finally:
+            os.close(folder)
+
+
+@contextmanager
+def atomic_folder(path: str | Path) -> Iterator[Path]:
+    """Fill a folder that appears under its name only when it is complete.
+
+    Yields a temporary folder beside `path`. It takes the name at the end of the block; if the block fails, it is
+    removed. If another process has finished the same folder first, that one stays and ours is removed.
+
+    Example:
+        >>> import tempfile
+        >>> target = Path(tempfile.mkdtemp()) / "set"
+        >>> with atomic_folder(target) as folder:
+        ...     _ = (folder / "a.txt").write_text("1")
+        >>> [p.name for p in target.iterdir()]
+        ['a.txt']
+    """
+    path = Path(path)
+    path.parent.mkdir(parents=True, exist_ok=True)
+    temporary = Path(tempfile.mkdtemp(prefix=f".{path.name}.", suffix=".tmp", dir=path.parent))
+    temporary.chmod(0o777 & ~_umask())  # mkdtemp makes it private; a shared data folder must stay shared
+    try:
+        yield temporary
+        try:
+            temporary.rename(path)
+        except OSError:
+            if not path.is_dir():
+                raise
+    finally:
+        shutil.rmtree(temporary, ignore_errors=True)
+
+
+def _umask() -> int:
+    value = os.umask(0)
+    os.umask(value)
+    return value

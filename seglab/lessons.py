@@ -1,0 +1,111 @@
+"""Execute lessons, store their outputs, and write them as pages that need no network."""
+
+from __future__ import annotations
+
+import time
+from collections.abc import Iterator
+from pathlib import Path
+
+import nbformat
+from nbclient import NotebookClient
+from nbclient.exceptions import CellExecutionError
+from nbconvert import HTMLExporter
+from nbformat import NotebookNode
+from tqdm.auto import tqdm
+
+from seglab.errors import DataError, SeglabError
+from seglab.files import atomic_write
+
+_LIVE = "application/vnd.jupyter.widget-view+json"
+
+
+class LessonError(SeglabError):
+    """A cell of a lesson failed."""
+
+
+def find_notebooks(paths: list[Path]) -> list[Path]:
+    """The notebooks among files and folders, sorted; raises DataError if there is none."""
+    found = sorted({p for path in paths for p in (path.glob("*.ipynb") if path.is_dir() else [path])})
+    if not found or not all(p.is_file() and p.suffix == ".ipynb" for p in found):
+        raise DataError(", ".join(map(str, paths)), found="no notebook" if not found else "a path that is no notebook",
+                        expected=".ipynb files, or a folder of them")
+    return found
+
+
+def execute(path: Path, timeout: int = 600, progress: bool = True) -> NotebookNode:
+    """Run a notebook top to bottom in a fresh kernel, in its own folder; returns it with outputs.
+
+    Raises:
+        LessonError: a cell failed; the message names it and shows the end of its traceback.
+    """
+    notebook = nbformat.read(path, as_version=4)
+    # The lesson's python is ours, whatever kernel its author used.
+    notebook.metadata["kernelspec"] = {"name": "python3", "display_name": "Python 3", "language": "python"}
+    client = NotebookClient(notebook, timeout=timeout, kernel_name="python3", store_widget_state=False,
+                            resources={"metadata": {"path": str(path.parent)}})
+    cells = [(i, cell) for i, cell in enumerate(notebook.cells) if cell.cell_type == "code"]
+    with client.setup_kernel():
+        for i, cell in tqdm(cells, desc=path.stem, unit="cell", disable=not progress):
+            try:
+                client.execute_cell(cell, i)
+            except CellExecutionError as error:
+                raise LessonError(f"{path}, cell {i + 1}", found=str(error)[-1500:],
+                                  expected="a lesson that runs top to bottom",
+                                  fix="Open it in JupyterLab and run that cell; seglab doctor may tell why.") from error
+    return without_live_outputs(notebook)
+
+
+def without_live_outputs(notebook: NotebookNode) -> NotebookNode:
+    """Remove what only lives in a running kernel (progress bars, widget ids), so that pages show no dead boxes."""
+    for cell in notebook.cells:
+        if cell.cell_type == "code":
+            cell.metadata.pop("execution", None)  # times of the run: noise in every diff
+            cell.outputs = [o for o in _merged(cell.outputs) if o.output_type != "display_data" or set(o.data) != {
+                _LIVE, "text/plain"}]
+            for output in cell.outputs:
+                output.get("data", {}).pop(_LIVE, None)
+    notebook.metadata.pop("widgets", None)
+    notebook.metadata["language_info"] = {"name": "python"}
+    return notebook
+
+
+def _merged(outputs: list[NotebookNode]) -> Iterator[NotebookNode]:
+    """Join the pieces of one stream: how a kernel cuts its printing is a matter of timing."""
+    last = None
+    for output in outputs:
+        if last is not None and output.output_type == "stream" == last.output_type and output.name == last.name:
+            last.text += output.text
+            continue
+        if last is not None:
+            yield last
+        last = output
+    if last is not None:
+        yield last
+
+
+def to_html(notebook: NotebookNode, title: str) -> str:
+    """A page with everything in it: no script, style or font from the network."""
+    exporter = HTMLExporter(template_name="lab")
+    # nbconvert's page loads these from a content network; a lesson has no formula and no live widget that needs them.
+    exporter.mathjax_url = exporter.require_js_url = exporter.jquery_url = exporter.mermaid_js_url = ""
+    html, _ = exporter.from_notebook_node(notebook, resources={"metadata": {"name": title}})
+    return html
+
+
+def run(paths: list[Path], html: Path | None = None, in_place: bool = False, progress: bool = True) -> list[str]:
+    """Execute lessons; write pages, or store the outputs in the notebooks. Returns a line for each."""
+    lines = []
+    for path in find_notebooks(paths):
+        start = time.perf_counter()
+        notebook = execute(path, progress=progress)
+        line = f"{path.name}  {time.perf_counter() - start:.0f} s"
+        if in_place:
+            atomic_write(path, (nbformat.writes(notebook) + "\n").encode())
+        if html is not None:
+            html.mkdir(parents=True, exist_ok=True)
+            page = html / f"{path.stem}.html"
+            atomic_write(page, to_html(notebook, path.stem).encode())
+            line += f"  ->  {page}"
+        lines.append(line)
+        print(line)
+    return lines

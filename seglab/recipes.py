@@ -1,0 +1,106 @@
+"""Training recipes by name: what a lesson does in cells, the command line does in one call."""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any
+
+import torch
+from torch.optim import Optimizer
+
+from seglab.datasets import Normalize, Splits, load
+from seglab.errors import ArgumentError, CheckpointError
+from seglab.metrics import SegmentationScores
+from seglab.models import build
+from seglab.training import History, evaluate, fit, load_checkpoint, load_weights
+
+
+@dataclass(frozen=True)
+class Recipe:
+    """A model, its data and how it is trained.
+
+    Attributes:
+        summary: one line.
+        dataset: the name for `seglab.datasets.load`.
+        fit: (height, width) that pictures are scaled down to fit into.
+        model: the name for `seglab.models.build`, and its options.
+        optimizer: makes the optimizer from the parameters.
+        normalize: "dataset" measures mean and deviation on the training split, "unit" leaves pictures in [0, 1].
+        batch_size, epochs: as they say.
+    """
+
+    summary: str
+    dataset: str
+    fit: tuple[int, int]
+    model: str
+    model_options: dict[str, Any]
+    optimizer: Callable[[Any], Optimizer]
+    normalize: str
+    batch_size: int
+    epochs: int
+
+
+def _adam(parameters: Any) -> Optimizer:
+    return torch.optim.Adam(parameters, lr=3e-3)
+
+
+RECIPES = {
+    "single-conv": Recipe("lesson 1: one convolution, normalised pictures, plain logits", "drone", (400, 600),
+                          "single_conv", {"relu": False}, _adam, "dataset", batch_size=6, epochs=5),
+    "single-conv-published": Recipe("lesson 1 as published: a ReLU on the logits, pictures in [0, 1]", "drone",
+                                    (400, 600), "single_conv", {"relu": True}, _adam, "unit", batch_size=6, epochs=5),
+}
+
+
+def recipe(name: str) -> Recipe:
+    """The recipe of a name; raises ArgumentError for one that is not there."""
+    if name not in RECIPES:
+        raise ArgumentError("recipe", found=repr(name), expected=", ".join(RECIPES))
+    return RECIPES[name]
+
+
+def train(name: str, *, data: str | Path | None = None, folder: str | Path | None = None, epochs: int | None = None,
+          seed: int = 0, progress: bool = True, resume: bool = True) -> tuple[History, SegmentationScores, Splits]:
+    """Train a recipe and score its last weights on the test split.
+
+    Args:
+        name: a key of `RECIPES`.
+        data: a real dataset's folder; by default `$SEGLAB_DATA`, else the built-in sample.
+        folder: for checkpoints and history; a run that is there already goes on.
+        epochs: instead of the recipe's.
+        seed: of weights and order.
+        progress: show bars and lines.
+        resume: see `seglab.fit`.
+
+    Returns:
+        (history, scores on the test split, the dataset).
+    """
+    settings = recipe(name)
+    splits = load(settings.dataset, root=data, fit=settings.fit, progress=progress)
+    normalize = Normalize.of(splits.train) if settings.normalize == "dataset" else Normalize()
+    torch.manual_seed(seed)
+    model = build(settings.model, len(splits.label_set), **settings.model_options)
+    history = fit(model, splits.train, splits.val, optimizer=settings.optimizer(model.parameters()),
+                  epochs=epochs or settings.epochs, batch_size=settings.batch_size, normalize=normalize, folder=folder,
+                  seed=seed, progress=progress, resume=resume)
+    return history, evaluate(model, splits.test, normalize=normalize, progress=progress).compute(), splits
+
+
+def evaluate_checkpoint(path: str | Path, *, data: str | Path | None = None, split: str = "test",
+                        progress: bool = True) -> tuple[SegmentationScores, Splits]:
+    """Score a checkpoint on a split of a dataset with the same classes.
+
+    Raises:
+        CheckpointError: unreadable, not of a model that `build` knows, or trained on other classes.
+    """
+    settings = load_checkpoint(path)["settings"]
+    splits = load("drone", root=data, progress=progress)
+    if settings["classes"] != list(splits.label_set.classes):
+        raise CheckpointError(f"{path}: classes", found=f"{len(settings['classes'] or [])}: {settings['classes']}",
+                              expected=f"those of {splits.name}: {list(splits.label_set.classes)}",
+                              fix="Evaluate it on a dataset with the classes that it was trained on.")
+    model = load_weights(build(**settings["model"]), path)
+    normalize = Normalize(**settings["normalize"])
+    return evaluate(model, getattr(splits, split), normalize=normalize, progress=progress).compute(), splits

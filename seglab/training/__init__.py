@@ -1,0 +1,11 @@
+"""Training: one loop, its losses, its checkpoints, its history."""
+
+from __future__ import annotations
+
+from seglab.training.checkpoint import load_checkpoint, load_weights, save_checkpoint
+from seglab.training.history import History, is_better
+from seglab.training.loop import evaluate, fit
+from seglab.training.losses import cross_entropy
+
+__all__ = ["History", "cross_entropy", "evaluate", "fit", "is_better", "load_checkpoint", "load_weights",
+           "save_checkpoint"]

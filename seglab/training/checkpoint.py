@@ -1,0 +1,147 @@
+"""Checkpoints: one safetensors file each, written whole, read without ever unpickling.
+
+A safetensors file is a table of tensors and a JSON header. Weights, optimizer state and history all fit into that, so
+a checkpoint from a stranger can hold wrong numbers, but no code.
+"""
+
+from __future__ import annotations
+
+import json
+import struct
+from pathlib import Path
+from typing import Any
+
+import safetensors
+from safetensors.torch import load as parse_tensors
+from safetensors.torch import save as serialise_tensors
+from torch import Tensor, nn
+
+from seglab.errors import CheckpointError
+from seglab.files import atomic_write
+
+_FORMAT = "seglab-checkpoint-1"
+
+
+def save_checkpoint(path: str | Path, content: dict[str, Any]) -> None:
+    """Write a tree of dicts, lists, tensors and plain values; a reader sees the old file or the new one.
+
+    Raises:
+        CheckpointError: the disk is full or the folder is not writable; the old file is untouched.
+    """
+    path = Path(path)
+    tensors: dict[str, Tensor] = {}
+    tree = json.dumps(_pack(content, tensors, ""))
+    data = serialise_tensors(tensors, metadata={_FORMAT: tree})  # one entry: same content, same bytes
+    try:
+        atomic_write(path, data)
+    except OSError as error:
+        raise CheckpointError(f"{path}: the checkpoint cannot be written", found=str(error),
+                              expected=f"{len(data):,} bytes of room in a writable folder",
+                              fix="Free some space and call fit again with the same folder: it goes on after the last "
+                                  "checkpoint, which is untouched.") from error
+
+
+def load_checkpoint(path: str | Path) -> dict[str, Any]:
+    """Read what `save_checkpoint` wrote, tensors on the CPU.
+
+    Raises:
+        CheckpointError: missing, cut off, or not a seglab checkpoint. Pickles (.pt, .pth) are recognised, not opened.
+    """
+    content, tensors = _read(Path(path))
+    if content is None:
+        raise CheckpointError(f"{path}: checkpoint", found="a safetensors file that seglab did not write",
+                              expected="last.safetensors or best.safetensors of a seglab run",
+                              fix="For bare weights use load_weights(model, path).")
+    return _unpack(content, tensors)
+
+
+def load_weights(model: nn.Module, path: str | Path) -> nn.Module:
+    """Put the weights of a checkpoint, or of a bare safetensors file, into a model, strictly.
+
+    Returns:
+        the same model.
+
+    Raises:
+        CheckpointError: unreadable, or of another model or number of classes; the model is unchanged.
+    """
+    content, tensors = _read(Path(path))
+    weights = tensors if content is None else _unpack(content, tensors)["model"]
+    check_weights(model, weights, path)
+    model.load_state_dict(weights)
+    return model
+
+
+def _read(path: Path) -> tuple[Any, dict[str, Tensor]]:
+    """The JSON tree of a checkpoint (None for bare weights) and its tensors."""
+    try:
+        data = path.read_bytes()
+    except OSError as error:
+        raise CheckpointError(f"{path}: checkpoint", found=error.strerror or str(error),
+                              expected="a file that fit wrote: last.safetensors or best.safetensors",
+                              fix="Check the path.") from error
+    if data[:2] == b"PK" or (data[:1] == b"\x80" and data[1:2] in {b"\x02", b"\x03", b"\x04", b"\x05"}):
+        raise CheckpointError(f"{path}: checkpoint", found="a PyTorch pickle (.pt, .pth)",
+                              expected="a seglab checkpoint (.safetensors)",
+                              fix="Pickles can run code when they are opened, so seglab does not. Save the weights "
+                                  "with safetensors.torch.save_file where they come from.")
+    try:
+        (length,) = struct.unpack("<Q", data[:8])
+        if length > len(data) - 8:
+            raise ValueError("not a safetensors file, or cut off in its header")
+        metadata = json.loads(data[8:8 + length]).get("__metadata__", {})
+        content = json.loads(metadata[_FORMAT]) if _FORMAT in metadata else None
+        return content, parse_tensors(data)
+    except (safetensors.SafetensorError, ValueError, AttributeError, struct.error) as error:
+        raise CheckpointError(f"{path}: the checkpoint is damaged", found=f"{error} ({len(data):,} bytes)",
+                              expected="a whole safetensors file",
+                              fix="Copy it again, or delete it and train again.") from error
+
+
+def check_weights(model: nn.Module, weights: dict[str, Tensor], path: str | Path) -> None:
+    """Raise a CheckpointError that says how weights differ from what a model needs, if they do."""
+    expected = {name: tuple(t.shape) for name, t in model.state_dict().items()}
+    found = {name: tuple(t.shape) for name, t in weights.items()}
+    if expected == found:
+        return
+    if missing := sorted(expected.keys() ^ found.keys()):
+        raise CheckpointError(f"{path}: weights of another model than {type(model).__name__}",
+                              found=f"{len(found)} tensors: {', '.join(list(found)[:3])} …",
+                              expected=f"{len(expected)} tensors: {', '.join(list(expected)[:3])} …",
+                              fix=f"Build the model that was trained ({missing[0]!r} is in only one of the two).")
+    name = next(n for n in expected if expected[n] != found[n])
+    raise CheckpointError(f"{path}: weights of another size (another number of classes?)",
+                          found=f"{name} {found[name]}", expected=f"{name} {expected[name]}",
+                          fix="Build the model with the number of classes that it was trained for.")
+
+
+def _pack(value: Any, tensors: dict[str, Tensor], name: str) -> Any:
+    """Replace each tensor by its name; dicts become lists of pairs, because JSON turns the keys 0, 1 into "0", "1"."""
+    if isinstance(value, Tensor):
+        tensors[name] = value.detach().cpu().contiguous().clone()  # clone: shared storage cannot be serialised
+        return {"tensor": name}
+    if isinstance(value, dict):
+        return {"dict": [[k, _pack(v, tensors, f"{name}.{k}" if name else str(k))] for k, v in value.items()]}
+    if isinstance(value, (list, tuple)):
+        kind = "tuple" if isinstance(value, tuple) else "list"
+        return {kind: [_pack(v, tensors, f"{name}.{i}") for i, v in enumerate(value)]}
+    if value is None or isinstance(value, (bool, int, float, str)):
+        return value
+    raise CheckpointError(f"checkpoint entry {name!r}", found=type(value).__name__,
+                          expected="tensors, numbers, strings, lists and dicts")
+
+
+def _unpack(value: Any, tensors: dict[str, Tensor]) -> Any:
+    if not isinstance(value, dict):
+        return value
+    ((kind, content),) = value.items()
+    if kind == "tensor":
+        return tensors[content]
+    if kind == "dict":
+        return {k: _unpack(v, tensors) for k, v in content}
+    items = [_unpack(v, tensors) for v in content]
+    return tuple(items) if kind == "tuple" else items
+
+
+def plain_state(model: nn.Module) -> dict[str, Tensor]:
+    """A model's state dict without the prefix that torch.compile puts before every name."""
+    return {name.removeprefix("_orig_mod."): tensor for name, tensor in model.state_dict().items()}

@@ -1,0 +1,282 @@
+"""The training loop: plain PyTorch on Hugging Face Accelerate, to be read from top to bottom.
+
+Three promises shape it.
+
+*It can be killed at any moment.* A checkpoint is written after each epoch, whole or not at all. Whatever is random in
+an epoch follows from (seed, epoch, picture) alone, so a resumed run repeats the killed one bit by bit on the CPU.
+
+*It does not wait for the GPU.* Reading a number off the GPU (`.item()`, `print(loss)`) makes Python wait until all
+queued work is done. So loss and metrics are summed on the device and read once an epoch.
+
+*It moves few bytes.* Pictures and masks travel as uint8 and become float and int64 on the device.
+"""
+
+from __future__ import annotations
+
+import hashlib
+import math
+import time
+from collections.abc import Callable, Iterator
+from pathlib import Path
+from typing import Any
+
+import torch
+from accelerate import Accelerator
+from accelerate.utils import DataLoaderConfiguration, set_seed
+from torch import Tensor, nn
+from torch.optim import Optimizer
+from torch.optim.lr_scheduler import LRScheduler
+from torch.utils.data import DataLoader, Dataset, Sampler, Subset
+from tqdm.auto import tqdm
+
+from seglab.datasets.transforms import Normalize, collate
+from seglab.errors import ArgumentError, TrainingError
+from seglab.metrics import ConfusionMatrix
+from seglab.training.history import History
+from seglab.training.losses import cross_entropy
+from seglab.training.run import Run, run_settings
+
+Loss = Callable[[Any, Tensor], Tensor]
+
+
+def fit(model: nn.Module, train: Dataset, val: Dataset | None = None, *, optimizer: Optimizer, epochs: int,
+        batch_size: int, normalize: nn.Module | None = None, loss: Loss = cross_entropy,
+        scheduler: LRScheduler | None = None, folder: str | Path | None = None, resume: bool = True,
+        monitor: str | None = None, mode: str | None = None, seed: int = 0, precision: str = "auto",
+        num_workers: int = 0, progress: bool = True) -> History:
+    """Train a segmentation model; afterwards it holds the weights of the last epoch.
+
+    Args:
+        model: maps float pictures (N, 3, H, W) to {"out": logits (N, C, H, W), "aux"?: ...} or to logits.
+        train: a dataset of (uint8 image, uint8 mask); shuffled anew each epoch.
+        val: likewise; evaluated after each epoch. Without it the training loss decides which epoch is best.
+        optimizer: made from the model's parameters.
+        epochs: how many in all, those before a resume included.
+        batch_size: pictures a step and process.
+        normalize: turns uint8 pictures into what the model expects, on the device; [0, 1] by default.
+        loss: (model output, uint8 masks) -> scalar.
+        scheduler: stepped after each optimizer step.
+        folder: for `last.safetensors`, `best.safetensors`, `history.json` and `timings.json`. None keeps nothing.
+        resume: go on from `folder` if it holds a run with the same settings. With False, such a folder is an error,
+            so that no run is overwritten.
+        monitor: the column that decides which epoch is best: "miou" with `val`, else "loss".
+        mode: "max" or "min"; by default "min" for "loss" and "max" for scores.
+        seed: of everything random inside.
+        precision: "auto" (bf16 on a GPU that has it, else full), "no" or "bf16".
+        num_workers: loader processes. The result does not depend on it.
+        progress: show a bar, and print a line an epoch.
+
+    Returns:
+        the history. After Ctrl-C or the stop button it holds the finished epochs, with `interrupted` set.
+
+    Raises:
+        ArgumentError: a value out of range.
+        TrainingError: the loss is no longer finite. `last.safetensors` holds the epoch before.
+        CheckpointError: the folder holds another run, is in use, or cannot be written.
+
+    Example:
+        >>> from seglab.models import build
+        >>> from torch.utils.data import TensorDataset
+        >>> pictures = torch.randint(0, 256, (8, 3, 16, 16), dtype=torch.uint8)
+        >>> data = TensorDataset(pictures, (pictures[:, 0] > 127).to(torch.uint8))  # is it red?
+        >>> model = build("single_conv", 2)
+        >>> history = fit(model, data, data, optimizer=torch.optim.Adam(model.parameters(), 0.05), epochs=4,
+        ...               batch_size=4, progress=False)
+        >>> len(history), history["loss"][-1] < history["loss"][0]
+        (4, True)
+    """
+    for name, value in (("epochs", epochs), ("batch_size", batch_size), ("training pictures", len(train))):
+        if value < 1:
+            raise ArgumentError(name, found=value, expected="1 or more")
+    monitor = monitor or ("loss" if val is None else "miou")
+    mode = mode or ("min" if monitor == "loss" else "max")
+    if mode not in {"max", "min"}:
+        raise ArgumentError("mode", found=repr(mode), expected='"max" or "min"')
+    normalize = normalize if normalize is not None else Normalize()
+
+    precision = choose_precision(precision)
+    # Autocast is ours, below: Accelerate's own wraps the model's forward for good, and bf16 needs no loss scaling.
+    accelerator = Accelerator(mixed_precision="no", dataloader_config=DataLoaderConfiguration(non_blocking=True))
+    device, is_main = accelerator.device, accelerator.is_main_process
+    items = _Seeded(train, seed)
+    order = _Order(len(train), seed)
+    loader = DataLoader(items, batch_size, sampler=order, collate_fn=collate, num_workers=num_workers,
+                        pin_memory=device.type == "cuda")
+    model, optimizer, loader = accelerator.prepare(model, optimizer, loader)
+    normalize = normalize.to(device)
+    plain_model = accelerator.unwrap_model(model, keep_torch_compile=False)
+
+    history = History(monitor, mode)
+    run = Run(folder, run_settings(plain_model, optimizer, scheduler, normalize, train, batch_size, seed, monitor),
+               plain_model, optimizer, scheduler, history)
+    bar = tqdm(total=epochs * len(loader), unit="step", leave=False, disable=not (progress and is_main))
+    with run.locked(is_main), bar:
+        run.restore(resume)
+        if is_main and not history.rows:
+            run.save()  # the weights to start from: a run killed in its first epoch starts again from the same
+        bar.update(len(history) * len(loader))
+        try:
+            for epoch in range(len(history), epochs):
+                start = time.perf_counter()
+                set_seed(_seed_of(seed, epoch, accelerator.process_index))  # for dropout and the like
+                order.epoch = epoch
+                bar.set_description(f"epoch {epoch + 1}/{epochs}")
+
+                model.train()
+                loss_sum = torch.zeros((), device=device)
+                bad_step = torch.full((), -1, device=device)
+                for step, (images, masks) in enumerate(loader):
+                    with _autocast(device, precision):
+                        output = model(normalize(images))  # (N, 3, H, W) -> {"out": (N, C, H, W)}
+                    batch_loss = loss(output, masks)
+                    accelerator.backward(batch_loss)
+                    optimizer.step()
+                    optimizer.zero_grad()
+                    if scheduler is not None:
+                        scheduler.step()
+                    batch_loss = batch_loss.detach()
+                    loss_sum += batch_loss
+                    bad_step = torch.where((bad_step < 0) & ~batch_loss.isfinite(), step, bad_step)
+                    bar.update()
+
+                # The first read from the device in this epoch: it waits here for all that is queued.
+                mean_loss = accelerator.reduce(loss_sum, "mean").item() / len(loader)
+                seconds = time.perf_counter() - start
+                if not math.isfinite(mean_loss):
+                    raise _diverged(epoch, int(bad_step), mean_loss, optimizer, folder)
+                row = {"epoch": epoch + 1, "loss": mean_loss, "lr": optimizer.param_groups[0]["lr"]}
+                if val is not None:
+                    row |= _validate(plain_model, val, batch_size, normalize, accelerator, precision, num_workers)
+                if monitor not in row:
+                    raise ArgumentError("monitor", found=repr(monitor), expected=" or ".join(row))
+                timing = {"seconds": seconds, "images_per_second": len(train) / seconds}
+                if is_main:
+                    run.save(is_best=history.add(row, timing))
+                else:
+                    history.add(row, timing)
+                if progress and is_main:
+                    tqdm.write(_line(row, timing, epochs))
+        except KeyboardInterrupt:
+            history.interrupted = True
+            if is_main:
+                print(f"Stopped by hand after {len(history)} of {epochs} epochs; the results so far are kept."
+                      + (f" Call fit again with folder={str(folder)!r} to go on." if folder else ""))
+    return history
+
+
+@torch.no_grad()
+def evaluate(model: nn.Module, data: Dataset, *, batch_size: int = 1, normalize: nn.Module | None = None,
+             device: str | torch.device | None = None, num_workers: int = 0, progress: bool = False) -> ConfusionMatrix:
+    """Run a model over a whole dataset and count every pixel.
+
+    Args:
+        model: as for `fit`; put into eval mode, and back afterwards.
+        data: a dataset of (uint8 image, uint8 mask).
+        batch_size: pictures at once. The counts do not depend on it.
+        normalize: as in training; [0, 1] by default.
+        device: where to run; where the model is by default.
+        num_workers: loader processes.
+        progress: show a bar.
+
+    Returns:
+        the confusion matrix; its `compute()` gives the scores.
+
+    Raises:
+        ArgumentError: an empty dataset, or class ids that the model does not have.
+    """
+    if len(data) < 1:
+        raise ArgumentError("evaluation pictures", found=len(data), expected="1 or more")
+    device = torch.device(device) if device is not None else next(model.parameters()).device
+    normalize = (normalize if normalize is not None else Normalize()).to(device)
+    loader = DataLoader(data, batch_size, collate_fn=collate, num_workers=num_workers,
+                        pin_memory=device.type == "cuda")
+    was_training = model.training
+    model.to(device).eval()
+    matrix: ConfusionMatrix | None = None
+    try:
+        for images, masks in tqdm(loader, desc="evaluating", unit="step", leave=False, disable=not progress):
+            images, masks = images.to(device, non_blocking=True), masks.to(device, non_blocking=True)
+            output = model(normalize(images))
+            logits = output["out"] if isinstance(output, dict) else output  # (N, C, H, W)
+            matrix = matrix or ConfusionMatrix(getattr(data, "label_set", logits.shape[1]), device=device)
+            matrix.update(logits, masks)
+    finally:
+        model.train(was_training)
+    return matrix
+
+
+def choose_precision(precision: str) -> str:
+    """ "auto" -> "bf16" on a GPU that computes in it, else "no": on most CPUs bf16 is several times slower."""
+    if precision not in {"auto", "no", "bf16"}:
+        raise ArgumentError("precision", found=repr(precision), expected='"auto", "no" or "bf16"')
+    if precision != "auto":
+        return precision
+    return "bf16" if torch.cuda.is_available() and torch.cuda.is_bf16_supported(including_emulation=False) else "no"
+
+
+class _Order(Sampler):
+    """A new order each epoch, from (seed, epoch) alone; yields (epoch, index), so that items can be seeded."""
+
+    def __init__(self, count: int, seed: int) -> None:
+        self.count, self.seed, self.epoch = count, seed, 0
+
+    def __len__(self) -> int:
+        return self.count
+
+    def __iter__(self) -> Iterator[tuple[int, int]]:
+        generator = torch.Generator().manual_seed(_seed_of(self.seed, self.epoch))
+        for index in torch.randperm(self.count, generator=generator).tolist():
+            yield self.epoch, index
+
+
+class _Seeded(Dataset):
+    """Augmentation of a picture depends on (seed, epoch, index), not on batch, worker or what came before."""
+
+    def __init__(self, data: Dataset, seed: int) -> None:
+        self.data, self.seed = data, seed
+
+    def __len__(self) -> int:
+        return len(self.data)
+
+    def __getitem__(self, where: tuple[int, int]) -> tuple[Tensor, Tensor]:
+        epoch, index = where
+        with torch.random.fork_rng(devices=[]):
+            torch.manual_seed(_seed_of(self.seed, epoch, index))
+            return self.data[index]
+
+
+def _validate(model: nn.Module, val: Dataset, batch_size: int, normalize: nn.Module, accelerator: Accelerator,
+              precision: str, num_workers: int) -> dict[str, float]:
+    """Scores of the validation split; each process counts its share, and the counts are summed."""
+    share = Subset(val, range(accelerator.process_index, len(val), accelerator.num_processes))
+    if (labels := getattr(val, "label_set", None)) is not None:
+        share.label_set = labels
+    with _autocast(accelerator.device, precision):
+        matrix = evaluate(model, share, batch_size=batch_size, normalize=normalize, device=accelerator.device,
+                          num_workers=num_workers)
+    matrix.counts = accelerator.reduce(matrix.counts, "sum")
+    return matrix.compute().as_dict()
+
+
+def _autocast(device: torch.device, precision: str) -> torch.autocast:
+    return torch.autocast(device.type, torch.bfloat16, enabled=precision == "bf16")
+
+
+def _seed_of(*parts: int) -> int:
+    """A 32-bit seed from several numbers, unrelated for neighbours such as (0, 1) and (1, 0)."""
+    return int.from_bytes(hashlib.blake2b(repr(parts).encode(), digest_size=4).digest(), "big")
+
+
+def _diverged(epoch: int, step: int, value: float, optimizer: Optimizer, folder: str | Path | None) -> TrainingError:
+    kept = f" {Path(folder) / 'last.safetensors'} holds the epoch before." if folder is not None else ""
+    return TrainingError(f"the loss is {value} in epoch {epoch + 1}, first at step {step + 1}", found=value,
+                         expected="a finite number",
+                         fix=f"Lower the learning rate (now {optimizer.param_groups[0]['lr']:g}), and check that the "
+                             f"pictures are normalised and the loss divides by no count that can be 0.{kept}")
+
+
+def _line(row: dict[str, float], timing: dict[str, float], epochs: int) -> str:
+    scores = "".join(f"  {name.replace('_', ' ')} {row[name]:.4f}"
+                     for name in ("pixel_accuracy", "miou") if name in row)
+    return (f"epoch {row['epoch']:>{len(str(epochs))}}/{epochs}  loss {row['loss']:.4f}{scores}  "
+            f"{timing['images_per_second']:.0f} images/s")

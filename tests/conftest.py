@@ -1,0 +1,36 @@
+"""Fixtures shared by the tests: small datasets on disk, made once."""
+
+from __future__ import annotations
+
+import os
+from pathlib import Path
+
+import numpy as np
+import pytest
+from PIL import Image
+
+from seglab.datasets import SemanticDrone, write_drone_sample
+from seglab.labels import LabelSet
+
+# Tests never depend on what is set outside; those that want real data ask for SEGLAB_TEST_DATA.
+os.environ.pop("SEGLAB_DATA", None)
+
+COLOURS = LabelSet("colours", ("red", "green", "blue"), ((255, 0, 0), (0, 255, 0), (0, 0, 255)))
+
+
+@pytest.fixture(scope="session")
+def drone_root(tmp_path_factory: pytest.TempPathFactory) -> Path:
+    return write_drone_sample(tmp_path_factory.mktemp("drone") / "ids", count=12, size=(48, 72), progress=False)
+
+
+@pytest.fixture(scope="session")
+def drone_train(drone_root: Path) -> SemanticDrone:
+    return SemanticDrone(drone_root, split="train")
+
+
+def write_pair(root: Path, name: str, image: Image.Image, mask: np.ndarray | Image.Image) -> None:
+    """Write images/NAME.png and masks/NAME.png."""
+    for folder in ("images", "masks"):
+        (root / folder).mkdir(parents=True, exist_ok=True)
+    image.save(root / "images" / f"{name}.png")
+    (mask if isinstance(mask, Image.Image) else Image.fromarray(mask)).save(root / "masks" / f"{name}.png")
