@@ -3,7 +3,6 @@ PYTHON ?= python3
 VENV := .venv
 BIN := $(VENV)/bin
 READY := $(VENV)/.ready
-export MPLBACKEND ?= agg
 
 .DEFAULT_GOAL := help
 .PHONY: help setup run test lab lint store clean
@@ -33,7 +32,7 @@ test: $(READY) ## linter, unit tests, and every lesson compared with its stored 
 	@$(BIN)/python -m pytest
 
 lab: $(READY) ## open JupyterLab on the lessons; the printed address carries its token
-	@unset MPLBACKEND; $(BIN)/jupyter lab --notebook-dir=notebooks
+	@$(BIN)/jupyter lab --notebook-dir=notebooks
 
 store: $(READY) ## execute every lesson and store its outputs in place
 	@SEGLAB_DATA= $(BIN)/seglab run notebooks --in-place

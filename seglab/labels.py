@@ -70,6 +70,9 @@ class LabelSet:
     def __len__(self) -> int:
         return len(self.classes)
 
+    def __reduce__(self) -> tuple:  # without the cached tables: loader workers would each be sent 16 MB
+        return LabelSet, (self.name, self.classes, self.colours, self.ignore_colour)
+
     def id(self, name: str) -> int:
         """The class id of a class name; raises ArgumentError for a name that is not there."""
         if name not in self.classes:

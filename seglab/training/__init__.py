@@ -4,8 +4,8 @@ from __future__ import annotations
 
 from seglab.training.checkpoint import load_checkpoint, load_weights, save_checkpoint
 from seglab.training.history import History, is_better
-from seglab.training.loop import evaluate, fit
+from seglab.training.loop import epoch_order, evaluate, fit
 from seglab.training.losses import cross_entropy
 
-__all__ = ["History", "cross_entropy", "evaluate", "fit", "is_better", "load_checkpoint", "load_weights",
+__all__ = ["History", "cross_entropy", "epoch_order", "evaluate", "fit", "is_better", "load_checkpoint", "load_weights",
            "save_checkpoint"]

@@ -198,7 +198,9 @@ def evaluate(model: nn.Module, data: Dataset, *, batch_size: int = 1, normalize:
             images, masks = images.to(device, non_blocking=True), masks.to(device, non_blocking=True)
             output = model(normalize(images))
             logits = output["out"] if isinstance(output, dict) else output  # (N, C, H, W)
-            matrix = matrix or ConfusionMatrix(getattr(data, "label_set", logits.shape[1]), device=device)
+            if matrix is None:
+                where = device if device.type == "cuda" else "cpu"  # MPS lacks the counting
+                matrix = ConfusionMatrix(getattr(data, "label_set", logits.shape[1]), device=where)
             matrix.update(logits, masks)
     finally:
         model.train(was_training)
@@ -214,8 +216,19 @@ def choose_precision(precision: str) -> str:
     return "bf16" if torch.cuda.is_available() and torch.cuda.is_bf16_supported(including_emulation=False) else "no"
 
 
+def epoch_order(count: int, seed: int, epoch: int) -> list[int]:
+    """The order in which `fit` visits pictures in an epoch (counted from 0): it follows from the seed alone.
+
+    Example:
+        >>> sorted(epoch_order(5, seed=0, epoch=3))
+        [0, 1, 2, 3, 4]
+    """
+    generator = torch.Generator().manual_seed(_seed_of(seed, epoch))
+    return torch.randperm(count, generator=generator).tolist()
+
+
 class _Order(Sampler):
-    """A new order each epoch, from (seed, epoch) alone; yields (epoch, index), so that items can be seeded."""
+    """The order of the current epoch; yields (epoch, index), so that items can be seeded."""
 
     def __init__(self, count: int, seed: int) -> None:
         self.count, self.seed, self.epoch = count, seed, 0
@@ -224,9 +237,7 @@ class _Order(Sampler):
         return self.count
 
     def __iter__(self) -> Iterator[tuple[int, int]]:
-        generator = torch.Generator().manual_seed(_seed_of(self.seed, self.epoch))
-        for index in torch.randperm(self.count, generator=generator).tolist():
-            yield self.epoch, index
+        return ((self.epoch, index) for index in epoch_order(self.count, self.seed, self.epoch))
 
 
 class _Seeded(Dataset):
@@ -254,7 +265,8 @@ def _validate(model: nn.Module, val: Dataset, batch_size: int, normalize: nn.Mod
     with _autocast(accelerator.device, precision):
         matrix = evaluate(model, share, batch_size=batch_size, normalize=normalize, device=accelerator.device,
                           num_workers=num_workers)
-    matrix.counts = accelerator.reduce(matrix.counts, "sum")
+    if accelerator.num_processes > 1:
+        matrix.counts = accelerator.reduce(matrix.counts.to(accelerator.device), "sum")
     return matrix.compute().as_dict()
 
 

@@ -1,0 +1,165 @@
+from __future__ import annotations
+
+import json
+import os
+import pickle
+import shutil
+import subprocess
+import sys
+from pathlib import Path
+
+import numpy as np
+import pytest
+import torch
+from PIL import Image
+from torch.utils.data import DataLoader
+
+from seglab.datasets import CachedDataset, SemanticDrone, collate
+from seglab.datasets.folder import SegmentationFolder, pair_files
+from seglab.errors import CacheError, DataError
+from tests.conftest import COLOURS, write_pair
+
+
+def cached(dataset, folder, **options) -> CachedDataset:
+    return CachedDataset(dataset, folder=folder, progress=False, **options)
+
+
+def caches(folder: Path) -> list[Path]:
+    return sorted(p for p in folder.iterdir() if p.is_dir())
+
+
+def test_same_items_as_without(tmp_path, drone_root):
+    plain = SemanticDrone(drone_root, split="train", fit=(30, 30))
+    fast = cached(plain, tmp_path)
+    assert len(fast) == len(plain)
+    assert fast.names == plain.names
+    for (image, mask), (image2, mask2) in zip(plain, fast, strict=True):
+        assert torch.equal(image, image2)
+        assert torch.equal(mask, mask2)
+
+
+def test_pictures_of_different_sizes_and_padding(tmp_path):
+    rng = np.random.default_rng(0)
+    for name, size in (("a", (10, 20)), ("b", (15, 8))):
+        write_pair(tmp_path, name, Image.fromarray(rng.integers(1, 256, (*size, 3), dtype=np.uint8)),
+                   rng.integers(0, 3, size, dtype=np.uint8))
+    plain = SegmentationFolder(pair_files(tmp_path / "images", tmp_path / "masks"), COLOURS)
+    images, masks = next(iter(DataLoader(cached(plain, tmp_path / "c"), 2, collate_fn=collate)))
+    assert images.shape == (2, 3, 15, 20)
+    assert torch.equal(images[0, :, :10], plain[0][0])
+    assert torch.equal(images[1, :, :, :8], plain[1][0])
+    assert images[0, :, 10:].max() == 0
+    assert (masks[0, 10:] == 255).all()
+    assert (masks[1, :, 8:] == 255).all()
+    assert torch.equal(masks[1, :, :8], plain[1][1])
+
+
+def test_second_opening_decodes_nothing(tmp_path, drone_train, monkeypatch):
+    cached(drone_train, tmp_path)
+
+    def refuse(self, index):
+        raise AssertionError("decoded again")
+
+    monkeypatch.setattr(SegmentationFolder, "read", refuse)
+    assert len(cached(drone_train, tmp_path)[0]) == 2
+
+
+def test_changed_contents_make_another_cache(tmp_path, drone_root):
+    root = tmp_path / "copy"
+    shutil.copytree(drone_root, root)
+    before = cached(SemanticDrone(root, split="all"), tmp_path / "c")
+    path = sorted((root / "label_images_semantic").glob("*.png"))[0]
+    stat = path.stat()
+    mask = np.array(Image.open(path))
+    mask[0, 0] = (mask[0, 0] + 1) % 23
+    Image.fromarray(mask).save(path)
+    os.utime(path, ns=(stat.st_atime_ns, stat.st_mtime_ns))  # the time of change is forged; the content counts
+    after = cached(SemanticDrone(root, split="all"), tmp_path / "c")
+    assert before.folder != after.folder
+    assert after[0][1][0, 0] == mask[0, 0] != before[0][1][0, 0]
+
+
+def test_settings_are_part_of_the_key(tmp_path, drone_root):
+    for options in ({}, {"fit": (20, 20)}, {"fit": (20, 20), "split": "val"}):
+        cached(SemanticDrone(drone_root, **{"split": "train", **options}), tmp_path)
+    assert len(caches(tmp_path)) == 3
+
+
+def test_moved_pictures_keep_their_cache(tmp_path, drone_root):
+    shutil.copytree(drone_root, tmp_path / "elsewhere")
+    first = cached(SemanticDrone(drone_root, split="train"), tmp_path / "c")
+    assert cached(SemanticDrone(tmp_path / "elsewhere", split="train"), tmp_path / "c").folder == first.folder
+
+
+def test_writing_into_an_item_does_not_reach_the_cache(tmp_path, drone_train):
+    data = cached(drone_train, tmp_path)
+    before = data[0][0].clone()
+    data[0][0].zero_()
+    assert torch.equal(data[0][0], before)
+
+
+@pytest.mark.parametrize("context", ["fork", "spawn"])
+def test_loader_workers_share_the_map(tmp_path, drone_train, context):
+    data = cached(drone_train, tmp_path)
+    assert len(pickle.dumps(data)) < 20_000
+    loader = DataLoader(data, 3, num_workers=1, multiprocessing_context=context, collate_fn=collate)
+    images = torch.cat([images for images, _ in loader])
+    assert torch.equal(images, torch.stack([image for image, _ in drone_train]))
+
+
+def test_two_processes_at_once(tmp_path, drone_root):
+    code = ("import sys; from seglab.datasets import *; "
+            "d = CachedDataset(SemanticDrone(sys.argv[1], split='all'), folder=sys.argv[2], progress=False); "
+            "print(int(sum(i.sum() + m.sum() for i, m in d)))")
+    processes = [subprocess.Popen([sys.executable, "-c", code, drone_root, tmp_path], stdout=subprocess.PIPE, text=True)
+                 for _ in range(2)]
+    sums = [process.communicate()[0] for process in processes]
+    assert [process.returncode for process in processes] == [0, 0]
+    assert sums[0] == sums[1] == f"{int(sum(i.sum() + m.sum() for i, m in SemanticDrone(drone_root, split='all')))}\n"
+    assert len(caches(tmp_path)) == 1
+
+
+@pytest.mark.parametrize("damage", ["cut", "gone", "no index", "bad index"])
+def test_a_damaged_cache_says_what_to_do(tmp_path, drone_train, damage):
+    folder = cached(drone_train, tmp_path).folder
+    if damage == "cut":
+        os.truncate(folder / "images.u8", 100)
+    elif damage == "gone":
+        (folder / "masks.u8").unlink()
+    elif damage == "no index":
+        (folder / "index.json").unlink()
+    else:
+        (folder / "index.json").write_text(json.dumps({"shapes": 3}))
+    with pytest.raises(CacheError, match="damaged(.|\n)*Delete the folder"):
+        cached(drone_train, tmp_path)
+    assert torch.equal(cached(drone_train, tmp_path, rebuild=True)[0][0], drone_train[0][0])
+
+
+def test_an_unusable_picture_leaves_no_cache_behind(tmp_path, drone_root):
+    shutil.copytree(drone_root, tmp_path / "copy")
+    path = sorted((tmp_path / "copy" / "original_images").glob("*.jpg"))[5]
+    path.write_bytes(path.read_bytes()[:700])
+    with pytest.raises(DataError, match=path.name):
+        cached(SemanticDrone(tmp_path / "copy", split="all"), tmp_path / "c")
+    assert caches(tmp_path / "c") == []
+
+
+def test_a_full_disk_leaves_no_cache_behind(tmp_path, drone_train, monkeypatch):
+    import builtins
+
+    real = builtins.open
+
+    def full(path, mode="r", *args, **options):
+        file = real(path, mode, *args, **options)
+        if str(path).endswith("masks.u8") and "w" in mode:
+            file.close()
+            return real("/dev/full", mode, buffering=0)
+        return file
+
+    if not Path("/dev/full").exists():
+        pytest.skip("this system has no /dev/full")
+    monkeypatch.setattr(builtins, "open", full)
+    with pytest.raises(CacheError, match="No space left(.|\n)*SEGLAB_HOME"):
+        cached(drone_train, tmp_path)
+    monkeypatch.undo()
+    assert caches(tmp_path) == []

@@ -1,0 +1,118 @@
+from __future__ import annotations
+
+import os
+import pickle
+import subprocess
+import sys
+from pathlib import Path
+
+import pytest
+import torch
+from safetensors.torch import save_file
+
+from seglab.errors import CheckpointError
+from seglab.files import atomic_write
+from seglab.models import build
+from seglab.training import load_checkpoint, load_weights, save_checkpoint
+from tests.training.runs import same_bits, train
+
+TREE = {"a": torch.arange(6).view(2, 3), "b": {0: torch.tensor(1.5), "x": [1, 2.5, None, True, "é"]}, "t": (1, (2,)),
+        "half": torch.ones(3, dtype=torch.bfloat16).float(), "nan": float("inf"), "empty": {}, "none": torch.zeros(0)}
+
+
+def test_round_trip_keeps_types_and_bits(tmp_path):
+    save_checkpoint(tmp_path / "c.safetensors", TREE)
+    assert same_bits(load_checkpoint(tmp_path / "c.safetensors"), TREE)
+    save_checkpoint(tmp_path / "d.safetensors", TREE)
+    assert (tmp_path / "c.safetensors").read_bytes() == (tmp_path / "d.safetensors").read_bytes()
+
+
+def test_what_cannot_be_saved_is_named(tmp_path):
+    with pytest.raises(CheckpointError, match=r"a\.1(.|\n)*function"):
+        save_checkpoint(tmp_path / "c", {"a": [1, lambda: 1]})
+    assert not list(tmp_path.iterdir())
+
+
+class Bomb:
+    def __reduce__(self):
+        return os.system, ("touch exploded",)
+
+
+@pytest.mark.parametrize("write", [
+    lambda path: torch.save({"model": Bomb()}, path),
+    lambda path: torch.save({"model": Bomb()}, path, _use_new_zipfile_serialization=False),
+    lambda path: path.write_bytes(pickle.dumps(Bomb())),
+    lambda path: path.write_bytes(pickle.dumps(Bomb(), protocol=0))])
+def test_pickles_are_never_opened(tmp_path, monkeypatch, write):
+    monkeypatch.chdir(tmp_path)
+    write(tmp_path / "bad.pt")
+    for read in (load_checkpoint, lambda path: load_weights(build("single_conv", 3), path)):
+        with pytest.raises(CheckpointError, match=r"bad\.pt"):
+            read(tmp_path / "bad.pt")
+    assert not (tmp_path / "exploded").exists()
+
+
+def test_damaged_missing_and_foreign_files(tmp_path):
+    path = tmp_path / "c.safetensors"
+    with pytest.raises(CheckpointError, match="No such file"):
+        load_checkpoint(path)
+    save_checkpoint(path, {"model": {"w": torch.zeros(1000)}})
+    data = path.read_bytes()
+    for cut in (0, 5, 50, len(data) - 7):
+        path.write_bytes(data[:cut])
+        with pytest.raises(CheckpointError, match="damaged"):
+            load_checkpoint(path)
+    path.write_text("hello, I am a text")
+    with pytest.raises(CheckpointError, match="damaged"):
+        load_checkpoint(path)
+    save_file({"w": torch.zeros(2)}, path)
+    with pytest.raises(CheckpointError, match="did not write"):
+        load_checkpoint(path)
+
+
+def test_weights_of_another_model_leave_the_model_as_it_was(tmp_path):
+    train(tmp_path, epochs=1)
+    for model, message in ((build("single_conv", 4), "number of classes"), (torch.nn.Linear(2, 2), "another model")):
+        before = {k: v.clone() for k, v in model.state_dict().items()}
+        with pytest.raises(CheckpointError, match=message):
+            load_weights(model, tmp_path / "best.safetensors")
+        assert same_bits(dict(model.state_dict()), before)
+
+
+def test_bare_safetensors_weights_load(tmp_path):
+    source, target = build("single_conv", 3), build("single_conv", 3)
+    save_file(source.state_dict(), tmp_path / "w.safetensors")
+    load_weights(target, tmp_path / "w.safetensors")
+    assert same_bits(dict(source.state_dict()), dict(target.state_dict()))
+
+
+def test_a_full_disk_keeps_the_old_checkpoint(tmp_path):
+    pytest.importorskip("resource")
+    code = """
+import resource, signal, sys, torch
+from seglab.errors import CheckpointError
+from seglab.training import save_checkpoint
+save_checkpoint(sys.argv[1], {"model": {"w": torch.zeros(10)}})
+signal.signal(signal.SIGXFSZ, signal.SIG_IGN)
+resource.setrlimit(resource.RLIMIT_FSIZE, (5000, 5000))
+try:
+    save_checkpoint(sys.argv[1], {"model": {"w": torch.ones(10_000)}})
+except CheckpointError as error:
+    print(error)
+"""
+    path = tmp_path / "c.safetensors"
+    out = subprocess.run([sys.executable, "-c", code, path], capture_output=True, text=True, check=True).stdout
+    assert "c.safetensors: the checkpoint cannot be written" in out
+    assert "Free some space" in out
+    assert load_checkpoint(path)["model"]["w"].shape == (10,)
+    assert [p.name for p in tmp_path.iterdir()] == ["c.safetensors"]
+
+
+def test_atomic_write_leaves_the_old_file_if_it_fails(tmp_path, monkeypatch):
+    path = tmp_path / "a"
+    path.write_bytes(b"old")
+    monkeypatch.setattr(os, "fsync", lambda fd: (_ for _ in ()).throw(OSError(28, "No space left on device")))
+    with pytest.raises(OSError, match="No space"):
+        atomic_write(path, b"new")
+    assert path.read_bytes() == b"old"
+    assert [p.name for p in Path(tmp_path).iterdir()] == ["a"]

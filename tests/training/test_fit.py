@@ -1,0 +1,308 @@
+from __future__ import annotations
+
+import copy
+import json
+import math
+
+import pytest
+import torch
+import torch.nn.functional as F
+from torch import nn
+from torch.utils.data import DataLoader, Dataset
+from torchvision.transforms import v2
+
+import seglab
+from seglab.datasets import CachedDataset, SemanticDrone, collate
+from seglab.errors import ArgumentError, CheckpointError, TrainingError
+from seglab.metrics import ConfusionMatrix
+from seglab.models import build
+from seglab.training import History, cross_entropy, is_better, load_checkpoint, load_weights
+from seglab.training.loop import choose_precision
+from tests.training.runs import Blobs, same_bits, train
+
+
+def test_fit_is_the_loop_that_one_writes_by_hand():
+    data = Blobs(10)
+    torch.manual_seed(3)
+    ours = build("single_conv", 3)
+    theirs = copy.deepcopy(ours)
+    orders: list[list[int]] = [[], []]
+
+    class Watched(Dataset):
+        label_set = None
+
+        def __len__(self):
+            return len(data)
+
+        def __getitem__(self, index):
+            orders[len(orders[0]) >= len(data)].append(index)
+            return data[index]
+
+    history = seglab.fit(ours, Watched(), optimizer=torch.optim.Adam(ours.parameters(), 0.01), epochs=2, batch_size=4,
+                         progress=False)
+    assert sorted(orders[0]) == sorted(orders[1]) == list(range(10))
+    assert orders[0] != orders[1]
+
+    optimizer = torch.optim.Adam(theirs.parameters(), 0.01)
+    for epoch, order in enumerate(orders):
+        losses = []
+        for start in range(0, len(order), 4):
+            images, masks = collate([data[i] for i in order[start:start + 4]])
+            loss = F.cross_entropy(theirs(images / 255)["out"], masks.long(), ignore_index=255)
+            optimizer.zero_grad()
+            loss.backward()
+            optimizer.step()
+            losses.append(loss.item())
+        assert math.isclose(history["loss"][epoch], sum(losses) / len(losses), rel_tol=1e-5)
+    for a, b in zip(ours.parameters(), theirs.parameters(), strict=True):
+        assert torch.allclose(a, b, atol=1e-6)
+
+
+def test_it_learns_and_scores_well():
+    history, model = train(None, epochs=12)
+    assert history["miou"][-1] > 0.9
+    assert history["miou"][-1] > history["miou"][0]
+    scores = seglab.evaluate(model, Blobs(8, seed=9)).compute()
+    assert scores.pixel_accuracy > 0.95
+
+
+def test_same_seed_same_bits_and_another_seed_another_result():
+    first, second, third = train(None), train(None), train(None, seed=1)
+    assert same_bits(first[1].state_dict(), second[1].state_dict())
+    assert first[0] == second[0]
+    assert not same_bits(first[1].state_dict(), third[1].state_dict())
+
+
+def test_the_result_does_not_depend_on_the_number_of_workers():
+    first, second = train(None, epochs=2), train(None, epochs=2, num_workers=2)
+    assert first[0] == second[0]
+    assert same_bits(first[1].state_dict(), second[1].state_dict())
+
+
+def test_augmentation_differs_between_epochs():
+    seen = []
+
+    class Probe(Blobs):
+        def __getitem__(self, index):
+            sample = super().__getitem__(index)
+            seen.append(float(sample[0].float().mean()))
+            return sample
+
+    data = Probe(4, transforms=v2.RandomChoice([v2.RandomHorizontalFlip(), lambda i, m: (i // 2, m)]))
+    model = build("single_conv", 3)
+    seglab.fit(model, data, optimizer=torch.optim.SGD(model.parameters(), 0.1), epochs=6, batch_size=2, progress=False)
+    assert len({tuple(sorted(seen[i:i + 4])) for i in range(0, 24, 4)}) > 1
+
+
+def test_resuming_after_each_epoch_is_the_same_run(tmp_path):
+    whole, model = train(tmp_path / "whole", epochs=4)
+    for epochs in (1, 2, 4):
+        pieces, model2 = train(tmp_path / "pieces", epochs=epochs)
+    assert pieces == whole
+    assert same_bits(model.state_dict(), model2.state_dict())
+    for name in ("last.safetensors", "best.safetensors"):
+        a, b = (load_checkpoint(tmp_path / run / name) for run in ("whole", "pieces"))
+        a.pop("timings", None), b.pop("timings", None)
+        assert same_bits(a, b), name
+    assert (tmp_path / "whole/history.json").read_bytes() == (tmp_path / "pieces/history.json").read_bytes()
+
+
+def test_a_finished_run_is_returned_at_once(tmp_path):
+    first, _ = train(tmp_path)
+    before = (tmp_path / "last.safetensors").read_bytes()
+    again, _ = train(tmp_path)
+    assert again == first
+    assert (tmp_path / "last.safetensors").read_bytes() == before
+
+
+def test_history_is_saved_and_best_is_kept(tmp_path):
+    history, _ = train(tmp_path, epochs=4)
+    saved = json.loads((tmp_path / "history.json").read_text())
+    assert saved["rows"] == history.rows
+    assert [row["epoch"] for row in saved["rows"]] == [1, 2, 3, 4]
+    best = load_checkpoint(tmp_path / "best.safetensors")
+    assert len(best["history"]["rows"]) == history.best_epoch
+    model = load_weights(build("single_conv", 3), tmp_path / "best.safetensors")
+    score = seglab.evaluate(model, Blobs(6, seed=5)).compute().miou
+    assert math.isclose(score, history.best_value, abs_tol=1e-12)
+    assert len(json.loads((tmp_path / "timings.json").read_text())) == 4
+
+
+def test_best_rule():
+    assert is_better(0.1, None)
+    assert not is_better(math.nan, None)
+    assert not is_better(0.50005, 0.5)
+    assert is_better(0.50006, 0.5)
+    assert not is_better(-1.0, -1.00005)
+    assert is_better(-0.9, -1.0)
+    assert is_better(0.9998, 1.0, mode="min")
+    assert not is_better(0.99995, 1.0, mode="min")
+
+
+def test_interrupt_keeps_what_is_done(tmp_path, capsys):
+    calls = []
+
+    def loss(output, masks):
+        calls.append(1)
+        if len(calls) == 8:  # in the third epoch of three steps each
+            raise KeyboardInterrupt
+        return cross_entropy(output, masks)
+
+    history, _ = train(tmp_path, epochs=5, loss=loss)
+    assert history.interrupted
+    assert len(history) == 2
+    assert "2 of 5 epochs" in capsys.readouterr().out
+    resumed, model = train(tmp_path, epochs=5)
+    whole, model2 = train(None, epochs=5)
+    assert resumed == whole
+    assert not resumed.interrupted
+    assert same_bits(model.state_dict(), model2.state_dict())
+
+
+def test_nan_stops_with_an_explanation_and_keeps_the_epoch_before(tmp_path):
+    calls = []
+
+    def loss(output, masks):
+        calls.append(1)
+        return cross_entropy(output, masks) * (math.nan if len(calls) >= 5 else 1)
+
+    with pytest.raises(TrainingError, match=r"nan in epoch 2, first at step 2(.|\n)*learning rate \(now 0\.05\)"):
+        train(tmp_path, epochs=3, loss=loss)
+    content = load_checkpoint(tmp_path / "last.safetensors")
+    assert len(content["history"]["rows"]) == 1
+    assert all(torch.isfinite(t).all() for t in content["model"].values())
+
+
+def test_another_run_is_never_overwritten(tmp_path):
+    train(tmp_path)
+    before = (tmp_path / "last.safetensors").read_bytes()
+    with pytest.raises(CheckpointError, match="already here"):
+        train(tmp_path, resume=False)
+    with pytest.raises(CheckpointError, match="batch_size 4 there, 2 here"):
+        train(tmp_path, batch_size=2)
+    with pytest.raises(CheckpointError, match=r"lr.*0\.05.*there.*0\.01"):
+        train(tmp_path, lr=0.01)
+    with pytest.raises(CheckpointError, match="number of classes"):
+        train(tmp_path, classes=4)
+    assert (tmp_path / "last.safetensors").read_bytes() == before
+
+
+def test_a_folder_in_use_is_refused(tmp_path):
+    def loss(output, masks):
+        with pytest.raises(CheckpointError, match="another process"):
+            train(tmp_path)
+        return cross_entropy(output, masks)
+
+    train(tmp_path, epochs=1, loss=loss)
+
+
+def test_a_scheduler_is_stepped_saved_and_restored(tmp_path):
+    def poly(optimizer):
+        return torch.optim.lr_scheduler.PolynomialLR(optimizer, total_iters=12, power=0.9)
+
+    whole, model = train(None, epochs=4, scheduler=poly)
+    train(tmp_path, epochs=2, scheduler=poly)
+    resumed, model2 = train(tmp_path, epochs=4, scheduler=poly)
+    assert whole["lr"][0] == pytest.approx(0.05 * (1 - 3 / 12) ** 0.9)
+    assert resumed == whole
+    assert same_bits(model.state_dict(), model2.state_dict())
+
+
+def test_batchnorm_and_dropout_resume_too(tmp_path):
+    def net():
+        return nn.Sequential(nn.Conv2d(3, 8, 3, padding=1), nn.BatchNorm2d(8), nn.ReLU(), nn.Dropout(0.3),
+                             nn.Conv2d(8, 3, 1))
+
+    whole, model = train(None, epochs=3, net=net)
+    train(tmp_path, epochs=1, net=net)
+    resumed, model2 = train(tmp_path, epochs=3, net=net)
+    assert resumed == whole
+    assert same_bits(model.state_dict(), model2.state_dict())
+
+
+def test_arguments():
+    with pytest.raises(ArgumentError, match="epochs"):
+        train(None, epochs=0)
+    with pytest.raises(ArgumentError, match="training pictures"):
+        train(None, count=0)
+    with pytest.raises(ArgumentError, match="'fp8'"):
+        train(None, precision="fp8")
+    with pytest.raises(ArgumentError, match=r"'mIoU'(.|\n)*miou"):
+        train(None, monitor="mIoU")
+    with pytest.raises(ArgumentError, match="evaluation pictures"):
+        seglab.evaluate(build("single_conv", 3), [])
+
+
+def test_precision_is_full_on_the_cpu():
+    if torch.cuda.is_available():
+        pytest.skip("this machine has a GPU")
+    assert choose_precision("auto") == "no"
+
+
+def test_nothing_is_read_from_the_device_within_an_epoch(monkeypatch):
+    """`.item()` and friends are the calls that make Python wait; none may happen between the first and last step."""
+    inside, calls = [False], []
+    for name in ("item", "tolist", "__bool__", "__float__", "cpu", "numpy"):
+        real = getattr(torch.Tensor, name)
+
+        def watched(self, *args, real=real, name=name, **options):
+            if inside[0] and not isinstance(self, torch.nn.Parameter):
+                calls.append(name)
+            return real(self, *args, **options)
+
+        monkeypatch.setattr(torch.Tensor, name, watched)
+    steps = []
+
+    def loss(output, masks):
+        assert masks.dtype == torch.uint8
+        steps.append(1)
+        inside[0] = len(steps) % 3 != 0  # three steps an epoch: watch from the first loss to the last
+        return cross_entropy(output, masks)
+
+    model = build("single_conv", 3)  # no augmentation: that draws its numbers on the CPU, in the loader
+    # and plain SGD: Adam counts its steps in a tensor that lives on the CPU anyway
+    seglab.fit(model, Blobs(12), optimizer=torch.optim.SGD(model.parameters(), 0.1), epochs=2, batch_size=4, loss=loss,
+               progress=False)
+    assert len(steps) == 6
+    assert calls == []
+
+
+def test_an_all_ignored_batch_is_no_nan():
+    output = torch.randn(1, 3, 4, 4, requires_grad=True)
+    loss = cross_entropy(output, torch.full((1, 4, 4), 255, dtype=torch.uint8))
+    loss.backward()
+    assert loss.item() == 0
+    assert output.grad.abs().max() == 0
+
+
+def test_cross_entropy_is_pytorchs_with_aux():
+    torch.manual_seed(0)
+    out, aux = torch.randn(2, 3, 5, 5), torch.randn(2, 3, 5, 5)
+    masks = torch.randint(0, 3, (2, 5, 5)).to(torch.uint8)
+    masks[0, :2] = 255
+    want = F.cross_entropy(out, masks.long(), ignore_index=255) + 0.5 * F.cross_entropy(
+        aux, masks.long(), ignore_index=255)
+    assert torch.allclose(cross_entropy({"out": out, "aux": aux}, masks), want)
+
+
+def test_evaluate_counts_the_same_for_any_batch_size_and_restores_the_mode(tmp_path, drone_root):
+    data = CachedDataset(SemanticDrone(drone_root, split="all"), folder=tmp_path, progress=False)
+    torch.manual_seed(0)
+    model = build("single_conv", 23).train()
+    one, five = (seglab.evaluate(model, data, batch_size=n) for n in (1, 5))
+    assert torch.equal(one.compute().matrix, five.compute().matrix)
+    assert model.training
+    matrix = ConfusionMatrix(23)
+    for images, masks in DataLoader(data, 1, collate_fn=collate):
+        matrix.update(model(images / 255)["out"].argmax(1), masks)
+    assert (one.compute().matrix - matrix.compute().matrix).abs().sum() <= 4  # ties of floating point
+
+
+def test_history_prints_and_indexes():
+    history = History()
+    assert str(history) == "no epoch finished"
+    history.add({"epoch": 1, "loss": 1.0, "lr": 0.1, "miou": 0.2}, {"seconds": 1.0})
+    history.add({"epoch": 2, "loss": 0.5, "lr": 0.1, "miou": 0.1}, {"seconds": 1.0})
+    assert history["loss"] == [1.0, 0.5]
+    assert history.best_epoch == 1
+    assert "best" in str(history).splitlines()[1]
