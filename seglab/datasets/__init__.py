@@ -2,12 +2,13 @@
 
 from __future__ import annotations
 
+from seglab.datasets.aerial import draw_aerial
 from seglab.datasets.cache import CachedDataset
 from seglab.datasets.camvid import CamVid
 from seglab.datasets.drone import SemanticDrone
 from seglab.datasets.folder import SegmentationFolder, choose_split, pair_files
 from seglab.datasets.io import read_image, read_mask
-from seglab.datasets.sample import draw_aerial, write_drone_sample
+from seglab.datasets.sample import write_drone_sample
 from seglab.datasets.sources import Splits, load
 from seglab.datasets.transforms import IMAGENET, Normalize, collate
 

@@ -11,6 +11,7 @@ from typing import Any
 from torch.utils.data import Dataset
 
 from seglab.datasets import drone
+from seglab.datasets.aerial import VERSION
 from seglab.datasets.cache import CachedDataset
 from seglab.datasets.camvid import CamVid
 from seglab.datasets.drone import SemanticDrone
@@ -75,7 +76,7 @@ def load(name: str = "drone", source: str | None = None, *, root: str | Path | N
                         fix="Set SEGLAB_DATA=/path/to/dataset, pass root=, or use source='sample'.")
     if source == "sample" or root is None:
         source, title, opener = "sample", "drone", SemanticDrone
-        root = write_drone_sample(data_home() / "samples" / "drone", progress=progress)
+        root = write_drone_sample(data_home() / "samples" / f"drone-{VERSION}", progress=progress)
     else:
         source = "real"
         title, opener, root = find_dataset(root)

@@ -171,7 +171,7 @@ def test_masks_of_every_kind(tmp_path):
 
 
 def test_a_black_and_white_mask_is_zero_and_one(tmp_path):
-    Image.fromarray((MASK > 0)).save(tmp_path / "a.png")
+    Image.fromarray(MASK > 0).save(tmp_path / "a.png")
     assert np.array_equal(read_mask(tmp_path / "a.png", COLOURS), MASK > 0)
 
 

@@ -82,7 +82,7 @@ def test_default_set_has_all_classes_in_believable_shares(masks):
     counts = np.bincount(np.concatenate([mask.ravel() for mask in masks]), minlength=len(DRONE))
     assert len(counts) == len(DRONE)  # no id past 22
     assert [DRONE.classes[k] for k in np.flatnonzero(counts == 0)] == []
-    share = dict(zip(DRONE.classes, 100 * counts / counts.sum()))
+    share = dict(zip(DRONE.classes, 100 * counts / counts.sum(), strict=True))
     assert max(share, key=share.get) == "paved-area"
     ranges = {"paved-area": (33, 43), "grass": (16, 26), "roof": (4, 10), "gravel": (5, 10), "vegetation": (4, 9),
               "dirt": (2, 5), "tree": (2, 4.5), "car": (0.5, 2), "pool": (0.5, 2), "person": (0.4, 1.1),

@@ -23,7 +23,8 @@ class Blobs(Dataset):
 
     def __init__(self, count: int, seed: int = 0, transforms: Any = None) -> None:
         generator = torch.Generator().manual_seed(seed)
-        self.masks = torch.randint(0, 3, (count, 4, 4), generator=generator).repeat_interleave(4, 1).repeat_interleave(4, 2)
+        coarse = torch.randint(0, 3, (count, 4, 4), generator=generator)
+        self.masks = coarse.repeat_interleave(4, 1).repeat_interleave(4, 2)  # (count, 16, 16)
         colours = torch.tensor([[200, 40, 40], [40, 200, 40], [40, 40, 200]])
         noise = torch.randint(-40, 41, (count, 16, 16, 3), generator=generator)
         self.images = (colours[self.masks] + noise).permute(0, 3, 1, 2).to(torch.uint8)
