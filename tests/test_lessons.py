@@ -1,0 +1,152 @@
+"""The lessons as files: executed, clean, self-contained; and the runner that makes them so."""
+
+from __future__ import annotations
+
+import os
+import re
+import subprocess
+import sys
+from pathlib import Path
+
+import nbformat
+import numpy as np
+import pytest
+from nbformat.v4 import new_code_cell, new_notebook, new_output
+from PIL import Image
+
+from seglab.errors import DataError
+from seglab.lessons import LessonError, execute, find_notebooks, run, to_html, without_live_outputs
+
+ROOT = Path(__file__).parents[1]
+LESSONS = sorted((ROOT / "notebooks").glob("*.ipynb"))
+LIVE = "application/vnd.jupyter.widget-view+json"
+
+
+def code_cells(path: Path) -> list:
+    return [c for c in nbformat.read(path, as_version=4).cells if c.cell_type == "code"]
+
+
+def street(root: Path, train: int, val: int) -> Path:
+    """Made-up street scenes in CamVid's layout: sky, building, road, and a strip of void."""
+    rng = np.random.default_rng(0)
+    colours = np.zeros((12, 3)) + 128
+    colours[[0, 1, 3]] = (150, 180, 230), (140, 90, 70), (90, 90, 95)
+    for split, count in (("train", train), ("val", val)):
+        for folder in (split, f"{split}annot"):
+            (root / folder).mkdir(parents=True)
+        for i in range(count):
+            mask = np.full((36, 48), 1, np.uint8)
+            mask[: rng.integers(5, 12)], mask[rng.integers(18, 24):], mask[-3:] = 0, 3, 11
+            image = (colours[mask] + rng.normal(0, 12, (*mask.shape, 3))).clip(0, 255).astype(np.uint8)
+            Image.fromarray(image).save(root / split / f"{split}{i:03d}.png")
+            Image.fromarray(mask).save(root / f"{split}annot" / f"{split}{i:03d}.png")
+    return root
+
+
+def test_there_are_lessons():
+    assert [path.stem for path in LESSONS] == ["01_single_conv_baseline"]
+
+
+@pytest.mark.parametrize("path", LESSONS, ids=lambda p: p.stem)
+def test_a_stored_lesson_is_whole_and_clean(path):
+    notebook, text = nbformat.read(path, as_version=4), path.read_text(encoding="utf-8")
+    assert path.stat().st_size < 3_000_000
+    assert "widgets" not in notebook.metadata
+    assert LIVE not in text
+    assert not re.search(r"/(home|root|Users|tmp|work)/|[A-Z]:\\\\Users", text), "the path of some machine"
+    cells = code_cells(path)
+    assert [c.execution_count for c in cells] == list(range(1, len(cells) + 1)), "executed once, top to bottom"
+    for cell in cells:
+        assert len(cell.source.splitlines()) <= 15, cell.source[:60]
+        assert not [o for o in cell.outputs if o.output_type == "error" or o.get("name") == "stderr"], cell.source[:60]
+    # nbval compares tagged cells only, and never one that was not executed
+    checked = [c for c in cells if "nbval-check-output" in c.metadata.get("tags", [])]
+    assert len(checked) >= 5
+    assert all(c.outputs for c in checked)
+    assert any("image/png" in o.get("data", {}) for c in cells for o in c.outputs)
+    assert sum("assert " in c.source for c in cells) >= 5, "a lesson asserts its claims"
+
+
+@pytest.mark.parametrize("path", LESSONS, ids=lambda p: p.stem)
+def test_the_first_cell_installs_the_package_where_it_is_missing(path, monkeypatch, tmp_path):
+    import importlib.util
+
+    calls = []
+    source = code_cells(path)[0].source
+    monkeypatch.chdir(path.parent)
+    monkeypatch.setattr(subprocess, "check_call", calls.append)
+    exec(source, {})
+    assert calls == []
+    monkeypatch.setattr(importlib.util, "find_spec", lambda name: None)
+    exec(source, {})
+    monkeypatch.chdir(tmp_path)
+    exec(source, {})
+    assert calls[0][-1] == ".."
+    assert calls[1][-1].startswith("git+https://")
+
+
+@pytest.mark.parametrize("path", LESSONS, ids=lambda p: p.stem)
+def test_a_page_needs_no_network(path):
+    html = to_html(nbformat.read(path, as_version=4), path.stem)
+    loaded = re.findall(r"<(?:script|link|img|iframe)[^>]+(?:src|href)=[\"'](https?:[^\"']+)", html)
+    assert loaded == []
+    assert not re.search(r"(@import|import |url\()\s*[\"']?https?:", html)
+    assert html.count("data:image/png;base64") >= 5
+
+
+def test_a_lesson_runs_unchanged_on_other_data(tmp_path):
+    """The same notebook on made-up street scenes in CamVid's layout, through SEGLAB_DATA."""
+    street(tmp_path / "camvid", train=40, val=8)
+    environment = os.environ | {"SEGLAB_DATA": str(tmp_path / "camvid"), "SEGLAB_HOME": str(tmp_path / "home")}
+    result = subprocess.run([sys.executable, "-m", "seglab.cli", "run", str(LESSONS[0]), "--html", str(tmp_path)],
+                            env=environment, capture_output=True, text=True, check=False)
+    assert result.returncode == 0, result.stderr[-3000:]
+    page = (tmp_path / "01_single_conv_baseline.html").read_text(encoding="utf-8")
+    assert "camvid (real): 36 train, 4 val, 8 test pictures, 11 classes" in page
+    assert "297 weights + 11 biases = 308 parameters" in page
+
+
+# ------------------------------------------------------------------------------------------------------ the runner
+
+def write(path: Path, *sources: str) -> Path:
+    nbformat.write(new_notebook(cells=[new_code_cell(source) for source in sources]), path)
+    return path
+
+
+def test_run_stores_outputs_and_pages(tmp_path):
+    path = write(tmp_path / "a.ipynb", "print('one')", "from tqdm.auto import tqdm\nfor _ in tqdm(range(3)): pass", "2")
+    run([tmp_path], html=tmp_path / "html", in_place=True, progress=False)
+    cells = code_cells(path)
+    assert [c.execution_count for c in cells] == [1, 2, 3]
+    assert cells[0].outputs[0].text == "one\n"
+    assert cells[2].outputs[0].data["text/plain"] == "2"
+    assert "one" in (tmp_path / "html" / "a.html").read_text(encoding="utf-8")
+
+
+def test_a_failing_cell_is_named_and_nothing_is_stored(tmp_path):
+    path = write(tmp_path / "a.ipynb", "1", "1 / 0")
+    before = path.read_bytes()
+    with pytest.raises(LessonError, match=r"a\.ipynb, cell 2(.|\n)*ZeroDivisionError"):
+        run([path], in_place=True, progress=False)
+    assert path.read_bytes() == before
+    with pytest.raises(LessonError):
+        execute(path, progress=False)
+
+
+def test_live_outputs_are_removed_and_streams_joined():
+    cell = new_code_cell("x", outputs=[
+        new_output("display_data", data={LIVE: {"model_id": "1"}, "text/plain": "HBox()"}),
+        new_output("stream", name="stdout", text="a"), new_output("stream", name="stdout", text="b"),
+        new_output("display_data", data={LIVE: {"model_id": "1"}, "image/png": "AA==", "text/plain": "Viewer()"})])
+    notebook = new_notebook(cells=[cell], metadata={"widgets": {}})
+    outputs = without_live_outputs(notebook).cells[0].outputs
+    assert [o.output_type for o in outputs] == ["stream", "display_data"]
+    assert outputs[0].text == "ab"
+    assert set(outputs[1].data) == {"image/png", "text/plain"}
+    assert "widgets" not in notebook.metadata
+
+
+def test_find_notebooks(tmp_path):
+    with pytest.raises(DataError, match="no notebook"):
+        find_notebooks([tmp_path])
+    assert find_notebooks([ROOT / "notebooks"]) == LESSONS

@@ -1,0 +1,83 @@
+"""The package as a whole: imports, dependencies, commands, words."""
+
+from __future__ import annotations
+
+import ast
+import re
+import subprocess
+import sys
+from pathlib import Path
+
+import pytest
+
+import seglab
+
+ROOT = Path(__file__).parents[1]
+#: The design's chain: a room may import from itself and from those to its left.
+CHAIN = ("errors", "files", "labels", "metrics", "datasets", "models", "training", "viz", "inference", "widgets",
+         "recipes", "doctor", "lessons", "cli")
+CONDA_NAMES = {"torch": "pytorch", "opencv-python": "py-opencv", "matplotlib": "matplotlib-base"}
+
+
+def test_import_is_quick_and_loads_no_torch():
+    code = ("import sys, time; start = time.perf_counter(); import seglab; "
+            "print(time.perf_counter() - start, 'torch' in sys.modules)")
+    times = []
+    for _ in range(3):
+        seconds, torch = subprocess.run([sys.executable, "-c", code], capture_output=True, text=True,
+                                        check=True).stdout.split()
+        assert torch == "False"
+        times.append(float(seconds))
+    assert min(times) < 0.3
+
+
+def test_public_names_exist():
+    for name in seglab.__all__:
+        assert getattr(seglab, name) is not None, name
+    with pytest.raises(AttributeError, match="nonsense"):
+        _ = seglab.nonsense
+
+
+def test_modules_import_only_leftwards():
+    for path in (ROOT / "seglab").rglob("*.py"):
+        room = path.relative_to(ROOT / "seglab").parts[0].removesuffix(".py")
+        if room == "__init__":
+            continue
+        for node in ast.walk(ast.parse(path.read_text(encoding="utf-8"))):
+            if isinstance(node, ast.ImportFrom) and node.module and node.module.startswith("seglab."):
+                other = node.module.split(".")[1]
+                assert CHAIN.index(other) <= CHAIN.index(room), f"{path.name} imports {node.module}"
+
+
+def requirements(text: str) -> dict[str, str]:
+    return dict(re.findall(r"^\s*-?\s*[\"']?([a-z][\w-]*)>=([\d.]+)", text, re.MULTILINE))
+
+
+def test_pyproject_and_environment_list_the_same():
+    pyproject, environment = ((ROOT / name).read_text(encoding="utf-8")
+                              for name in ("pyproject.toml", "environment.yml"))
+    body = pyproject[pyproject.index("dependencies = ["):pyproject.index("[project.scripts]")]
+    listed = requirements(body) | dict(re.findall(r"classroom = \[\"([\w-]+)>=([\d.]+)", body))
+    assert len(listed) > 20
+    conda = requirements(environment)
+    python = re.search(r'requires-python = ">=([\d.]+)"', pyproject)[1]
+    assert conda.pop("python") == python
+    assert {CONDA_NAMES.get(name, name): version for name, version in listed.items()} == conda
+
+
+@pytest.mark.skipif(sys.platform == "win32", reason="Windows has no make; README gives the plain lines")
+def test_make_help_lists_the_targets():
+    text = subprocess.run(["make", "help"], cwd=ROOT, capture_output=True, text=True, check=True).stdout
+    for target in ("setup", "run", "test", "lab"):
+        assert f"make {target}" in text
+
+
+def test_no_path_of_any_machine_in_the_tree():
+    listed = subprocess.run(["git", "ls-files"], cwd=ROOT, capture_output=True, text=True, check=False)
+    if listed.returncode:
+        pytest.skip("not a git checkout")
+    for name in listed.stdout.split():
+        path = ROOT / name
+        if path.suffix in {".py", ".md", ".toml", ".yml", ""} and path.is_file():
+            text = path.read_text(encoding="utf-8")
+            assert not re.search(r"(?<![\w|])/(home|Users)/\w+/", text), name

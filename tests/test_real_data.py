@@ -1,0 +1,34 @@
+"""Real photographs, where they are at hand: SEGLAB_TEST_DATA names a folder that holds camvid/."""
+
+from __future__ import annotations
+
+import os
+from pathlib import Path
+
+import numpy as np
+import pytest
+from PIL import Image
+
+from seglab.datasets import CamVid, load
+from seglab.recipes import train
+
+DATA = Path(os.environ.get("SEGLAB_TEST_DATA", "-"))
+pytestmark = [pytest.mark.real_data, pytest.mark.skipif(
+    not (DATA / "camvid").is_dir(), reason="SEGLAB_TEST_DATA is not set, or holds no camvid/: no real photographs")]
+
+
+def test_camvid_masks_are_read_as_they_are_and_void_is_ignored():
+    data = CamVid(DATA / "camvid", split="test")
+    for i in range(0, len(data), 10):
+        raw = np.asarray(Image.open(data.pairs[i][1]))
+        mask = data[i][1].numpy()
+        assert np.array_equal(mask == 255, raw == 11)
+        assert np.array_equal(mask[mask != 255], raw[raw != 11])
+
+
+def test_lesson_1_beats_the_constant_rule_on_streets(tmp_path, monkeypatch):
+    monkeypatch.setenv("SEGLAB_HOME", str(tmp_path))
+    splits = load(root=DATA, progress=False)
+    assert (splits.name, len(splits.test)) == ("camvid", 101)
+    _, scores, _ = train("single-conv", data=DATA / "camvid", epochs=1, progress=False)
+    assert scores.pixel_accuracy > 0.38
