@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import base64
 import time
 from collections.abc import Iterator
 from pathlib import Path
@@ -92,6 +93,12 @@ def to_html(notebook: NotebookNode, title: str) -> str:
     return html
 
 
+def readme_figures(notebook: NotebookNode) -> list[bytes]:
+    """The PNG of the cell tagged "readme-figure", if there is one: README shows what the lesson really drew."""
+    cells = [c for c in notebook.cells if "readme-figure" in c.metadata.get("tags", [])]
+    return [base64.b64decode(o.data["image/png"]) for c in cells for o in c.outputs if "image/png" in o.get("data", {})]
+
+
 def run(paths: list[Path], html: Path | None = None, in_place: bool = False, progress: bool = True) -> list[str]:
     """Execute lessons; write pages, or store the outputs in the notebooks. Returns a line for each."""
     lines = []
@@ -101,6 +108,9 @@ def run(paths: list[Path], html: Path | None = None, in_place: bool = False, pro
         line = f"{path.name}  {time.perf_counter() - start:.0f} s"
         if in_place:
             atomic_write(path, (nbformat.writes(notebook) + "\n").encode())
+            for picture in readme_figures(notebook):
+                (path.parent / "figures").mkdir(exist_ok=True)
+                atomic_write(path.parent / "figures" / f"{path.stem}.png", picture)
         if html is not None:
             html.mkdir(parents=True, exist_ok=True)
             page = html / f"{path.stem}.html"

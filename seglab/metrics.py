@@ -17,6 +17,8 @@ _SIDE = 258
 _BLOCK = 32768
 #: Pixels at a time when counting, which is NumPy in the calling thread anyway: what fits into a core's cache.
 _COUNT_BLOCK = 1 << 17
+#: The scores that are one number each.
+SCORE_NAMES = ("pixel_accuracy", "mean_class_accuracy", "miou", "frequency_weighted_iou", "mean_dice")
 _INTEGERS = (torch.uint8, torch.int8, torch.int16, torch.int32, torch.int64)
 
 
@@ -230,7 +232,7 @@ class SegmentationScores:
 
     def as_dict(self) -> dict[str, float]:
         """The five scores that are one number each, for a log."""
-        return {name: value for name, value in vars(self).items() if isinstance(value, float)}
+        return {name: getattr(self, name) for name in SCORE_NAMES}
 
     def table(self, label_set: LabelSet | None = None) -> str:
         """A line a class (share of the scored pixels, accuracy, IoU), then the means.

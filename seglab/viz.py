@@ -166,9 +166,10 @@ def plot_history(histories: Mapping[str, History],
         axis.xaxis.get_major_locator().set_params(integer=True)
         axis.spines[["top", "right"]].set_visible(False)
         axis.grid(color="0.92")
-    if len(histories) > 1:
-        axes[0][0].legend(frameon=False, fontsize=8)
     figure.tight_layout()
+    if len(histories) > 1:
+        figure.legend(*axes[0][0].get_legend_handles_labels(), loc="upper center", bbox_to_anchor=(0.5, 0), ncol=3,
+                      frameon=False, fontsize=8)
     return figure
 
 

@@ -15,7 +15,7 @@ from nbformat.v4 import new_code_cell, new_notebook, new_output
 from PIL import Image
 
 from seglab.errors import DataError
-from seglab.lessons import LessonError, execute, find_notebooks, run, to_html, without_live_outputs
+from seglab.lessons import LessonError, execute, find_notebooks, readme_figures, run, to_html, without_live_outputs
 
 ROOT = Path(__file__).parents[1]
 LESSONS = sorted((ROOT / "notebooks").glob("*.ipynb"))
@@ -83,6 +83,16 @@ def test_the_first_cell_installs_the_package_where_it_is_missing(path, monkeypat
     exec(source, {})
     assert calls[0][-1] == ".."
     assert calls[1][-1].startswith("git+https://")
+
+
+def test_readme_shows_what_the_lesson_drew_and_names_every_lesson():
+    readme = (ROOT / "README.md").read_text(encoding="utf-8")
+    for path in LESSONS:
+        assert f"notebooks/{path.name}" in readme
+        for picture in readme_figures(nbformat.read(path, as_version=4)):
+            assert (path.parent / "figures" / f"{path.stem}.png").read_bytes() == picture
+    for link in re.findall(r"\]\((?!http)([^)#]+)\)", readme):
+        assert (ROOT / link).exists(), link
 
 
 @pytest.mark.parametrize("path", LESSONS, ids=lambda p: p.stem)

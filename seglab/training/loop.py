@@ -31,7 +31,7 @@ from tqdm.auto import tqdm
 
 from seglab.datasets.transforms import Normalize, collate
 from seglab.errors import ArgumentError, TrainingError
-from seglab.metrics import ConfusionMatrix
+from seglab.metrics import SCORE_NAMES, ConfusionMatrix
 from seglab.training.history import History
 from seglab.training.losses import cross_entropy
 from seglab.training.run import Run, run_settings
@@ -85,13 +85,9 @@ def fit(model: nn.Module, train: Dataset, val: Dataset | None = None, *, optimiz
         >>> len(history), history["loss"][-1] < history["loss"][0]
         (4, True)
     """
-    for name, value in (("epochs", epochs), ("batch_size", batch_size), ("training pictures", len(train))):
-        if value < 1:
-            raise ArgumentError(name, found=value, expected="1 or more")
     monitor = monitor or ("loss" if val is None else "miou")
     mode = mode or ("min" if monitor == "loss" else "max")
-    if mode not in {"max", "min"}:
-        raise ArgumentError("mode", found=repr(mode), expected='"max" or "min"')
+    _check_arguments(model, train, val, epochs, batch_size, monitor, mode)
     normalize = normalize if normalize is not None else Normalize()
 
     precision = choose_precision(precision)
@@ -129,9 +125,9 @@ def fit(model: nn.Module, train: Dataset, val: Dataset | None = None, *, optimiz
                     with _autocast(device, precision):
                         output = model(normalize(images))  # (N, 3, H, W) -> {"out": (N, C, H, W)}
                     batch_loss = loss(output, masks)
+                    optimizer.zero_grad()
                     accelerator.backward(batch_loss)
                     optimizer.step()
-                    optimizer.zero_grad()
                     if scheduler is not None:
                         scheduler.step()
                     batch_loss = batch_loss.detach()
@@ -147,8 +143,6 @@ def fit(model: nn.Module, train: Dataset, val: Dataset | None = None, *, optimiz
                 row = {"epoch": epoch + 1, "loss": mean_loss, "lr": optimizer.param_groups[0]["lr"]}
                 if val is not None:
                     row |= _validate(plain_model, val, batch_size, normalize, accelerator, precision, num_workers)
-                if monitor not in row:
-                    raise ArgumentError("monitor", found=repr(monitor), expected=" or ".join(row))
                 timing = {"seconds": seconds, "images_per_second": len(train) / seconds}
                 if is_main:
                     run.save(is_best=history.add(row, timing))
@@ -254,6 +248,24 @@ class _Seeded(Dataset):
         with torch.random.fork_rng(devices=[]):
             torch.manual_seed(_seed_of(self.seed, epoch, index))
             return self.data[index]
+
+
+def _check_arguments(model: nn.Module, train: Dataset, val: Dataset | None, epochs: int, batch_size: int, monitor: str,
+                     mode: str) -> None:
+    for name, value in (("epochs", epochs), ("batch_size", batch_size), ("training pictures", len(train)),
+                        ("validation pictures", len(val) if val is not None else 1)):
+        if value < 1:
+            raise ArgumentError(name, found=value, expected="1 or more")
+    columns = ["loss", *(SCORE_NAMES if val is not None else ())]
+    if monitor not in columns:
+        raise ArgumentError("monitor", found=repr(monitor), expected=" or ".join(columns),
+                            fix=None if val is not None else "Pass val= to have scores to watch.")
+    if mode not in {"max", "min"}:
+        raise ArgumentError("mode", found=repr(mode), expected='"max" or "min"')
+    labels, built = getattr(train, "label_set", None), getattr(model, "recipe", {}).get("num_classes")
+    if labels is not None and built not in {None, len(labels)}:
+        raise ArgumentError("model", found=f"{built} classes", expected=f"{len(labels)}, those of {labels.name!r}",
+                            fix="Build it with num_classes=len(dataset.label_set).")
 
 
 def _validate(model: nn.Module, val: Dataset, batch_size: int, normalize: nn.Module, accelerator: Accelerator,

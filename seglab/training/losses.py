@@ -5,6 +5,7 @@ from __future__ import annotations
 import torch.nn.functional as F
 from torch import Tensor
 
+from seglab.errors import ArgumentError
 from seglab.labels import IGNORE
 
 
@@ -21,6 +22,9 @@ def cross_entropy(output: dict[str, Tensor] | Tensor, masks: Tensor, aux_weight:
     Returns:
         a scalar, in nats per pixel.
 
+    Raises:
+        ArgumentError: logits of another height or width than the masks.
+
     Example:
         >>> import math, torch
         >>> loss = cross_entropy(torch.zeros(1, 4, 2, 2), torch.zeros(1, 2, 2, dtype=torch.uint8))
@@ -29,6 +33,11 @@ def cross_entropy(output: dict[str, Tensor] | Tensor, masks: Tensor, aux_weight:
     """
     if isinstance(output, Tensor):
         output = {"out": output}
+    for name, logits in output.items():
+        if logits.shape[-2:] != masks.shape[-2:]:
+            raise ArgumentError(f"model output {name!r}", found=f"height and width {tuple(logits.shape[-2:])}",
+                                expected=f"those of the masks, {tuple(masks.shape[-2:])}",
+                                fix="Upsample the logits to the input's size at the end of the model.")
     target = masks.long()  # only here, on the device, do masks become int64
     valid = (masks != IGNORE).sum().clamp(min=1)
     losses = {name: F.cross_entropy(logits.float(), target, ignore_index=IGNORE, reduction="sum") / valid

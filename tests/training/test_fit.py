@@ -229,8 +229,31 @@ def test_arguments():
         train(None, precision="fp8")
     with pytest.raises(ArgumentError, match=r"'mIoU'(.|\n)*miou"):
         train(None, monitor="mIoU")
+    with pytest.raises(ArgumentError, match="'median'"):
+        train(None, mode="median")
     with pytest.raises(ArgumentError, match="evaluation pictures"):
         seglab.evaluate(build("single_conv", 3), [])
+
+
+def test_a_model_with_other_classes_is_refused_before_training(drone_train):
+    model = build("single_conv", 5)
+    with pytest.raises(ArgumentError, match=r"5 classes(.|\n)*23, those of 'drone'"):
+        seglab.fit(model, drone_train, optimizer=torch.optim.SGD(model.parameters(), 0.1), epochs=1, batch_size=2,
+                   progress=False)
+
+
+def test_a_model_that_returns_smaller_logits_is_refused():
+    with pytest.raises(ArgumentError, match=r"\(6, 6\)(.|\n)*\(12, 12\)"):
+        train(None, net=lambda: nn.Conv2d(3, 3, 2, stride=2))
+
+
+def test_gradients_from_before_do_not_count():
+    model, model2 = build("single_conv", 3), build("single_conv", 3)
+    model2.load_state_dict(model.state_dict())
+    model2(torch.rand(1, 3, 4, 4))["out"].sum().backward()  # as after an interrupted cell
+    for m in (model, model2):
+        seglab.fit(m, Blobs(4), optimizer=torch.optim.SGD(m.parameters(), 0.1), epochs=1, batch_size=2, progress=False)
+    assert same_bits(dict(model.state_dict()), dict(model2.state_dict()))
 
 
 def test_precision_is_full_on_the_cpu():
