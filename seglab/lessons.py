@@ -43,6 +43,7 @@ def execute(path: Path, timeout: int = 600, progress: bool = True) -> NotebookNo
     # The lesson's python is ours, whatever kernel its author used.
     notebook.metadata["kernelspec"] = {"name": "python3", "display_name": "Python 3", "language": "python"}
     client = NotebookClient(notebook, timeout=timeout, kernel_name="python3", store_widget_state=False,
+                            extra_arguments=["--log-level=ERROR"],  # its remarks on transport are not the lesson's
                             resources={"metadata": {"path": str(path.parent)}})
     cells = [(i, cell) for i, cell in enumerate(notebook.cells) if cell.cell_type == "code"]
     with client.setup_kernel():

@@ -34,6 +34,7 @@ from seglab.errors import ArgumentError, TrainingError
 from seglab.metrics import SCORE_NAMES, ConfusionMatrix
 from seglab.training.history import History
 from seglab.training.losses import cross_entropy
+from seglab.training.memory import keep_freed_memory
 from seglab.training.run import Run, run_settings
 
 Loss = Callable[[Any, Tensor], Tensor]
@@ -94,6 +95,8 @@ def fit(model: nn.Module, train: Dataset, val: Dataset | None = None, *, optimiz
     # Autocast is ours, below: Accelerate's own wraps the model's forward for good, and bf16 needs no loss scaling.
     accelerator = Accelerator(mixed_precision="no", dataloader_config=DataLoaderConfiguration(non_blocking=True))
     device, is_main = accelerator.device, accelerator.is_main_process
+    if device.type == "cpu":
+        keep_freed_memory()  # otherwise a step may take three times as long
     items = _Seeded(train, seed)
     order = _Order(len(train), seed)
     loader = DataLoader(items, batch_size, sampler=order, collate_fn=collate, num_workers=num_workers,
@@ -123,8 +126,8 @@ def fit(model: nn.Module, train: Dataset, val: Dataset | None = None, *, optimiz
                 bad_step = torch.full((), -1, device=device)
                 for step, (images, masks) in enumerate(loader):
                     with _autocast(device, precision):
-                        output = model(normalize(images))  # (N, 3, H, W) -> {"out": (N, C, H, W)}
-                    batch_loss = loss(output, masks)
+                        # No name for the logits: while they had one, they would fill memory during the next step.
+                        batch_loss = loss(model(normalize(images)), masks)  # (N, 3, H, W), (N, H, W) -> ()
                     optimizer.zero_grad()
                     accelerator.backward(batch_loss)
                     optimizer.step()
@@ -245,9 +248,13 @@ class _Seeded(Dataset):
 
     def __getitem__(self, where: tuple[int, int]) -> tuple[Tensor, Tensor]:
         epoch, index = where
-        with torch.random.fork_rng(devices=[]):
-            torch.manual_seed(_seed_of(self.seed, epoch, index))
+        state = torch.get_rng_state()  # dropout in this very process goes on as if nothing had been drawn here
+        # Not torch.manual_seed: that also queues a call for every kind of GPU, which takes longer than the loading.
+        torch.default_generator.manual_seed(_seed_of(self.seed, epoch, index))
+        try:
             return self.data[index]
+        finally:
+            torch.set_rng_state(state)
 
 
 def _check_arguments(model: nn.Module, train: Dataset, val: Dataset | None, epochs: int, batch_size: int, monitor: str,

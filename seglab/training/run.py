@@ -59,7 +59,7 @@ class Run:
         state = {"optimizer": self.optimizer.state_dict(), "timings": self.history.timings,
                  "scheduler": self.scheduler.state_dict() if self.scheduler is not None else None}
         save_checkpoint(self.folder / "last.safetensors", content | state)
-        self.history.save(self.folder)
+        self._save_history()
 
     def restore(self, resume: bool) -> None:
         """Put the last checkpoint into model, optimizer, scheduler and history, if there is one and it fits."""
@@ -84,7 +84,16 @@ class Run:
         for name, value in content["history"].items():
             setattr(self.history, name, value)
         self.history.timings = content["timings"]
-        self.history.save(self.folder)  # it may have been killed just before this
+        self._save_history()  # it may have been killed just before this
+
+    def _save_history(self) -> None:
+        try:
+            self.history.save(self.folder)
+        except OSError as error:
+            raise CheckpointError(f"{self.folder}: history.json cannot be written", found=str(error),
+                                  expected="room for some kilobytes",
+                                  fix="Free some space and call fit again with the same folder; the checkpoint holds "
+                                      "the history too.") from error
 
 
 def run_settings(model: nn.Module, optimizer: Optimizer, scheduler: LRScheduler | None, normalize: nn.Module,

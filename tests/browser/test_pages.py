@@ -35,7 +35,7 @@ def test_a_page_is_drawn_without_any_request(path, tmp_path):
     asked: list[str] = []
 
     class Refuse(BaseHTTPRequestHandler):
-        def do_GET(self):  # noqa: N802  the base class names it so
+        def do_GET(self):
             asked.append(self.path)
             self.send_error(403)
 
