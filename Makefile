@@ -32,7 +32,7 @@ test: $(READY) ## linter, unit tests, and every lesson compared with its stored 
 	@$(BIN)/python -m pytest
 
 lab: $(READY) ## open JupyterLab on the lessons; the printed address carries its token
-	@$(BIN)/jupyter lab --notebook-dir=notebooks
+	@$(BIN)/jupyter lab --notebook-dir=notebooks $$([ "$$(id -u)" = 0 ] && echo --allow-root)
 
 store: $(READY) ## execute every lesson and store its outputs in place
 	@SEGLAB_DATA= $(BIN)/seglab run notebooks --in-place

@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+import importlib.machinery
+import importlib.util
 import os
 import re
 import subprocess
@@ -69,20 +71,28 @@ def test_a_stored_lesson_is_whole_and_clean(path):
 
 @pytest.mark.parametrize("path", LESSONS, ids=lambda p: p.stem)
 def test_the_first_cell_installs_the_package_where_it_is_missing(path, monkeypatch, tmp_path):
-    import importlib.util
-
     calls = []
     source = code_cells(path)[0].source
+    monkeypatch.delenv("SEGLAB_SOURCE", raising=False)
     monkeypatch.chdir(path.parent)
     monkeypatch.setattr(subprocess, "check_call", calls.append)
     exec(source, {})
     assert calls == []
-    monkeypatch.setattr(importlib.util, "find_spec", lambda name: None)
-    exec(source, {})
+    # Missing, or a clone's folder of that name, which Python takes for a namespace package.
+    for spec in (None, importlib.machinery.ModuleSpec("seglab", None)):
+        monkeypatch.setattr(importlib.util, "find_spec", lambda name, spec=spec: spec)
+        exec(source, {})
+        assert calls.pop()[-1] == str(ROOT)
     monkeypatch.chdir(tmp_path)
+    with pytest.raises(SystemExit, match="git clone"):
+        exec(source, {})
+    (tmp_path / "seglab").mkdir()
+    (tmp_path / "seglab" / "pyproject.toml").touch()
     exec(source, {})
-    assert calls[0][-1] == ".."
-    assert calls[1][-1].startswith("git+https://")
+    assert calls.pop()[-1] == str(tmp_path / "seglab")
+    monkeypatch.setenv("SEGLAB_SOURCE", "git+https://example.org/fork")
+    exec(source, {})
+    assert calls.pop()[-1] == "git+https://example.org/fork"
 
 
 def test_readme_shows_what_the_lesson_drew_and_names_every_lesson():
