@@ -4,8 +4,6 @@ from __future__ import annotations
 
 import json
 import os
-import shutil
-import uuid
 from pathlib import Path
 from typing import Literal, get_args
 
@@ -14,6 +12,7 @@ from tqdm.auto import tqdm
 
 from seglab.datasets.aerial import VERSION, draw_aerial
 from seglab.errors import ArgumentError, DataError
+from seglab.files import atomic_folder
 from seglab.labels import DRONE
 
 Layout = Literal["ids", "colours"]
@@ -65,19 +64,16 @@ def write_drone_sample(root: Path, count: int = 120, size: tuple[int, int] = (16
              "size": [int(side) for side in size], "layout": layout}
     if _holds(root, stamp):
         return root
-    # A sibling is on the same disk, so that the last step is a rename: all or nothing.
-    draft = root.with_name(f".{root.name}.{uuid.uuid4().hex[:12]}")
     try:
-        _write_files(draft, stamp, progress)
-        if root.is_dir():
-            root.rmdir()  # empty, or it fails; Windows does not rename onto an empty folder
-        os.rename(draft, root)
+        with atomic_folder(root) as draft:
+            _write_files(draft, stamp, progress)
+            if root.is_dir():
+                root.rmdir()  # empty, or it fails; Windows does not rename onto an empty folder
     except OSError as error:
         if not _holds(root, stamp):  # another process may have been first with the same set: theirs is as good
             raise DataError(f"{root}: sample set", found=str(error), expected="a folder that can be written",
                             fix="Check the disk and the rights, or give another folder.") from error
-    finally:
-        shutil.rmtree(draft, ignore_errors=True)
+    _holds(root, stamp)  # whoever was first, this set or an error
     return root
 
 
