@@ -63,7 +63,7 @@ def load(name: str = "drone", source: str | None = None, *, root: str | Path | N
         DataError: no dataset found; the message lists what was looked for and what is there.
 
     Example:
-        >>> load("drone", source="sample", progress=False).label_set.classes[1]  # doctest: +SKIP
+        >>> load("drone", source="sample", progress=False).label_set.classes[1]
         'paved-area'
     """
     if name != "drone":
