@@ -9,9 +9,10 @@ from typing import Any
 import torch
 
 from seglab.datasets import Normalize, Splits, load
+from seglab.datasets.folder import SPLITS
 from seglab.errors import ArgumentError, CheckpointError
 from seglab.metrics import SegmentationScores
-from seglab.models import build
+from seglab.models import build, list_models
 from seglab.training import History, evaluate, fit, load_checkpoint, load_weights
 
 
@@ -88,9 +89,16 @@ def evaluate_checkpoint(path: str | Path, *, data: str | Path | None = None, spl
     """Score a checkpoint on a split of a dataset with the same classes.
 
     Raises:
+        ArgumentError: an unknown split.
         CheckpointError: unreadable, not of a model that `build` knows, or trained on other classes.
     """
+    if split not in SPLITS:
+        raise ArgumentError("split", found=repr(split), expected=" or ".join(SPLITS))
     settings = load_checkpoint(path)["settings"]
+    if settings["model"].get("name") not in list_models():
+        raise CheckpointError(f"{path}: model", found=settings["model"].get("name"),
+                              expected=" or ".join(list_models()),
+                              fix="Build your model in Python, then load_weights(model, path) and evaluate it.")
     splits = load("drone", root=data, progress=progress)
     if settings["classes"] != list(splits.label_set.classes):
         raise CheckpointError(f"{path}: classes", found=f"{len(settings['classes'] or [])}: {settings['classes']}",

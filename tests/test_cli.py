@@ -4,6 +4,7 @@ import json
 from pathlib import Path
 
 import pytest
+from torch import nn
 from typer.testing import CliRunner
 
 from seglab import doctor
@@ -76,6 +77,15 @@ def test_a_checkpoint_is_not_scored_on_other_classes(drone_root, tmp_path):
     street(mine, train=4, val=2)
     text = run("evaluate", "out/last.safetensors", "--data", mine, code=1)
     assert "those of camvid" in text
+
+
+def test_evaluate_refuses_other_splits_and_models_of_your_own(tmp_path, drone_root):
+    from tests.training.runs import train
+
+    train(tmp_path / "own", epochs=1, net=lambda: nn.Conv2d(3, 3, 1))
+    text = run("evaluate", tmp_path / "own" / "best.safetensors", "--data", drone_root, code=1)
+    assert "Conv2d" in text and "load_weights" in text
+    assert "'dev'" in run("evaluate", tmp_path / "own" / "best.safetensors", "--split", "dev", code=1)
 
 
 def test_sample_and_recipes():

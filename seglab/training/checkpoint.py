@@ -79,7 +79,9 @@ def _read(path: Path) -> tuple[Any, dict[str, Tensor]]:
         raise CheckpointError(f"{path}: checkpoint", found=error.strerror or str(error),
                               expected="a file that fit wrote: last.safetensors or best.safetensors",
                               fix="Check the path.") from error
-    if data[:2] == b"PK" or (data[:1] == b"\x80" and data[1:2] in {b"\x02", b"\x03", b"\x04", b"\x05"}):
+    # A safetensors file begins with the length of its header, which may spell a pickle's first two bytes (640 does).
+    # The brace behind it tells the two apart.
+    if data[8:9] != b"{" and data[:2] in {b"PK", b"\x80\x02", b"\x80\x03", b"\x80\x04", b"\x80\x05"}:
         raise CheckpointError(f"{path}: checkpoint", found="a PyTorch pickle (.pt, .pth)",
                               expected="a seglab checkpoint (.safetensors)",
                               fix="Pickles can run code when they are opened, so seglab does not. Save the weights "

@@ -27,6 +27,20 @@ def test_round_trip_keeps_types_and_bits(tmp_path):
     assert (tmp_path / "c.safetensors").read_bytes() == (tmp_path / "d.safetensors").read_bytes()
 
 
+@pytest.mark.parametrize("length", [640, 896, 1152, 1408, 19280])
+def test_a_header_whose_length_looks_like_a_pickle_is_read(tmp_path, length):
+    """The file begins with that length: 640 is 80 02 in hexadecimal, as a pickle of protocol 2 begins; 19280 is PK."""
+    path = tmp_path / "c.safetensors"
+
+    def save(text: str) -> int:
+        save_checkpoint(path, {"model": {"w": torch.ones(2)}, "text": text})
+        return int.from_bytes(path.read_bytes()[:8], "little")
+
+    text = "x" * (length - save(""))
+    assert save(text) == length
+    assert load_checkpoint(path)["text"] == text
+
+
 def test_what_cannot_be_saved_is_named(tmp_path):
     with pytest.raises(CheckpointError, match=r"a\.1(.|\n)*function"):
         save_checkpoint(tmp_path / "c", {"a": [1, lambda: 1]})
