@@ -14,12 +14,14 @@ _WHERE = {
     "History": "seglab.training.history",
     "LabelSet": "seglab.labels",
     "SeglabError": "seglab.errors",
+    "build": "seglab.models",
     "evaluate": "seglab.training.loop",
     "fit": "seglab.training.loop",
-    "load_weights": "seglab.training.checkpoint",
+    "load_model": "seglab.models",
+    "load_weights": "seglab.checkpoint",
 }
-_ROOMS = ("cli", "datasets", "doctor", "errors", "files", "labels", "lessons", "metrics", "models", "recipes",
-          "training", "viz")
+_ROOMS = ("checkpoint", "cli", "datasets", "doctor", "errors", "files", "inference", "labels", "lessons", "metrics",
+          "models", "recipes", "training", "viz")
 
 __all__ = ["__version__", *sorted(_WHERE), *_ROOMS]
 

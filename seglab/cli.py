@@ -11,7 +11,7 @@ from typing import Annotated, Any
 import typer
 
 from seglab import __version__
-from seglab.errors import SeglabError
+from seglab.errors import ArgumentError, DataError, SeglabError
 
 app = typer.Typer(no_args_is_help=True, add_completion=False, pretty_exceptions_enable=False,
                   help="seglab: a course in semantic segmentation that runs.")
@@ -78,6 +78,88 @@ def evaluate(
 
     scores, splits = evaluate_checkpoint(checkpoint, data=data, split=split)
     typer.echo(f"{splits}\n\n{scores.table(splits.label_set)}")
+
+
+@app.command()
+@_friendly
+def predict(
+    source: Annotated[str, typer.Argument(help="A picture, a folder of pictures, a video, or a camera's number.")],
+    out: Annotated[Path | None, typer.Option("--out", "-o", help="File, or folder for a folder; by default "
+                                             "NAME_overlay or NAME_segmented in this folder.")] = None,
+    model: Annotated[str, typer.Option(help="auto, bundled, coco, or a checkpoint.")] = "auto",
+    alpha: Annotated[float, typer.Option(min=0, max=1, help="Share of the mask's colours.")] = 0.5,
+    tile: Annotated[int | None, typer.Option(help="Cut large pictures into tiles of this side.")] = None,
+    flip: Annotated[bool, typer.Option("--flip", help="Pictures: average with the mirrored one.")] = False,
+    size: Annotated[str, typer.Option(help="Videos: WIDTHxHEIGHT to scale down into.")] = "640x360",
+    every: Annotated[int, typer.Option(min=1, help="Videos: run the model on every n-th frame.")] = 1,
+    smoothing: Annotated[float, typer.Option(help="Videos: 0 to below 1, quiets flicker.")] = 0.0,
+    max_frames: Annotated[int | None, typer.Option(min=1, help="Videos: stop after so many frames.")] = None,
+    overwrite: Annotated[bool, typer.Option("--overwrite", help="Replace files that are there.")] = False,
+) -> None:
+    """Segment a picture, a folder, a video or a camera, and write the masks laid over it."""
+    from seglab import inference
+    from seglab.datasets.video import VIDEO_SUFFIXES
+    from seglab.models import build, load_model
+
+    is_video = source.isdigit() or Path(source).suffix.lower() in VIDEO_SUFFIXES
+    box = _box(size)  # before the model is loaded: a wrong size should not cost seconds
+    path = Path(source)
+    if not is_video and not path.exists():
+        raise DataError(f"{source}: picture, folder or video", found="nothing there", expected="a path that exists",
+                        fix="Check the path.")
+    name = path.stem if not source.isdigit() else f"camera{source}"
+    if out is None:
+        out = Path(f"{name}_overlay.webm" if is_video else f"{path.name}_segmented" if path.is_dir()
+                   else f"{name}_overlay.png")
+    if path.is_file() and not is_video and out.exists() and not overwrite:
+        raise ArgumentError("--out", found=f"{out} is there already", expected="a new file",
+                            fix="Choose another name with -o, or pass --overwrite.")
+    network = build("fcn", weights=model) if model in {"auto", "bundled", "coco"} else load_model(model)
+    if is_video:
+        result = inference.predict_video(network, int(source) if source.isdigit() else path, out, size=box,
+                                         every=every, alpha=alpha, smoothing=smoothing, max_frames=max_frames,
+                                         overwrite=overwrite)
+        typer.echo(f"{result}; flicker {1000 * result.flicker:.1f} in 1,000 pixels")
+        return
+    if not path.is_dir():
+        prediction = inference.predict(network, path, tile=tile, flip=flip)
+        prediction.save_overlay(out, alpha)
+        typer.echo(f"{out}: {_shares(prediction)}; {prediction.seconds:.2f} s")
+        return
+    failed = []
+    for one, found in inference.predict_folder(network, path, out, alpha=alpha, overwrite=overwrite, tile=tile,
+                                               flip=flip):
+        failed += [found] if isinstance(found, SeglabError) else []
+        typer.echo(f"{one}: " + ("cannot be decoded" if isinstance(found, SeglabError) else _shares(found)))
+    for error in failed:
+        typer.echo(f"error: {error}", err=True)
+    typer.echo(f"masks and overlays: {out}")
+    raise typer.Exit(1 if failed else 0)
+
+
+def _shares(prediction: Any) -> str:
+    return ", ".join(f"{name} {share:.1%}" for name, share in prediction.shares().items())
+
+
+def _box(size: str) -> tuple[int, int]:
+    width, _, height = size.lower().partition("x")
+    if not (width.isdigit() and height.isdigit() and min(int(width), int(height)) > 1):
+        raise ArgumentError("--size", found=size, expected="WIDTHxHEIGHT in pixels, for instance 640x360")
+    return int(width), int(height)
+
+
+@app.command()
+@_friendly
+def convert(
+    source: Annotated[Path, typer.Argument(help="A .pth state dict or TorchScript archive of torchvision's "
+                                           "fcn_resnet50 or fcn_resnet101.")],
+    target: Annotated[Path, typer.Argument(help="The .safetensors file to write.")],
+    overwrite: Annotated[bool, typer.Option("--overwrite", help="Replace the file if it is there.")] = False,
+) -> None:
+    """Turn torchvision weights into a safetensors checkpoint, after comparing the logits."""
+    from seglab.models.convert import convert as run
+
+    typer.echo(run(source, target, overwrite=overwrite))
 
 
 @app.command()

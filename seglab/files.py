@@ -33,12 +33,33 @@ def atomic_write(path: str | Path, data: bytes) -> None:
     Raises:
         OSError: the disk is full or the folder cannot be written. The old file is as it was.
     """
+    with atomic_file(path) as temporary:
+        temporary.write_bytes(data)
+
+
+@contextmanager
+def atomic_file(path: str | Path) -> Iterator[Path]:
+    """Write a file that appears under its name only when it is complete.
+
+    Yields a temporary path beside `path`, with the same ending. It takes the name at the end of the block; if the
+    block fails, it is removed and the old file is as it was.
+
+    Raises:
+        OSError: as for `atomic_write`.
+
+    Example:
+        >>> import tempfile
+        >>> target = Path(tempfile.mkdtemp()) / "note.txt"
+        >>> with atomic_file(target) as new:
+        ...     _ = new.write_text("whole")
+        >>> target.read_text()
+        'whole'
+    """
     path = Path(path)
-    temporary = path.with_name(f".{path.name}.tmp")
+    temporary = path.with_name(f".{path.stem}.tmp{path.suffix}")
     try:
-        with open(temporary, "wb") as file:
-            file.write(data)
-            file.flush()
+        yield temporary
+        with open(temporary, "rb+") as file:
             os.fsync(file.fileno())
         os.replace(temporary, path)
     except BaseException:

@@ -271,3 +271,16 @@ def coco_subset(categories: Sequence[int | str]) -> LabelSet:
         numbers.append(number)
     names = ("background", *(COCO_CATEGORIES[n] for n in numbers))
     return _with_voc_colours("coco-" + "-".join(map(str, numbers)), names)
+
+
+def known_label_set(classes: Sequence[str]) -> LabelSet:
+    """The label set with exactly these classes if it is one of ours, else a new one in VOC's colours.
+
+    Example:
+        >>> known_label_set(["background", "cat", "dog"]).name, known_label_set(["soil", "leaf"]).colours[1]
+        ('pets', (128, 0, 0))
+    """
+    for label_set in (VOC, PETS, DRONE, CAMVID):
+        if list(label_set.classes) == list(classes):
+            return label_set
+    return _with_voc_colours("classes", tuple(classes))

@@ -8,10 +8,12 @@ from __future__ import annotations
 
 from collections.abc import Mapping, Sequence
 
+import cv2
 import numpy as np
 from matplotlib import pyplot as plt
 from matplotlib.figure import Figure
 from matplotlib.patches import Patch
+from PIL import Image, ImageDraw, ImageFont
 
 from seglab.errors import ArgumentError
 from seglab.labels import IGNORE, LabelSet
@@ -57,8 +59,45 @@ def overlay(image: object, mask: object, label_set: LabelSet, alpha: float = 0.5
         raise ArgumentError("mask", found=f"shape {mask.shape}", expected=f"the picture's size {picture.shape[:2]}")
     if not 0 <= alpha <= 1:
         raise ArgumentError("alpha", found=alpha, expected="0 to 1")
-    blended = picture * (1 - alpha) + label_set.colourise(mask) * alpha
-    return np.where((mask == IGNORE)[..., None], picture, blended.round().astype(np.uint8))
+    if mask.size == 0:
+        return picture.copy()
+    # Pillow paints and OpenCV blends, both in bytes: some ten times the speed of float arithmetic in NumPy.
+    blended = cv2.addWeighted(picture, 1 - alpha, label_set.colourise(mask), alpha, 0)
+    if (ignored := mask == IGNORE).any():
+        blended[ignored] = picture[ignored]
+    return blended
+
+
+def add_legend(picture: np.ndarray, label_set: LabelSet, ids: Sequence[int]) -> np.ndarray:
+    """A picture with a strip below that names classes beside their colours: (H, W, 3) uint8, higher than before.
+
+    Args:
+        picture: (H, W, 3) uint8.
+        label_set: names and colours.
+        ids: the classes to name; 255 reads "ignored".
+    """
+    width = picture.shape[1]
+    size = max(11, round(width / 45))  # of the letters, in pixels
+    font, pad = ImageFont.load_default(size), size // 2
+    names = ["ignored" if i == IGNORE else label_set.classes[i] for i in ids]
+    rows: list[list[tuple[int, int, str]]] = [[]]  # (left, class id, name)
+    left = pad
+    for class_id, name in zip(ids, names, strict=True):
+        needed = round(size * 1.4 + font.getlength(name) + 2 * pad)
+        if rows[-1] and left + needed > width:
+            rows.append([])
+            left = pad
+        rows[-1].append((left, int(class_id), name))
+        left += needed
+    strip = Image.new("RGB", (width, len(rows) * (size + pad) + pad), "white")
+    draw = ImageDraw.Draw(strip)
+    for number, row in enumerate(rows):
+        top = pad + number * (size + pad)
+        for left, class_id, name in row:
+            colour = tuple(label_set.palette[class_id].tolist())
+            draw.rectangle((left, top, left + size, top + size), fill=colour, outline=(120, 120, 120))
+            draw.text((left + size * 1.4, top + size / 2), name, fill="black", font=font, anchor="lm")
+    return np.concatenate([picture, np.asarray(strip)])  # (H + strip, W, 3)
 
 
 def error_map(prediction: object, truth: object) -> np.ndarray:

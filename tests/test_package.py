@@ -14,8 +14,8 @@ import seglab
 
 ROOT = Path(__file__).parents[1]
 #: The design's chain: a room may import from itself and from those to its left.
-CHAIN = ("errors", "files", "labels", "metrics", "datasets", "models", "training", "viz", "inference", "widgets",
-         "recipes", "doctor", "lessons", "cli")
+CHAIN = ("errors", "files", "checkpoint", "labels", "metrics", "datasets", "models", "training", "viz", "inference",
+         "widgets", "recipes", "doctor", "lessons", "cli")
 CONDA_NAMES = {"torch": "pytorch", "opencv-python": "py-opencv", "matplotlib": "matplotlib-base"}
 
 

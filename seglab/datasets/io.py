@@ -5,7 +5,7 @@ from __future__ import annotations
 from pathlib import Path
 
 import numpy as np
-from PIL import Image, UnidentifiedImageError
+from PIL import ExifTags, Image, ImageOps, UnidentifiedImageError
 
 from seglab.errors import DataError
 from seglab.labels import IGNORE, LabelSet
@@ -38,7 +38,7 @@ def image_size(path: str | Path) -> Size:
         return image.height, image.width
 
 
-def read_image(path: str | Path, fit: Size | None = None) -> np.ndarray:
+def read_image(path: str | Path, fit: Size | None = None, *, upright: bool = False) -> np.ndarray:
     """Read a picture as (H, W, 3) uint8 RGB.
 
     Grayscale becomes three equal channels, 16 bits are scaled to 8, CMYK and palettes are converted, and
@@ -48,6 +48,7 @@ def read_image(path: str | Path, fit: Size | None = None) -> np.ndarray:
         path: the file.
         fit: (height, width) of a box to scale down into, with antialiasing. JPEGs are then decoded at a reduced
             size, which is several times faster for large photographs.
+        upright: obey EXIF rotation, as one wants where no mask belongs to the picture.
 
     Raises:
         DataError: the file is missing, is no picture, or is cut off.
@@ -59,9 +60,12 @@ def read_image(path: str | Path, fit: Size | None = None) -> np.ndarray:
             if (height, width) != (image.height, image.width):
                 # JPEG can decode at 1/2, 1/4 or 1/8; twice the wanted size leaves the filter enough to work on.
                 image.draft("RGB", (2 * width, 2 * height))
-            rgb = _to_rgb(image)
+            rgb = to_rgb(image)
             if rgb.size != (width, height):
                 rgb = rgb.resize((width, height), Image.Resampling.BICUBIC, reducing_gap=3.0)
+            if upright:
+                rgb.getexif()[ExifTags.Base.Orientation] = image.getexif().get(ExifTags.Base.Orientation, 1)
+                rgb = ImageOps.exif_transpose(rgb)
         except (OSError, SyntaxError, ValueError, Image.DecompressionBombError) as error:
             raise _undecodable(path, error) from error
     return np.asarray(rgb)
@@ -129,7 +133,8 @@ def _undecodable(path: Path, error: Exception) -> DataError:
                      fix="Fetch or export this file again, or take it (and its mask) out of the dataset.")
 
 
-def _to_rgb(image: Image.Image) -> Image.Image:
+def to_rgb(image: Image.Image) -> Image.Image:
+    """Any mode as RGB: 16 bits scaled to 8, transparency laid on black."""
     if image.mode.startswith("I;16") or image.mode in {"I", "F"}:
         # Pillow clips 16-bit values at 255 when it converts, which turns a photograph white.
         values = np.asarray(image).astype(np.float64)

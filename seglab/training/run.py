@@ -13,8 +13,8 @@ from torch.optim import Optimizer
 from torch.optim.lr_scheduler import LRScheduler
 from torch.utils.data import Dataset
 
+from seglab.checkpoint import check_weights, load_checkpoint, plain_state, save_checkpoint
 from seglab.errors import CheckpointError
-from seglab.training.checkpoint import check_weights, load_checkpoint, plain_state, save_checkpoint
 from seglab.training.history import History
 
 

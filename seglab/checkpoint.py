@@ -55,6 +55,16 @@ def load_checkpoint(path: str | Path) -> dict[str, Any]:
     return _unpack(content, tensors)
 
 
+def read_settings(path: str | Path) -> dict[str, Any]:
+    """What a checkpoint says about its model: the settings of the run that wrote it; empty for bare weights.
+
+    Raises:
+        CheckpointError: as for `load_checkpoint`.
+    """
+    content, tensors = _read(Path(path))
+    return {} if content is None else _unpack(content, tensors).get("settings", {})
+
+
 def load_weights(model: nn.Module, path: str | Path) -> nn.Module:
     """Put the weights of a checkpoint, or of a bare safetensors file, into a model, strictly.
 
@@ -100,20 +110,37 @@ def _read(path: Path) -> tuple[Any, dict[str, Tensor]]:
 
 
 def check_weights(model: nn.Module, weights: dict[str, Tensor], path: str | Path) -> None:
-    """Raise a CheckpointError that says how weights differ from what a model needs, if they do."""
-    expected = {name: tuple(t.shape) for name, t in model.state_dict().items()}
+    """Raise a CheckpointError that says how weights differ from what a model needs, or which are not finite."""
+    needed = model.state_dict()
+    expected = {name: tuple(t.shape) for name, t in needed.items()}
     found = {name: tuple(t.shape) for name, t in weights.items()}
-    if expected == found:
-        return
-    if missing := sorted(expected.keys() ^ found.keys()):
+    if expected.keys() != found.keys():
+        missing = [name for name in expected if name not in found][:3]
+        extra = [name for name in found if name not in expected][:3]
+        differences = [f"{', '.join(names)} … {where}" for names, where in
+                       ((missing, "missing"), (extra, "not in the model")) if names]
         raise CheckpointError(f"{path}: weights of another model than {type(model).__name__}",
-                              found=f"{len(found)} tensors: {', '.join(list(found)[:3])} …",
-                              expected=f"{len(expected)} tensors: {', '.join(list(expected)[:3])} …",
-                              fix=f"Build the model that was trained ({missing[0]!r} is in only one of the two).")
-    name = next(n for n in expected if expected[n] != found[n])
-    raise CheckpointError(f"{path}: weights of another size (another number of classes?)",
-                          found=f"{name} {found[name]}", expected=f"{name} {expected[name]}",
-                          fix="Build the model with the number of classes that it was trained for.")
+                              found=f"{len(found)} tensors, {_classes(weights)}; {'; '.join(differences)}",
+                              expected=f"{len(expected)} tensors, {_classes(needed)}",
+                              fix="Build the model that was trained: its name, its backbone, with or without aux.")
+    if differing := [name for name in expected if expected[name] != found[name]]:
+        name = differing[0]
+        raise CheckpointError(f"{path}: weights of another size (another number of classes?)",
+                              found=f"{_classes(weights)}; {name} {found[name]}",
+                              expected=f"{_classes(needed)}; {name} {expected[name]}",
+                              fix="Build the model with the number of classes that it was trained for.")
+    for name, tensor in weights.items():
+        if tensor.is_floating_point() and not tensor.isfinite().all():
+            raise CheckpointError(f"{path}: weights that are not finite",
+                                  found=f"{int((~tensor.isfinite()).sum())} of {tensor.numel()} numbers in {name} are "
+                                        "NaN or infinite",
+                                  expected="numbers", fix="The training diverged: use an earlier checkpoint.")
+
+
+def _classes(weights: dict[str, Tensor]) -> str:
+    """The number of classes, read from the last layer that is not auxiliary."""
+    last = [t for name, t in weights.items() if not name.startswith("aux") and t.ndim in {1, 4} and "bias" in name]
+    return f"{len(last[-1])} classes" if last else "an unknown number of classes"
 
 
 def _pack(value: Any, tensors: dict[str, Tensor], name: str) -> Any:

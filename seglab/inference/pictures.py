@@ -1,0 +1,74 @@
+"""Whatever somebody may call a picture, as one array."""
+
+from __future__ import annotations
+
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+import torch
+from PIL import Image, ImageOps
+
+from seglab.datasets.io import read_image, to_rgb
+from seglab.errors import ArgumentError
+
+
+def as_image(source: Any) -> np.ndarray:
+    """A path, PIL image, array or tensor as an upright picture.
+
+    Args:
+        source: a path (EXIF rotation is obeyed), a PIL image (likewise), or an array or tensor: (H, W, 3), (3, H, W),
+            (H, W, 1), (1, H, W) or (H, W), uint8, or float in [0, 1]. Transparent ones have a fourth channel, which is
+            laid on black.
+
+    Returns:
+        (H, W, 3) uint8.
+
+    Raises:
+        DataError: the file is missing or no picture.
+        ArgumentError: another type, number of channels or range, or no pixels.
+
+    Example:
+        >>> as_image(torch.ones(3, 4, 6)).shape
+        (4, 6, 3)
+    """
+    if isinstance(source, (str, Path)):
+        return read_image(source, upright=True)
+    if isinstance(source, Image.Image):
+        if 0 in source.size:
+            raise _unusable((source.height, source.width, 3), "uint8")
+        return np.asarray(to_rgb(ImageOps.exif_transpose(source)))
+    if isinstance(source, torch.Tensor):
+        source = source.detach().cpu().numpy()
+    if not isinstance(source, np.ndarray):
+        raise ArgumentError("image", found=type(source).__name__, expected="a path, PIL image, array or tensor")
+    shape, array = source.shape, source
+    if array.ndim == 2:
+        array = array[..., None]
+    elif array.ndim == 3 and array.shape[0] in {1, 3, 4} and array.shape[2] not in {1, 3, 4}:
+        array = array.transpose(1, 2, 0)  # (C, H, W) -> (H, W, C)
+    elif array.ndim == 3 and array.shape[0] in {1, 3, 4} and array.shape[2] in {1, 3, 4} and array.shape[1] > 4:
+        # Both could be channels. Three of them are likelier than a picture of 3 pixels; the torch order comes second.
+        array = array if array.shape[2] == 3 else array.transpose(1, 2, 0)
+    if array.ndim != 3 or array.shape[2] not in {1, 3, 4} or array.size == 0:
+        raise _unusable(shape, source.dtype)
+    if np.issubdtype(array.dtype, np.floating):
+        if not (array.min() >= 0 and array.max() <= 1):  # NaN fails too
+            raise ArgumentError("image", found=f"{array.dtype} from {array.min():.3g} to {array.max():.3g}",
+                                expected="float in [0, 1], or uint8",
+                                fix="Do not normalise pictures: predict does it. Divide by 255 if they are 0 to 255.")
+        array = (array * 255).round().astype(np.uint8)
+    elif array.dtype == bool:
+        array = array.astype(np.uint8) * 255
+    elif array.dtype != np.uint8:
+        raise _unusable(shape, source.dtype)
+    if array.shape[2] == 1:
+        array = array.repeat(3, axis=2)
+    elif array.shape[2] == 4:
+        array = np.asarray(to_rgb(Image.fromarray(np.ascontiguousarray(array), "RGBA")))
+    return np.ascontiguousarray(array)
+
+
+def _unusable(shape: tuple[int, ...], dtype: object) -> ArgumentError:
+    return ArgumentError("image", found=f"shape {tuple(shape)}, {dtype}",
+                         expected="(H, W, 3) or (3, H, W), at least one pixel, uint8 or float in [0, 1]")

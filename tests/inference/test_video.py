@@ -1,0 +1,234 @@
+from __future__ import annotations
+
+import threading
+import time
+
+import cv2
+import numpy as np
+import pytest
+import torch
+from torch import nn
+
+from seglab.datasets.sample_video import sample_frames, write_video_sample
+from seglab.datasets.video import VideoReader, open_writer
+from seglab.errors import ArgumentError, DataError
+from seglab.inference import predict_video
+from seglab.inference.video import Flicker
+from seglab.labels import LabelSet
+
+TWO = LabelSet("two", ("dark", "bright"), ((0, 0, 0), (255, 255, 255)))
+
+
+class Brightness(nn.Module):
+    label_set = TWO
+
+    def __init__(self, delay: float = 0.0):
+        super().__init__()
+        self.weight = nn.Parameter(torch.tensor(10.0))
+        self.batches, self.delay = [], delay
+
+    def forward(self, images):
+        self.batches.append(len(images))
+        time.sleep(self.delay)
+        grey = images.mean(1, keepdim=True)
+        return {"out": torch.cat([torch.full_like(grey, 0.5), grey], 1) * self.weight}
+
+
+def write(path, frames, fps=10):
+    frames = list(frames)
+    with open_writer(path, fps, frames[0].shape[1::-1]) as writer:
+        for frame in frames:
+            writer.write(frame)
+    return path
+
+
+def grey(*values, size=(64, 48)):
+    return [np.full((size[1], size[0], 3), value, np.uint8) for value in values]
+
+
+@pytest.mark.parametrize("ending", [".webm", ".mp4", ".avi"])
+def test_frames_come_back(tmp_path, ending):
+    path = write(tmp_path / f"v{ending}", grey(0, 80, 160, 240))
+    reader = VideoReader(path)
+    frames = list(reader)
+    assert reader.frames == 4 and reader.fps == pytest.approx(10) and reader.size == (64, 48)
+    assert [round(float(f.mean()), -1) for f in frames] == [0, 80, 160, 240]
+
+
+def test_colours_keep_their_order(tmp_path):
+    red = np.zeros((48, 64, 3), np.uint8)
+    red[..., 0] = 220
+    (frame,) = VideoReader(write(tmp_path / "v.avi", [red]))
+    assert frame[..., 0].mean() > 200 and frame[..., 2].mean() < 20
+
+
+@pytest.mark.parametrize(("source", "out"), [(".webm", ".webm"), (".mp4", ".webm"), (".avi", ".mp4")])
+def test_every_frame_is_predicted_and_written(tmp_path, source, out):
+    values = [0, 255] * 5 + [0]
+    path = write(tmp_path / f"in{source}", grey(*values))
+    model = Brightness()
+    result = predict_video(model, path, tmp_path / f"out{out}", batch_size=4, alpha=1.0, progress=False)
+    assert (result.frames, result.predicted, result.missing, result.stopped) == (11, 11, 0, False)
+    assert model.batches == [4, 4, 3]
+    assert [int(f.mean() > 128) for f in VideoReader(tmp_path / f"out{out}")] == [int(v > 128) for v in values]
+    assert result.fps > 0 and result.forward_fps >= result.fps
+    assert result.flicker == 1.0  # every pixel, every frame
+
+
+def test_every_other_frame_repeats_the_mask_and_keeps_the_length(tmp_path):
+    path = write(tmp_path / "in.webm", grey(0, 255, 255, 0, 0, 255, 0))
+    result = predict_video(Brightness(), path, tmp_path / "out.webm", every=3, batch_size=2, alpha=1.0, progress=False)
+    assert (result.frames, result.predicted) == (7, 3)
+    assert [int(f.mean() > 128) for f in VideoReader(result.path)] == [0, 0, 0, 0, 0, 0, 0]
+
+
+def test_size_is_a_box_and_frames_are_not_enlarged(tmp_path):
+    path = write(tmp_path / "in.webm", grey(9, size=(200, 100)))
+    assert VideoReader(path, (64, 64)).size == (64, 32)
+    assert VideoReader(path, (640, 360)).size == (200, 100)
+    predict_video(Brightness(), path, tmp_path / "out.webm", size=(64, 64), progress=False)
+    assert VideoReader(tmp_path / "out.webm").size == (64, 32)
+
+
+def test_smoothing_quiets_flicker(tmp_path):
+    path = write(tmp_path / "in.webm", grey(*[100, 100, 155] * 8))
+    plain = predict_video(Brightness(), path, tmp_path / "a.webm", progress=False)
+    smooth = predict_video(Brightness(), path, tmp_path / "b.webm", smoothing=0.8, progress=False)
+    assert plain.flicker > 0.3 and smooth.flicker == 0
+
+
+def test_flicker_is_what_changes_back_not_what_moves():
+    flicker = Flicker()
+    for column in range(6):  # an edge that moves
+        flicker.add(np.broadcast_to(np.arange(8) < column, (4, 8)).astype(np.uint8))
+    assert flicker.value == 0
+    flicker = Flicker()
+    for frame in (0, 1, 0):
+        flicker.add(np.array([[frame, 0]], np.uint8))
+    assert flicker.value == 0.5
+
+
+def test_stopped_by_hand_keeps_what_was_done(tmp_path):
+    path = write(tmp_path / "in.webm", grey(*[10] * 40))
+
+    class Stop(Brightness):
+        def forward(self, images):
+            if len(self.batches) == 3:
+                raise KeyboardInterrupt
+            return super().forward(images)
+
+    result = predict_video(Stop(), path, tmp_path / "out.webm", batch_size=4, progress=False)
+    assert result.stopped and result.frames == 12 and "stopped" in str(result)
+    assert VideoReader(tmp_path / "out.webm").announced == 12
+    assert threading.active_count() < 10
+
+
+def test_an_error_leaves_nothing_behind(tmp_path):
+    path = write(tmp_path / "in.webm", grey(1, 2, 3))
+    broken = Brightness()
+    broken.weight.data.fill_(float("nan"))
+    with pytest.raises(Exception, match="NaN"):
+        predict_video(broken, path, tmp_path / "out.webm", progress=False)
+    assert [p.name for p in tmp_path.iterdir()] == ["in.webm"]
+
+
+def test_max_frames_and_overwriting(tmp_path):
+    path = write(tmp_path / "in.webm", grey(*range(0, 90, 10)))
+    result = predict_video(Brightness(), path, tmp_path / "out.webm", max_frames=5, progress=False)
+    assert (result.frames, result.missing, result.stopped) == (5, 0, False)
+    with pytest.raises(ArgumentError, match="overwrite"):
+        predict_video(Brightness(), path, tmp_path / "out.webm", progress=False)
+    assert predict_video(Brightness(), path, tmp_path / "out.webm", overwrite=True, progress=False).frames == 9
+    with pytest.raises(ArgumentError, match="another file"):
+        predict_video(Brightness(), path, path, overwrite=True, progress=False)
+
+
+def test_a_cut_off_video_keeps_what_was_readable_and_says_so(tmp_path, capsys):
+    whole = write(tmp_path / "whole.avi", list(noise(60)))
+    cut = tmp_path / "cut.avi"
+    cut.write_bytes(whole.read_bytes()[: whole.stat().st_size // 2])
+    result = predict_video(Brightness(), cut, tmp_path / "out.webm")
+    assert 10 < result.frames < 50 and result.missing == 60 - result.frames
+    assert "missing" in str(result) and "missing" in "".join(capsys.readouterr())
+    assert VideoReader(result.path).announced == result.frames
+
+
+def noise(count):
+    rng = np.random.default_rng(0)
+    return (rng.integers(0, 256, (48, 64, 3), dtype=np.uint8) for _ in range(count))
+
+
+def test_what_is_no_video(tmp_path):
+    empty, text = tmp_path / "empty.mp4", tmp_path / "text.webm"
+    empty.write_bytes(b"")
+    text.write_bytes(b"no video" * 100)
+    headless = tmp_path / "headless.mp4"
+    headless.write_bytes(write(tmp_path / "v.mp4", grey(1, 2)).read_bytes()[:300])
+    for path in (empty, text, headless, tmp_path / "missing.webm"):
+        with pytest.raises(DataError, match=path.name):
+            predict_video(Brightness(), path, tmp_path / "out.webm", progress=False)
+    with pytest.raises(DataError, match="camera 99"):
+        predict_video(Brightness(), 99, tmp_path / "out.webm", progress=False)
+    assert not (tmp_path / "out.webm").exists()
+
+
+def test_a_missing_codec_is_an_error_not_an_empty_file(tmp_path, monkeypatch):
+    class Closed:
+        def __init__(self, *args):
+            pass
+
+        def isOpened(self):  # noqa: N802
+            return False
+
+        def release(self):
+            pass
+
+    monkeypatch.setattr(cv2, "VideoWriter", Closed)
+    with pytest.raises(DataError, match="VP80"), open_writer(tmp_path / "v.webm", 10, (64, 48)):
+        pass
+    assert list(tmp_path.iterdir()) == []
+
+
+@pytest.mark.parametrize("options", [{"every": 0}, {"batch_size": 0}, {"smoothing": 1.0}, {"smoothing": -0.1},
+                                     {"alpha": 2}, {"max_frames": 0}])
+def test_arguments_out_of_range(tmp_path, options):
+    path = write(tmp_path / "in.webm", grey(1))
+    with pytest.raises(ArgumentError, match=next(iter(options))):
+        predict_video(Brightness(), path, tmp_path / "out.webm", progress=False, **options)
+    with pytest.raises(ArgumentError, match="ending"):
+        predict_video(Brightness(), path, tmp_path / "out.gif", progress=False)
+
+
+def test_memory_does_not_grow_with_the_length(tmp_path):
+    """What waits between reader, model and writer is bounded, also when the model is the slowest."""
+    import tracemalloc
+
+    path = write(tmp_path / "in.avi", noise(400))
+    peaks = []
+    for count in (50, 400):
+        tracemalloc.start()
+        predict_video(Brightness(), path, tmp_path / f"{count}.webm", max_frames=count, progress=False)
+        peaks.append(tracemalloc.get_traced_memory()[1])
+        tracemalloc.stop()
+    assert peaks[1] < 1.5 * peaks[0]
+
+
+def test_reading_and_writing_go_on_while_the_model_runs(tmp_path):
+    """Not a speed claim: with a model that sleeps, the whole takes hardly longer than the model."""
+    path = write(tmp_path / "in.webm", list(noise(24)))
+    result = predict_video(Brightness(delay=0.1), path, tmp_path / "out.webm", batch_size=2, progress=False)
+    assert result.forward_seconds >= 1.2
+    assert result.seconds < 1.5 * result.forward_seconds
+
+
+def test_sample_video(tmp_path):
+    path = write_video_sample(tmp_path / "v.webm", count=4, size=(128, 96), progress=False)
+    reader = VideoReader(path)
+    assert reader.size == (128, 96) and len(list(reader)) == 4
+    frames = list(sample_frames(5, (128, 96)))
+    again = list(sample_frames(5, (128, 96)))
+    assert all((a[0] == b[0]).all() for a, b in zip(frames, again, strict=True))
+    places = [np.flatnonzero(mask.any(0)).mean() for _, mask in frames if mask.any()]
+    assert len(places) >= 4 and sorted(places) == places  # it walks to the right
+    with pytest.raises(ArgumentError):
+        next(sample_frames(0))

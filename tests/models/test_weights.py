@@ -1,0 +1,211 @@
+from __future__ import annotations
+
+import os
+import pickle
+import urllib.error
+
+import pytest
+import torch
+import torchvision
+from safetensors.torch import save_file
+from torch.utils.data import TensorDataset
+
+from seglab.checkpoint import load_checkpoint, load_weights
+from seglab.errors import ArgumentError, CheckpointError, DataError
+from seglab.labels import PETS, VOC
+from seglab.models import BUNDLED, build, load_model, weights
+from seglab.models.convert import convert, read_pickle
+
+
+@pytest.fixture
+def offline(monkeypatch, tmp_path):
+    """An empty torch cache, and a network that does not answer."""
+    def no_network(*args, **kwargs):
+        raise urllib.error.URLError("Temporary failure in name resolution")
+
+    monkeypatch.setattr("urllib.request.urlopen", no_network)
+    monkeypatch.setenv("TORCH_HOME", str(tmp_path / "torch"))
+    monkeypatch.delenv("SEGLAB_OFFLINE", raising=False)
+
+
+@pytest.fixture
+def cached(monkeypatch, tmp_path):
+    """A torch cache that holds the published file, as far as its hash lets us tell: random numbers in its place."""
+    monkeypatch.setenv("TORCH_HOME", str(tmp_path / "torch"))
+    entry = weights.coco_weights("resnet50")
+    path = weights.cache_path(entry)
+    path.parent.mkdir(parents=True)
+    torch.manual_seed(0)
+    model = torchvision.models.segmentation.fcn_resnet50(weights=None, weights_backbone=None, aux_loss=True)
+    torch.save(model.state_dict(), path)
+    return model
+
+
+def test_bundled_weights_are_small_and_described():
+    assert BUNDLED.stat().st_size <= 8_000_000
+    model = build("fcn", weights="bundled")
+    assert model.label_set == PETS and not model.training
+    assert model.recipe["backbone"] == "efficientnet_lite0"
+    card = BUNDLED.with_suffix(".md").read_text(encoding="utf-8")
+    for word in ("CC BY-SA 4.0", "Oxford-IIIT Pet", "Parkhi", "python -m seglab.recipes.bundled", "seed"):
+        assert word in card, word
+
+
+def test_coco_weights_come_from_the_torch_cache(cached):
+    images = torch.randn(1, 3, 33, 49)
+    for aux in (False, True):
+        model = build("fcn", weights="coco", aux=aux)
+        assert model.label_set == VOC and model.normalize["mean"][0] == 0.485 and not model.training
+        with torch.no_grad():
+            torch.testing.assert_close(model(images)["out"], cached.eval()(images)["out"], rtol=1e-5, atol=1e-5)
+
+
+def test_auto_takes_coco_when_cached_and_says_so(cached, capsys):
+    assert build("fcn", weights="auto").label_set == VOC
+    assert capsys.readouterr().out == 'weights="auto": coco, because they are in the torch cache\n'
+
+
+def test_auto_takes_bundled_without_a_network_and_says_so(offline, capsys, monkeypatch):
+    assert build("fcn", weights="auto").label_set == PETS
+    assert capsys.readouterr().out.startswith('weights="auto": bundled, because the COCO weights are not cached')
+    monkeypatch.setenv("SEGLAB_OFFLINE", "1")
+    assert build("fcn", weights="auto").label_set == PETS
+    assert "SEGLAB_OFFLINE" in capsys.readouterr().out
+
+
+def test_coco_without_a_network_says_what_from_where_how_large_and_what_instead(offline):
+    with pytest.raises(DataError) as error:
+        build("fcn", weights="coco")
+    for part in ("FCN_ResNet50_Weights.COCO_WITH_VOC_LABELS_V1", "135 MB", "https://download.pytorch.org/",
+                 'weights="bundled"', "name resolution"):
+        assert part in str(error.value), part
+
+
+@pytest.mark.parametrize("backbone", ["resnet50", "mobilenet_v3_large", "resnet50.a1_in1k"])
+def test_imagenet_without_a_network_names_the_way_out(offline, monkeypatch, backbone):
+    monkeypatch.setenv("HF_HUB_OFFLINE", "1")
+    with pytest.raises(DataError, match="efficientnet_lite0|bundled"):
+        build("fcn", 3, backbone=backbone, output_stride=32, weights="imagenet")
+
+
+@pytest.mark.parametrize(("call", "error", "message"), [
+    (lambda: build("fcn", 3, weights="coco"), ArgumentError, "21 classes"),
+    (lambda: build("fcn", backbone="mobilenet_v3_large", weights="coco"), ArgumentError, "resnet50 or resnet101"),
+    (lambda: build("fcn", 5, weights="bundled"), CheckpointError, "num_classes"),
+    (lambda: build("fcn", backbone="resnet50", weights="bundled"), CheckpointError, "efficientnet_lite0"),
+    (lambda: build("single_conv", 3, weights="bundled"), CheckpointError, "fcn_skip"),
+    (lambda: build("single_conv", 3, weights="imagenet"), ArgumentError, "no backbone"),
+    (lambda: build("fcn", weights="nowhere.safetensors"), CheckpointError, "nowhere.safetensors"),
+    (lambda: build("fcn"), ArgumentError, "num_classes"),
+])
+def test_weights_that_do_not_fit(call, error, message):
+    with pytest.raises(error, match=message):
+        call()
+
+
+def test_a_run_of_fit_becomes_a_model_again(tmp_path):
+    from seglab import fit
+
+    data = TensorDataset(torch.randint(0, 256, (4, 3, 32, 32), dtype=torch.uint8),
+                         torch.randint(0, 3, (4, 32, 32), dtype=torch.uint8))
+    data.label_set = PETS
+    model = build("fcn", 3, backbone="resnet18", output_stride=32)
+    adam = torch.optim.Adam(model.parameters())
+    fit(model, data, optimizer=adam, epochs=1, batch_size=2, folder=tmp_path / "run", progress=False)
+    again = load_model(tmp_path / "run" / "last.safetensors")
+    assert again.label_set == PETS and again.normalize["mean"] == [0, 0, 0]
+    assert all(torch.equal(a, b) for a, b in zip(again.state_dict().values(), model.state_dict().values(), strict=True))
+
+
+def test_other_architecture_names_keys_and_classes(tmp_path):
+    other = build("fcn", 7, backbone="resnet18", output_stride=32)
+    save_file(other.state_dict(), tmp_path / "w.safetensors")
+    with pytest.raises(CheckpointError) as error:
+        load_weights(build("fcn", 7, backbone="mobilenet_v3_large", output_stride=32), tmp_path / "w.safetensors")
+    assert "backbone.conv1.weight" in str(error.value) and "7 classes" in str(error.value)
+    with pytest.raises(CheckpointError, match=r"7 classes.*\n.*5 classes"):
+        load_weights(build("fcn", 5, backbone="resnet18", output_stride=32), tmp_path / "w.safetensors")
+
+
+def test_nan_weights_are_refused(tmp_path):
+    model = build("fcn", 2, backbone="resnet18", output_stride=32)
+    state = {name: tensor.clone() for name, tensor in model.state_dict().items()}
+    state["backbone.layer2.0.conv1.weight"][0, 0, 0, 0] = float("nan")
+    save_file(state, tmp_path / "w.safetensors")
+    with pytest.raises(CheckpointError, match=r"backbone\.layer2\.0\.conv1\.weight"):
+        load_weights(model, tmp_path / "w.safetensors")
+
+
+@pytest.fixture(scope="module")
+def published():
+    torch.manual_seed(1)
+    return torchvision.models.segmentation.fcn_resnet50(weights=None, weights_backbone=None, num_classes=4,
+                                                        aux_loss=True).eval()
+
+
+@pytest.mark.parametrize("kind", ["state dict", "training checkpoint", "torchscript"])
+def test_convert_and_verify(published, tmp_path, kind):
+    path, target = tmp_path / "in.pth", tmp_path / "out.safetensors"
+    state = published.state_dict()
+    if kind == "state dict":
+        torch.save(state, path)
+    elif kind == "training checkpoint":
+        torch.save({"model": {f"module.{k}": v for k, v in state.items()}, "epoch": 3}, path)
+    else:
+        with torch.no_grad():
+            torch.jit.trace(published, torch.zeros(1, 3, 32, 32), strict=False).save(str(path))
+    line = convert(path, target)
+    assert "fcn_resnet50, 4 classes, with aux" in line
+    model = load_model(target)
+    images = torch.randn(1, 3, 43, 57)
+    with torch.no_grad():
+        torch.testing.assert_close(model(images)["out"], published(images)["out"], rtol=1e-5, atol=1e-5)
+    with pytest.raises(ArgumentError, match="there already"):
+        convert(path, target)
+
+
+class Bomb:
+    def __init__(self, path):
+        self.path = path
+
+    def __reduce__(self):
+        return os.mkdir, (str(self.path),)
+
+
+@pytest.mark.parametrize("save", ["torch", "pickle"])
+def test_a_pickle_that_would_run_code_is_refused_and_does_not_run(tmp_path, save):
+    path, mark = tmp_path / "bomb.pth", tmp_path / "exploded"
+    if save == "torch":
+        torch.save({"weight": Bomb(mark)}, path)
+    else:
+        path.write_bytes(pickle.dumps({"weight": Bomb(mark)}))
+    for load in (read_pickle, load_checkpoint, load_model):
+        with pytest.raises(CheckpointError):
+            load(path)
+    assert not mark.exists()
+    with pytest.raises(CheckpointError, match="refused"):
+        convert(path, tmp_path / "out.safetensors")
+    assert not mark.exists() and not (tmp_path / "out.safetensors").exists()
+    torch.load(path, weights_only=False) if save == "torch" else pickle.loads(path.read_bytes())
+    assert mark.exists()  # it would have
+
+
+@pytest.mark.parametrize(("content", "message"), [
+    (b"", "bytes"), (b"hello", "whole"), ({"a": 1}, "state dict"), ({"conv.weight": torch.zeros(1)}, "architecture")])
+def test_convert_says_what_is_wrong(tmp_path, content, message):
+    path = tmp_path / "in.pth"
+    path.write_bytes(content) if isinstance(content, bytes) else torch.save(content, path)
+    with pytest.raises(CheckpointError, match=message):
+        convert(path, tmp_path / "out.safetensors")
+
+
+def test_convert_refuses_a_cut_file_and_a_missing_one(published, tmp_path):
+    whole = tmp_path / "whole.pth"
+    torch.save(published.state_dict(), whole)
+    cut = tmp_path / "cut.pth"
+    cut.write_bytes(whole.read_bytes()[:100_000])
+    for path in (cut, tmp_path / "missing.pth"):
+        with pytest.raises(CheckpointError, match=path.name):
+            convert(path, tmp_path / "out.safetensors")
+    with pytest.raises(ArgumentError, match="safetensors"):
+        convert(whole, tmp_path / "out.pth")
