@@ -23,7 +23,7 @@ $(READY): pyproject.toml
 
 run: $(READY) ## execute every lesson on the built-in samples, pages in build/html
 	@echo "==> running the lessons"
-	@$(BIN)/seglab run notebooks --html build/html
+	@SEGLAB_OFFLINE=1 $(BIN)/seglab run notebooks --html build/html
 
 test: $(READY) ## linter, unit tests, and every lesson compared with its stored outputs
 	@echo "==> linter"
@@ -35,7 +35,7 @@ lab: $(READY) ## open JupyterLab on the lessons; the printed address carries its
 	@$(BIN)/jupyter lab --notebook-dir=notebooks $$([ "$$(id -u)" = 0 ] && echo --allow-root)
 
 store: $(READY) ## execute every lesson and store its outputs in place
-	@SEGLAB_DATA= $(BIN)/seglab run notebooks --in-place
+	@SEGLAB_DATA= SEGLAB_OFFLINE=1 $(BIN)/seglab run notebooks --in-place
 
 clean: ## remove build/, caches and samples; keeps .venv and runs/
 	rm -rf build .pytest_cache .ruff_cache .hypothesis data/cache data/samples

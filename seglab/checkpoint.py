@@ -116,7 +116,7 @@ def check_weights(model: nn.Module, weights: dict[str, Tensor], path: str | Path
     found = {name: tuple(t.shape) for name, t in weights.items()}
     if expected.keys() != found.keys():
         missing = [name for name in expected if name not in found][:3]
-        extra = [name for name in found if name not in expected][:3]
+        extra = sorted(name for name in found if name not in expected)[:3]
         differences = [f"{', '.join(names)} … {where}" for names, where in
                        ((missing, "missing"), (extra, "not in the model")) if names]
         raise CheckpointError(f"{path}: weights of another model than {type(model).__name__}",

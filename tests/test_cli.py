@@ -4,11 +4,16 @@ import json
 from pathlib import Path
 
 import pytest
+import torch
+import torchvision
+from PIL import Image
+from skimage.data import chelsea
 from torch import nn
 from typer.testing import CliRunner
 
-from seglab import doctor
+from seglab import doctor, models
 from seglab.cli import app
+from seglab.datasets import VideoReader, write_video_sample
 
 RUNNER = CliRunner()
 
@@ -92,3 +97,62 @@ def test_sample_and_recipes():
     assert "single-conv-published" in run("recipes")
     assert "5 pictures" in run("sample", "s", "--count", 5, "--layout", "colours")
     assert len(list(Path("s/training_set/images").glob("*.jpg"))) == 5
+
+
+@pytest.fixture
+def photo(tmp_path):
+    Image.fromarray(chelsea()).save(tmp_path / "chelsea.jpg", quality=95)
+    return tmp_path / "chelsea.jpg"
+
+
+def test_predict_a_picture(photo, tmp_path):
+    text = run("predict", photo, "--model", "bundled")
+    assert text.startswith("chelsea_overlay.png: cat") or ", cat " in text
+    with Image.open("chelsea_overlay.png") as image:
+        assert image.width == 451 and image.height > 300
+    assert "--overwrite" in run("predict", photo, "--model", "bundled", code=1)
+    run("predict", photo, "--model", "bundled", "--overwrite", "--flip", "--tile", "128")
+    run("predict", photo, "--model", models.BUNDLED, "-o", tmp_path / "b.jpg")
+    assert (tmp_path / "b.jpg").is_file()
+
+
+def test_predict_a_folder(photo, tmp_path):
+    (tmp_path / "in").mkdir()
+    photo.rename(tmp_path / "in" / "a.jpg")
+    (tmp_path / "in" / "broken.png").write_bytes(b"no")
+    text = run("predict", tmp_path / "in", "--model", "bundled", code=1)
+    assert "broken.png: cannot be decoded" in text and "cat" in text
+    assert sorted(p.name for p in Path("in_segmented").iterdir()) == ["a.png", "a_overlay.jpg"]
+
+
+def test_predict_a_video(tmp_path):
+    write_video_sample(tmp_path / "in.webm", count=5, size=(128, 96), progress=False)
+    text = run("predict", tmp_path / "in.webm", "--model", "bundled", "--size", "96x96", "--every", "2",
+               "--smoothing", "0.5")
+    assert "in_overlay.webm: 5 frames" in text and "flicker" in text
+    reader = VideoReader("in_overlay.webm")
+    assert reader.size == (96, 72) and len(list(reader)) == 5
+
+
+def test_predict_says_what_is_wrong(photo, tmp_path):
+    (tmp_path / "bad.safetensors").write_bytes(b"no")
+    for arguments, words in (
+        (("nowhere.jpg",), ("nowhere.jpg", "nothing there")),
+        ((photo, "--model", "bad.safetensors"), ("bad.safetensors", "damaged")),
+        ((photo, "--model", "gone.safetensors"), ("gone.safetensors",)),
+        ((photo, "--size", "big"), ("--size", "640x360")),
+    ):
+        text = run("predict", *arguments, code=1)
+        assert all(word in text for word in words), text
+        assert "Traceback" not in text
+
+
+def test_convert_names_what_it_did(tmp_path):
+    torch.manual_seed(0)
+    network = torchvision.models.segmentation.fcn_resnet50(weights=None, weights_backbone=None, num_classes=2)
+    torch.save(network.state_dict(), tmp_path / "w.pth")
+    text = run("convert", tmp_path / "w.pth", tmp_path / "w.safetensors")
+    assert "fcn_resnet50, 2 classes, without aux" in text
+    assert "there already" in run("convert", tmp_path / "w.pth", tmp_path / "w.safetensors", code=1)
+    (tmp_path / "text.pth").write_text("hello")
+    assert "text.pth" in run("convert", tmp_path / "text.pth", tmp_path / "x.safetensors", code=1)

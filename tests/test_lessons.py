@@ -46,7 +46,7 @@ def street(root: Path, train: int, val: int) -> Path:
 
 
 def test_there_are_lessons():
-    assert [path.stem for path in LESSONS] == ["01_single_conv_baseline"]
+    assert [path.stem for path in LESSONS] == ["01_single_conv_baseline", "02_pretrained_fcn"]
 
 
 @pytest.mark.parametrize("path", LESSONS, ids=lambda p: p.stem)

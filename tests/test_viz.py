@@ -34,6 +34,25 @@ def test_overlay_blends_and_leaves_ignored_pixels():
     assert np.array_equal(viz.overlay(picture, MASK, PETS, alpha=0), picture)
 
 
+def test_overlay_equals_the_usual_loop_at_any_share():
+    picture = IMAGE.transpose(1, 2, 0)
+    mask = np.where(MASK == 255, np.uint8(0), MASK)
+    for alpha in (0.0, 0.3, 0.5, 1.0):
+        wanted = picture * (1 - alpha) + PETS.palette[mask] * alpha
+        assert np.abs(viz.overlay(picture, mask, PETS, alpha) - wanted).max() <= 0.5 + 1e-6
+    assert viz.overlay(np.zeros((0, 4, 3), np.uint8), np.zeros((0, 4), np.uint8), PETS).shape == (0, 4, 3)
+
+
+def test_legend_is_below_and_shows_each_class_in_its_colour():
+    picture = np.full((30, 200, 3), 17, np.uint8)
+    whole = viz.add_legend(picture, PETS, [1, 2, 255])
+    assert np.array_equal(whole[:30], picture)
+    strip = whole[30:].reshape(-1, 3)
+    for class_id in (1, 2, 255):
+        assert (strip == PETS.palette[class_id]).all(1).sum() > 20
+    assert viz.add_legend(picture[:, :60], PETS, [0, 1, 2, 255]).shape[0] > whole.shape[0]  # wraps
+
+
 def test_error_map():
     truth, guess = np.array([[0, 1, 255]], np.uint8), np.array([[0, 2, 1]], np.uint8)
     assert viz.error_map(guess, truth)[0].tolist() == [list(viz.RIGHT), list(viz.WRONG), list(viz.IGNORED)]

@@ -22,7 +22,7 @@ def as_image(source: Any) -> np.ndarray:
             laid on black.
 
     Returns:
-        (H, W, 3) uint8.
+        (H, W, 3) uint8, a copy.
 
     Raises:
         DataError: the file is missing or no picture.
@@ -33,23 +33,24 @@ def as_image(source: Any) -> np.ndarray:
         (4, 6, 3)
     """
     if isinstance(source, (str, Path)):
-        return read_image(source, upright=True)
+        return np.array(read_image(source, upright=True))
     if isinstance(source, Image.Image):
         if 0 in source.size:
             raise _unusable((source.height, source.width, 3), "uint8")
-        return np.asarray(to_rgb(ImageOps.exif_transpose(source)))
-    if isinstance(source, torch.Tensor):
+        return np.array(to_rgb(ImageOps.exif_transpose(source)))
+    channels_first = isinstance(source, torch.Tensor)
+    if channels_first:
         source = source.detach().cpu().numpy()
     if not isinstance(source, np.ndarray):
         raise ArgumentError("image", found=type(source).__name__, expected="a path, PIL image, array or tensor")
     shape, array = source.shape, source
     if array.ndim == 2:
         array = array[..., None]
-    elif array.ndim == 3 and array.shape[0] in {1, 3, 4} and array.shape[2] not in {1, 3, 4}:
-        array = array.transpose(1, 2, 0)  # (C, H, W) -> (H, W, C)
-    elif array.ndim == 3 and array.shape[0] in {1, 3, 4} and array.shape[2] in {1, 3, 4} and array.shape[1] > 4:
-        # Both could be channels. Three of them are likelier than a picture of 3 pixels; the torch order comes second.
-        array = array if array.shape[2] == 3 else array.transpose(1, 2, 0)
+    elif array.ndim == 3:
+        first, last = array.shape[0] in {1, 3, 4}, array.shape[2] in {1, 3, 4}
+        # Where both ends could be channels, tensors have them first and arrays last, as their libraries do.
+        if first and (channels_first if last else min(array.shape[1:]) > 4 or channels_first):
+            array = array.transpose(1, 2, 0)  # (C, H, W) -> (H, W, C)
     if array.ndim != 3 or array.shape[2] not in {1, 3, 4} or array.size == 0:
         raise _unusable(shape, source.dtype)
     if np.issubdtype(array.dtype, np.floating):
@@ -66,7 +67,7 @@ def as_image(source: Any) -> np.ndarray:
         array = array.repeat(3, axis=2)
     elif array.shape[2] == 4:
         array = np.asarray(to_rgb(Image.fromarray(np.ascontiguousarray(array), "RGBA")))
-    return np.ascontiguousarray(array)
+    return np.array(array, order="C")  # a copy: nobody's picture is changed, and nobody changes ours
 
 
 def _unusable(shape: tuple[int, ...], dtype: object) -> ArgumentError:

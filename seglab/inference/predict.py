@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import io
 import time
 from collections.abc import Iterator, Sequence
 from contextlib import contextmanager
@@ -29,7 +30,7 @@ from seglab.viz import add_legend, overlay
 MAX_PIXELS = 10_000_000
 
 
-@dataclass(frozen=True)
+@dataclass(frozen=True, repr=False, eq=False)
 class Prediction:
     """What a model says about one picture.
 
@@ -48,6 +49,16 @@ class Prediction:
     probabilities: np.ndarray | None
     seconds: float
     forward_seconds: float
+
+    def __repr__(self) -> str:
+        shares = ", ".join(f"{name} {share:.1%}" for name, share in self.shares().items())
+        return f"Prediction({self.mask.shape[1]}×{self.mask.shape[0]}: {shares}; {self.seconds:.2f} s)"
+
+    def _repr_png_(self) -> bytes:
+        """What a notebook shows: the overlay with its legend."""
+        buffer = io.BytesIO()
+        Image.fromarray(self.overlay()).save(buffer, format="PNG")
+        return buffer.getvalue()
 
     @property
     def confidence(self) -> np.ndarray:
@@ -123,7 +134,7 @@ class Segmenter:
             normalize = Normalize(**known) if known else Normalize()
         self.model, self.label_set, self.short_side = model, label_set or getattr(model, "label_set", None), short_side
         self.flip, self.scales, self.tile, self.overlap = flip, tuple(scales), tile, overlap
-        self.device = next(model.parameters()).device
+        self.device = next((p.device for p in model.parameters()), torch.device("cpu"))
         self.normalize = normalize.to(self.device)
         self.forward_seconds, self.num_classes = 0.0, 0
 

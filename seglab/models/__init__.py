@@ -63,7 +63,7 @@ def build(name: str, num_classes: int | None = None, *, weights: str | Path | No
     if name not in _MODELS:
         raise ArgumentError("model", found=repr(name), expected=" or ".join(list_models()))
     if weights == "auto":
-        weights = choose(options.get("backbone", "resnet50"))
+        weights = choose(options.get("backbone", "resnet50")) if name == "fcn" else "bundled"
     if weights == "coco":
         return _build_coco(name, num_classes, options)
     if weights not in {None, "imagenet"}:

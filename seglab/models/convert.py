@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import pickle
 import re
+import warnings
 import zipfile
 from pathlib import Path
 from typing import Any
@@ -34,21 +35,9 @@ def read_pickle(path: str | Path) -> dict[str, Tensor]:
     if not path.is_file():
         raise CheckpointError(f"{path}: weights", found="no such file", expected="a .pth file or TorchScript archive",
                               fix="Check the path.")
-    if _is_torchscript(path):
-        try:  # TorchScript's own reader makes tensors and TorchScript objects; it knows no Python
-            content: Any = dict(torch.jit.load(str(path), map_location="cpu").state_dict())
-        except RuntimeError as error:
-            raise _unreadable(path, error) from error
-    else:
-        try:
-            content = torch.load(path, map_location="cpu", weights_only=True)
-        except pickle.UnpicklingError as error:
-            raise CheckpointError(f"{path}: refused", found="a pickle that asks to run code or build objects",
-                                  expected="tensors, numbers, strings, lists and dicts",
-                                  fix="Where you trust the file, load it there and save model.state_dict() again."
-                                  ) from error
-        except (RuntimeError, EOFError, OSError, ValueError, KeyError) as error:
-            raise _unreadable(path, error) from error
+    with warnings.catch_warnings():
+        warnings.simplefilter("ignore")  # of old formats: nothing that our user could do about them
+        content = _read_torchscript(path) if _is_torchscript(path) else _read_state(path)
     for key in ("model", "model_state", "state_dict"):
         if isinstance(content, dict) and isinstance(content.get(key), dict):
             content = content[key]
@@ -56,6 +45,27 @@ def read_pickle(path: str | Path) -> dict[str, Tensor]:
         raise CheckpointError(f"{path}: weights", found=f"{type(content).__name__} without a state dict",
                               expected="a state dict: names and tensors", fix="Save model.state_dict().")
     return {re.sub(r"^(module\.|_orig_mod\.)+", "", name): tensor for name, tensor in content.items()}
+
+
+def _read_torchscript(path: Path) -> Any:
+    try:  # TorchScript's own reader makes tensors and TorchScript objects; it knows no Python
+        return dict(torch.jit.load(str(path), map_location="cpu").state_dict())
+    except RuntimeError as error:
+        raise _unreadable(path, error) from error
+
+
+def _read_state(path: Path) -> Any:
+    try:
+        return torch.load(path, map_location="cpu", weights_only=True)
+    except pickle.UnpicklingError as error:
+        # A file that is no pickle at all fails in the same way, only later.
+        raise CheckpointError(f"{path}: refused",
+                              found="no tensors, or a pickle that asks to run code or build objects",
+                              expected="tensors, numbers, strings, lists and dicts, written whole by torch.save",
+                              fix="Where you trust the file, load it there and save model.state_dict() again."
+                              ) from error
+    except (RuntimeError, EOFError, OSError, ValueError, KeyError) as error:
+        raise _unreadable(path, error) from error
 
 
 def convert(source: str | Path, target: str | Path, overwrite: bool = False) -> str:

@@ -95,13 +95,13 @@ def coco_weights(backbone: str) -> Any:
 def choose(backbone: str = "resnet50", progress: bool = True) -> str:
     """What "auto" means here and now: "coco" if it is in the torch cache or can be downloaded, else "bundled".
 
-    Prints one line that says which, and why. `SEGLAB_OFFLINE=1` never asks the network.
+    Prints one line that says which, and why. With `SEGLAB_OFFLINE=1` it is "bundled", whatever is cached.
     """
     weights = coco_weights(backbone)
-    if cache_path(weights).is_file():
-        choice, why = "coco", "they are in the torch cache"
-    elif os.environ.get("SEGLAB_OFFLINE", "0") not in {"", "0"}:
+    if os.environ.get("SEGLAB_OFFLINE", "0") not in {"", "0"}:
         choice, why = "bundled", "SEGLAB_OFFLINE is set"
+    elif cache_path(weights).is_file():
+        choice, why = "coco", "they are in the torch cache"
     elif (error := _unreachable(weights.url)) is None:
         choice, why = "coco", f"{weights.meta['_file_size']:.0f} MB will be downloaded from {weights.url}"
     else:

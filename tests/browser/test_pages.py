@@ -2,7 +2,11 @@
 
 from __future__ import annotations
 
+import base64
+import html
+import json
 import os
+import re
 import shutil
 import subprocess
 import threading
@@ -12,12 +16,22 @@ from pathlib import Path
 import nbformat
 import numpy as np
 import pytest
+import torch
 from PIL import Image
+from torch import nn
 
+from seglab.datasets import write_video_sample
+from seglab.inference import predict_video
+from seglab.labels import LabelSet
 from seglab.lessons import to_html
 
 ROOT = Path(__file__).parents[2]
 LESSONS = sorted((ROOT / "notebooks").glob("*.ipynb"))
+#: Colours of classes that a lesson's figures must show, and on how many pixels.
+COLOURS = {"01_single_conv_baseline": (((128, 64, 128), (0, 102, 0)), 5_000),
+           "02_pretrained_fcn": (((0, 128, 0), (192, 0, 0)), 1_000)}
+FLAGS = ("--headless", "--no-sandbox", "--disable-gpu", "--disable-quic", "--no-first-run",
+         "--disable-background-networking", "--disable-component-update", "--disable-sync")
 
 
 def chromium() -> str:
@@ -51,9 +65,8 @@ def test_a_page_is_drawn_without_any_request(path, tmp_path):
     picture = ROOT / "build" / "screenshots" / f"{path.stem}.png"
     picture.parent.mkdir(parents=True, exist_ok=True)
     try:
-        subprocess.run([browser, "--headless", "--no-sandbox", "--disable-gpu", "--disable-quic", "--no-first-run",
-                        "--disable-background-networking", "--disable-component-update", "--disable-sync",
-                        f"--user-data-dir={tmp_path / 'profile'}", f"--proxy-server=127.0.0.1:{server.server_port}",
+        subprocess.run([browser, *FLAGS, f"--user-data-dir={tmp_path / 'profile'}",
+                        f"--proxy-server=127.0.0.1:{server.server_port}",
                         "--hide-scrollbars", "--window-size=1100,9000", f"--screenshot={picture}",
                         (tmp_path / "page.html").as_uri()], check=True, capture_output=True, timeout=120)
     finally:
@@ -62,5 +75,51 @@ def test_a_page_is_drawn_without_any_request(path, tmp_path):
     # The browser itself may call home; a page's own requests are what must not be.
     assert [url for url in asked if not any(host in url for host in ("google", "gstatic", "chrome"))] == []
     pixels = np.asarray(Image.open(picture).convert("RGB"))
-    purple, green = ((pixels == colour).all(axis=2).sum() for colour in ((128, 64, 128), (0, 102, 0)))
-    assert min(purple, green) > 5_000, "masks in the colours of the drone classes"
+    colours, least = COLOURS[path.stem]
+    for colour in colours:
+        assert (pixels == colour).all(axis=2).sum() > least, f"classes in the colour {colour}"
+
+
+def test_the_browser_plays_what_predict_video_writes(tmp_path):
+    """Chromium decodes the .webm: its length, its size, and the colour of a frame in the middle."""
+    class Halves(nn.Module):
+        label_set = LabelSet("halves", ("off", "on"), ((0, 0, 0), (255, 0, 0)))
+
+        def __init__(self):
+            super().__init__()
+            self.weight = nn.Parameter(torch.ones(()))
+
+        def forward(self, images):
+            left = torch.zeros_like(images[:, :1])
+            left[..., : images.shape[-1] // 2] = 1
+            return {"out": torch.cat([1 - left, left], 1) * self.weight}
+
+    browser = chromium()
+    write_video_sample(tmp_path / "in.webm", count=20, size=(128, 96), fps=10, progress=False)
+    predict_video(Halves(), tmp_path / "in.webm", tmp_path / "out.webm", alpha=1.0, progress=False)
+    film = base64.b64encode((tmp_path / "out.webm").read_bytes()).decode()
+    (tmp_path / "page.html").write_text("""<body><video muted></video><script>
+        const video = document.querySelector("video");
+        const say = (text) => { document.body.dataset.report = text; };
+        video.onerror = () => say("error " + video.error.message);
+        video.onseeked = () => {
+            const canvas = document.createElement("canvas");
+            canvas.width = video.videoWidth; canvas.height = video.videoHeight;
+            const context = canvas.getContext("2d");
+            context.drawImage(video, 0, 0);
+            const at = (x) => Array.from(context.getImageData(x, 48, 1, 1).data.slice(0, 3));
+            say(JSON.stringify({size: [canvas.width, canvas.height], seconds: video.duration,
+                                left: at(20), right: at(108)}));
+        };
+        video.onloadeddata = () => { video.currentTime = 1.0; };
+        video.src = "data:video/webm;base64,FILM";
+        </script></body>""".replace("FILM", film), encoding="utf-8")
+    done = subprocess.run([browser, *FLAGS, f"--user-data-dir={tmp_path / 'profile'}", "--virtual-time-budget=20000",
+                           "--dump-dom", (tmp_path / "page.html").as_uri()], check=True, capture_output=True, text=True,
+                          timeout=120)
+    found = re.search(r'data-report="([^"]*)"', done.stdout)
+    assert found, done.stdout[-300:]
+    report = json.loads(html.unescape(found[1]))
+    assert report["size"] == [128, 96] and report["seconds"] == pytest.approx(2, abs=0.15)
+    assert report["left"][0] > 200 and max(report["left"][1:]) < 60, "red where the class is"
+    assert max(report["right"]) < 60
