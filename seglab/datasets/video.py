@@ -35,6 +35,13 @@ class VideoReader:
 
     Raises:
         DataError: no such file, no video, no frame in it, or no camera.
+
+    Example:
+        >>> import tempfile
+        >>> from seglab.datasets import write_video_sample
+        >>> film = write_video_sample(Path(tempfile.mkdtemp()) / "v.webm", count=3, size=(96, 64), progress=False)
+        >>> [frame.shape for frame in VideoReader(film)]
+        [(64, 96, 3), (64, 96, 3), (64, 96, 3)]
     """
 
     def __init__(self, source: str | Path | int, size: tuple[int, int] | None = None) -> None:

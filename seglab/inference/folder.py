@@ -42,6 +42,17 @@ def predict_folder(model: nn.Module, folder: str | Path, out: str | Path | None 
     Raises:
         DataError: no such folder, or no picture in it.
         ArgumentError: `out` holds a file that would be written, and `overwrite` is False.
+
+    Example:
+        >>> import tempfile
+        >>> from PIL import Image
+        >>> from skimage.data import chelsea
+        >>> from seglab import build
+        >>> folder = Path(tempfile.mkdtemp())
+        >>> Image.fromarray(chelsea()).save(folder / "chelsea.png")
+        >>> for path, found in predict_folder(build("fcn", weights="bundled"), folder, progress=False):
+        ...     print(path.name, max(found.shares(), key=found.shares().get))
+        chelsea.png cat
     """
     folder = existing_folder(folder)
     out = Path(out) if out is not None else None

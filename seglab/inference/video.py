@@ -118,6 +118,15 @@ def predict_video(model: nn.Module, source: str | Path | int, out: str | Path, *
     Raises:
         DataError: no video, no frame, or no encoder.
         ArgumentError: a number out of range, or `out` is there already.
+
+    Example:
+        >>> import tempfile
+        >>> from seglab import build
+        >>> from seglab.datasets import write_video_sample
+        >>> folder = Path(tempfile.mkdtemp())
+        >>> film = write_video_sample(folder / "in.webm", count=4, size=(128, 96), progress=False)
+        >>> predict_video(build("fcn", weights="bundled"), film, folder / "out.webm", progress=False).frames
+        4
     """
     out = Path(out)
     for name, value, least in (("every", every, 1), ("batch_size", batch_size, 1),

@@ -119,7 +119,7 @@ def build_backbone(name: str, return_stages: Mapping[str, str], output_stride: i
     if unknown := [stage for stage in return_stages if stage not in STAGES]:
         raise ArgumentError("return_stages", found=unknown, expected=f"stages among {', '.join(STAGES)}")
     normalize = {"mean": list(IMAGENET[0]), "std": list(IMAGENET[1])}
-    if _RESNET.fullmatch(name) and name in torchvision.models.list_models():
+    if is_resnet(name):
         body, channels = _resnet(name, return_stages, output_stride)
     elif name == "mobilenet_v3_large":
         body, channels = _mobilenet(return_stages, output_stride)
@@ -135,6 +135,18 @@ def build_backbone(name: str, return_stages: Mapping[str, str], output_stride: i
         normalize = _timm_normalize(name, timm_name)
     body.channels, body.normalize = channels, normalize
     return body
+
+
+def is_resnet(name: str) -> bool:
+    """True for a name of torchvision's ResNets; timm has some of the same names."""
+    return _RESNET.fullmatch(name) is not None and name in torchvision.models.list_models()
+
+
+def default_output_stride(name: str) -> int:
+    """8 for ResNets that can be dilated and 16 for MobileNet, as torchvision has them; 32, the fastest, for others."""
+    if is_resnet(name) and name not in {"resnet18", "resnet34"}:
+        return 8
+    return 16 if name == "mobilenet_v3_large" else 32
 
 
 def _resnet(name: str, return_stages: Mapping[str, str], output_stride: int) -> tuple[nn.Module, dict[str, int]]:

@@ -11,7 +11,7 @@ from torch import Tensor, nn
 from torch.nn import functional as F
 
 from seglab.errors import ArgumentError
-from seglab.models.backbones import build_backbone
+from seglab.models.backbones import build_backbone, default_output_stride
 
 
 class FCNHead(nn.Sequential):
@@ -19,6 +19,11 @@ class FCNHead(nn.Sequential):
 
     Shapes:
         (N, in_channels, h, w) -> (N, num_classes, h, w).
+
+    Example:
+        >>> import torch
+        >>> FCNHead(64, 21)(torch.zeros(2, 64, 5, 7)).shape
+        torch.Size([2, 21, 5, 7])
     """
 
     def __init__(self, in_channels: int, num_classes: int) -> None:
@@ -67,7 +72,8 @@ class FCN(BackboneWithHeads):
         num_classes: C.
         backbone: see `build_backbone`.
         aux: add the auxiliary head, on stage c4.
-        output_stride: 8, 16 or 32. Dilated depthwise convolutions are slow on a CPU: lesson 2 measures it.
+        output_stride: 8, 16 or 32; by default torchvision's (8 for large ResNets, 16 for MobileNet), else 32. Dilated
+            depthwise convolutions are slow on a CPU: lesson 2 measures it.
 
     Shapes:
         (N, 3, H, W) float, normalised -> {"out": (N, C, H, W), "aux"?: (N, C, H, W)} logits.
@@ -77,13 +83,14 @@ class FCN(BackboneWithHeads):
 
     Example:
         >>> import torch
-        >>> model = FCN(21, backbone="resnet18", output_stride=32).eval()
+        >>> model = FCN(21, backbone="resnet18").eval()
         >>> model(torch.zeros(1, 3, 65, 43))["out"].shape
         torch.Size([1, 21, 65, 43])
     """
 
     def __init__(self, num_classes: int = 21, backbone: str = "resnet50", aux: bool = False,
-                 output_stride: int = 8) -> None:
+                 output_stride: int | None = None) -> None:
+        output_stride = default_output_stride(backbone) if output_stride is None else output_stride
         body = build_backbone(backbone, {"c4": "aux", "c5": "out"} if aux else {"c5": "out"}, output_stride)
         super().__init__(body, FCNHead(body.channels["out"], num_classes),
                          FCNHead(body.channels["aux"], num_classes) if aux else None)

