@@ -34,8 +34,7 @@ from seglab.models import BUNDLED, build, imagenet_classifier, load_model
 from seglab.training import History, fit
 
 CAT, DOG, SOME_PET = 1, 2, 3  # ids in training masks; SOME_PET is no class of the network
-MIN_SIZE, SHORT_SIDE = 192, 320  # what the network makes of pictures that are smaller or larger
-_PET = LabelSet("pet", ("background", "pet"), (PETS.colours[0], PETS.colours[1]))
+MIN_SIZE, SHORT_SIDE = 224, 256  # what the network makes of pictures that are smaller or larger
 _CAT_CLASSES, _DOG_CLASSES = slice(281, 286), slice(151, 269)  # of ImageNet
 
 Pair = tuple[np.ndarray, np.ndarray]  # (H, W, 3) uint8, (H, W) uint8: trimap classes 0 background, 1 pet, 255 border
@@ -242,7 +241,7 @@ def score(model: nn.Module, pairs: Sequence[Pair], species: Sequence[int] | None
             found = (found > 0).astype(np.uint8)
         else:
             mask = _with_species((image, mask), species[number])[1]
-        matrix.update(torch.from_numpy(found)[None], torch.from_numpy(mask)[None])
+        matrix.update(torch.from_numpy(found)[None], torch.from_numpy(mask.copy())[None])
     return matrix.compute()
 
 
@@ -266,12 +265,15 @@ def main() -> None:
 
 def report(model: nn.Module, data: Path) -> None:
     """Print the scores on all pictures that were not trained on."""
-    print("128 px, pet against background\n" + score(model, read_small(data / "pets128", "test")).table(_PET))
-    for side in (None, 1080):
+    _line("128 px", score(model, read_small(data / "pets128", "test")))
+    for side, what in ((None, "as published"), (1080, "enlarged to a shorter side of 1080 px")):
         large, species = read_large(data / "pets", "test", side)
-        what = "as published" if side is None else f"enlarged to {side} px"
-        print(f"{what}, pet against background\n" + score(model, large).table(_PET))
-        print(f"{what}, by species\n" + score(model, large, species).table(PETS))
+        _line(what, score(model, large))
+        _line(f"{what}, by species", score(model, large, species))
+
+
+def _line(what: str, scores: SegmentationScores) -> None:
+    print(f"{what}: pixel accuracy {scores.pixel_accuracy:.4f}, IoU {', '.join(f'{v:.4f}' for v in scores.iou)}")
 
 
 if __name__ == "__main__":
