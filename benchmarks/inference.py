@@ -4,7 +4,8 @@
 
 *Overlay*: `seglab.viz.overlay` beside the loop over classes that tutorials use, on a 1280×853 picture; both must give
 the same picture, to one grey level. The two take turns, and the ratio is taken pair by pair.
-*Video*: `predict_video` with the bundled network beside the network alone on the same frames, in the same batches.
+*Video*: `predict_video` beside the network alone on the same frames, in the same batches: with the bundled network, and
+with `fcn_resnet50` (random weights).
 *Tiles*: peak memory of a 6000×4000 picture, over the memory before, in a process of its own.
 """
 
@@ -21,6 +22,7 @@ from pathlib import Path
 
 import numpy as np
 import torch
+from torch import nn
 
 sys.path.insert(0, str(Path(__file__).resolve().parents[1]))
 from seglab.datasets import Normalize, VideoReader, sample_frames, write_video_sample
@@ -60,11 +62,11 @@ def compare_overlays(repeats: int) -> None:
           f"{1000 * statistics.median(b for _, b in times):.1f} ms: {middle:.1f}x (quartiles {low:.1f} to {high:.1f})")
 
 
-def compare_video(repeats: int, frames: int = 96, batch: int = 4) -> None:
-    model = build("fcn", weights="bundled")
+def compare_video(name: str, model: nn.Module, size: tuple[int, int], repeats: int, frames: int,
+                  batch: int = 4) -> None:
     normalize = Normalize(**model.normalize)
     with tempfile.TemporaryDirectory() as folder:
-        video = write_video_sample(Path(folder) / "in.webm", count=frames, progress=False)
+        video = write_video_sample(Path(folder) / "in.webm", count=frames, size=size, progress=False)
         pixels = [torch.from_numpy(np.stack(list(VideoReader(video))[:batch])).permute(0, 3, 1, 2)]
         ratios, rates = [], []
         for number in range(repeats + 1):
@@ -78,8 +80,8 @@ def compare_video(repeats: int, frames: int = 96, batch: int = 4) -> None:
             if number:  # the first one warms up
                 ratios.append(result.fps / alone)
                 rates.append((alone, result.fps))
-    print(f"video 640×360: the network alone {statistics.median(a for a, _ in rates):.1f} frames/s, predict_video "
-          f"{statistics.median(b for _, b in rates):.1f}: {statistics.median(ratios):.2f} of it "
+    print(f"video {size[0]}×{size[1]}, {name}: alone {statistics.median(a for a, _ in rates):.2f} frames/s, "
+          f"predict_video {statistics.median(b for _, b in rates):.2f}: {statistics.median(ratios):.2f} of it "
           f"({min(ratios):.2f} to {max(ratios):.2f})")
 
 
@@ -108,5 +110,6 @@ if __name__ == "__main__":
         peak_of_tiles()
     else:
         compare_overlays(arguments.repeats)
-        compare_video(max(3, arguments.repeats // 5))
+        compare_video("bundled", build("fcn", weights="bundled"), (640, 360), max(3, arguments.repeats // 5), 96)
+        compare_video("fcn_resnet50", build("fcn", 21, backbone="resnet50").eval(), (320, 180), 3, 12)
         subprocess.run([sys.executable, __file__, "--tiles-only", "--threads", str(arguments.threads)], check=True)
