@@ -138,9 +138,10 @@ def check_weights(model: nn.Module, weights: dict[str, Tensor], path: str | Path
 
 
 def _classes(weights: dict[str, Tensor]) -> str:
-    """The number of classes, read from the last layer that is not auxiliary."""
-    last = [t for name, t in weights.items() if not name.startswith("aux") and t.ndim in {1, 4} and "bias" in name]
-    return f"{len(last[-1])} classes" if last else "an unknown number of classes"
+    """The number of classes: the length of the last bias that is neither auxiliary nor BatchNorm's."""
+    biases = sorted(name for name in weights if name.endswith("bias") and not name.startswith("aux")
+                    and f"{name.removesuffix('bias')}running_mean" not in weights)
+    return f"{len(weights[biases[-1]])} classes" if biases else "an unknown number of classes"
 
 
 def _pack(value: Any, tensors: dict[str, Tensor], name: str) -> Any:
