@@ -96,10 +96,14 @@ def predict(
     max_frames: Annotated[int | None, typer.Option(min=1, help="Videos: stop after so many frames.")] = None,
     overwrite: Annotated[bool, typer.Option("--overwrite", help="Replace files that are there.")] = False,
 ) -> None:
-    """Segment a picture, a folder, a video or a camera, and write the masks laid over it."""
+    """Segment a picture, a folder, a video or a camera, and write the masks laid over it.
+
+    With a classifier's checkpoint, say what a picture or the pictures of a folder show; -o writes a CSV file.
+    """
     from seglab import inference
     from seglab.datasets.video import VIDEO_SUFFIXES
-    from seglab.models import build, load_model
+    from seglab.files import check_free
+    from seglab.models import Classifier, build, load_model
 
     is_video = source.isdigit() or Path(source).suffix.lower() in VIDEO_SUFFIXES
     box = _box(size)  # before the model is loaded: a wrong size should not cost seconds
@@ -107,14 +111,17 @@ def predict(
     if not is_video and not path.exists():
         raise DataError(f"{source}: picture, folder or video", found="nothing there", expected="a path that exists",
                         fix="Check the path.")
+    network = None if model in {"auto", "bundled", "coco"} else load_model(model)
+    if isinstance(network, Classifier):
+        _classify(network, path, is_video, out, overwrite)
+        return
     name = path.stem if not source.isdigit() else f"camera{source}"
     if out is None:
         out = Path(f"{name}_overlay.webm" if is_video else f"{path.name}_segmented" if path.is_dir()
                    else f"{name}_overlay.png")
-    if path.is_file() and not is_video and out.exists() and not overwrite:
-        raise ArgumentError("--out", found=f"{out} is there already", expected="a new file",
-                            fix="Choose another name with -o, or pass --overwrite.")
-    network = build("fcn", weights=model) if model in {"auto", "bundled", "coco"} else load_model(model)
+    if path.is_file() and not is_video:
+        check_free(out, "--out", overwrite)
+    network = network or build("fcn", weights=model)
     if is_video:
         result = inference.predict_video(network, int(source) if source.isdigit() else path, out, size=box,
                                          every=every, alpha=alpha, smoothing=smoothing, max_frames=max_frames,
@@ -134,6 +141,28 @@ def predict(
     for error in failed:
         typer.echo(f"error: {error}", err=True)
     typer.echo(f"masks and overlays: {out}")
+    raise typer.Exit(1 if failed else 0)
+
+
+def _classify(model: Any, path: Path, is_video: bool, out: Path | None, overwrite: bool) -> None:
+    """What a classifier says about a picture, or about each of a folder, a line each."""
+    from seglab.inference import classify, classify_folder
+
+    if is_video or (out is not None and not path.is_dir()):
+        raise ArgumentError("video" if is_video else "--out", found=path if is_video else out,
+                            expected="a picture or a folder of pictures" if is_video else "no file for one picture",
+                            fix="A classifier gives one answer a picture; for a folder, -o answers.csv keeps them.")
+    if not path.is_dir():
+        typer.echo(f"{path}: {classify(model, path)}")
+        return
+    failed = []
+    for one, answer in classify_folder(model, path, out, overwrite=overwrite):
+        failed += [answer] if isinstance(answer, SeglabError) else []
+        typer.echo(f"{one}: " + ("cannot be decoded" if isinstance(answer, SeglabError) else str(answer)))
+    for error in failed:
+        typer.echo(f"error: {error}", err=True)
+    if out is not None:
+        typer.echo(f"answers: {out}")
     raise typer.Exit(1 if failed else 0)
 
 
@@ -176,14 +205,22 @@ def recipes() -> None:
 @_friendly
 def sample(
     folder: Path,
-    count: Annotated[int, typer.Option(min=3)] = 120,
+    dataset: Annotated[str, typer.Option(help="drone, or catdog: a folder a class, and map files.")] = "drone",
+    count: Annotated[int, typer.Option(min=3, help="Pictures; of catdog, for training and testing together.")] = 120,
     seed: int = 0,
-    layout: Annotated[str, typer.Option(help="ids or colours: how the masks are stored.")] = "ids",
+    layout: Annotated[str, typer.Option(help="drone: ids or colours, how the masks are stored.")] = "ids",
 ) -> None:
-    """Write the built-in drone pictures into a new folder, in the published layout."""
-    from seglab.datasets import write_drone_sample
+    """Write built-in pictures into a new folder, in the layout of the real dataset."""
+    from seglab.datasets import write_catdog_sample, write_drone_sample
 
-    typer.echo(f"{count} pictures in {write_drone_sample(folder, count=count, seed=seed, layout=layout)}")
+    if dataset == "catdog":
+        test = max(1, count // 12)  # a class; a sixth of all
+        train = max(1, count // 2 - test)
+        typer.echo(f"{2 * (train + test)} pictures in {write_catdog_sample(folder, (train, test), seed=seed)}")
+    elif dataset == "drone":
+        typer.echo(f"{count} pictures in {write_drone_sample(folder, count=count, seed=seed, layout=layout)}")
+    else:
+        raise ArgumentError("--dataset", found=repr(dataset), expected="drone or catdog")
 
 
 @app.command()

@@ -9,6 +9,8 @@ from collections.abc import Iterator
 from contextlib import contextmanager
 from pathlib import Path
 
+from seglab.errors import ArgumentError
+
 
 def data_home() -> Path:
     """The folder for samples, caches and downloads.
@@ -22,6 +24,19 @@ def data_home() -> Path:
     if (checkout / "pyproject.toml").is_file() and (checkout / "data").is_dir():
         return checkout / "data"
     return Path.home() / ".cache" / "seglab"
+
+
+def check_free(path: str | Path, argument: str = "out", overwrite: bool = False) -> Path:
+    """The path, if nothing is there or it may be replaced.
+
+    Raises:
+        ArgumentError: something is there, and `overwrite` is False.
+    """
+    path = Path(path)
+    if path.exists() and not overwrite:
+        raise ArgumentError(argument, found=f"{path} is there already", expected="a new file",
+                            fix="Choose another name, or pass overwrite=True (--overwrite on the command line).")
+    return path
 
 
 def atomic_write(path: str | Path, data: bytes) -> None:

@@ -17,6 +17,7 @@ from PIL import Image, ImageDraw, ImageFont
 
 from seglab.errors import ArgumentError
 from seglab.labels import IGNORE, LabelSet
+from seglab.metrics import Calibration
 from seglab.training.history import History
 
 #: Right, wrong, ignored: blue and orange differ for colour-blind eyes too.
@@ -230,5 +231,122 @@ def plot_iou(ious: Mapping[str, Sequence[float]], label_set: LabelSet) -> Figure
     axis.grid(axis="y", color="0.92")
     axis.set_axisbelow(True)
     axis.legend(frameon=False, fontsize=8)
+    figure.tight_layout()
+    return figure
+
+
+def show_pictures(images: Sequence[object], titles: Sequence[str] | None = None, columns: int = 6,
+                  wrong: Sequence[bool] | None = None) -> Figure:
+    """A grid of pictures with a line of text below each.
+
+    Args:
+        images: (3, H, W) or (H, W, 3) uint8, of one size.
+        titles: a text each.
+        columns: pictures a row.
+        wrong: True paints the text in orange.
+    """
+    rows = -(-len(images) // columns)
+    cell = 8.4 / columns
+    figure, axes = plt.subplots(rows, columns, figsize=(8.4, rows * (cell + 0.25)), squeeze=False)
+    for axis in axes.flat:
+        axis.set_axis_off()
+    for number, image in enumerate(images):
+        axis = axes.flat[number]
+        axis.imshow(as_picture(image), interpolation="nearest")
+        if titles is not None:
+            colour = np.array(WRONG if wrong is not None and wrong[number] else (40, 40, 40)) / 255
+            axis.set_title(titles[number], fontsize=8, y=-0.15, color=colour)
+    figure.subplots_adjust(left=0.005, right=0.995, top=0.995, bottom=0.14 / rows, wspace=0.04, hspace=0.2)
+    return figure
+
+
+def heat_overlay(image: object, heat: np.ndarray, alpha: float = 0.5) -> np.ndarray:
+    """A map of evidence over its picture, dark where there is none: (H, W, 3) uint8.
+
+    Args:
+        image: (3, H, W) or (H, W, 3) uint8.
+        heat: (H, W) in [0, 1], as `class_activation` returns it.
+        alpha: share of the map.
+
+    Raises:
+        ArgumentError: picture and map of different size.
+
+    Example:
+        >>> heat_overlay(np.zeros((1, 1, 3), np.uint8), np.zeros((1, 1))).shape
+        (1, 1, 3)
+    """
+    picture = as_picture(image)
+    if picture.shape[:2] != np.shape(heat):
+        raise ArgumentError("heat", found=f"shape {np.shape(heat)}", expected=f"the picture's size {picture.shape[:2]}")
+    colours = plt.get_cmap("inferno")(np.asarray(heat))[..., :3] * 255  # (H, W, 3)
+    return ((1 - alpha) * picture + alpha * colours).round().astype(np.uint8)
+
+
+def plot_confusion(matrix: object, label_set: LabelSet) -> Figure:
+    """A confusion matrix of counts: rows are true classes, columns predicted ones, each row shaded by its shares."""
+    counts = np.asarray(matrix)  # (C, C)
+    shares = counts / np.maximum(counts.sum(1, keepdims=True), 1)
+    side = 1.5 + 0.7 * len(counts)
+    figure, axis = plt.subplots(figsize=(side, side))
+    axis.imshow(shares, cmap="Blues", vmin=0, vmax=1)
+    for row, column in np.ndindex(*counts.shape):
+        axis.text(column, row, f"{counts[row, column]}", ha="center", va="center",
+                  color="white" if shares[row, column] > 0.5 else "black")
+    axis.set_xticks(range(len(counts)), label_set.classes)
+    axis.set_yticks(range(len(counts)), label_set.classes, rotation=90, va="center")
+    axis.set_xlabel("predicted")
+    axis.set_ylabel("true")
+    axis.spines[:].set_visible(False)
+    figure.tight_layout()
+    return figure
+
+
+def plot_calibration(found: Mapping[str, Calibration]) -> Figure:
+    """Accuracy against confidence, one panel a classifier; bars say how many pictures lie in each bin."""
+    figure, axes = plt.subplots(1, len(found), figsize=(3.4 * len(found), 3.1), squeeze=False, sharey=True)
+    for axis, (name, one) in zip(axes[0], found.items(), strict=True):
+        bins = len(one.counts)
+        axis.bar((np.arange(bins) + 0.5) / bins, one.counts / one.counts.sum(), 0.9 / bins, color="0.88",
+                 label="share of the pictures")
+        axis.plot([0, 1], [0, 1], "--", color="0.5", linewidth=1, label="as sure as right")
+        filled = one.counts > 0
+        axis.plot(one.confidence[filled], one.accuracy[filled], "o-", color=np.array(RIGHT) / 255, label="accuracy")
+        axis.set_title(f"{name}: error {one.error:.3f}", fontsize=10)
+        axis.set_xlabel("confidence", fontsize=9)
+        axis.set_ylim(0, 1.02)
+        axis.spines[["top", "right"]].set_visible(False)
+    axes[0][0].legend(frameon=False, fontsize=8, loc="upper left")
+    figure.tight_layout()
+    return figure
+
+
+def plot_learning_curve(rows: Sequence[Mapping[str, object]], title: str = "") -> Figure:
+    """Accuracy against training pictures a class, a line a way, with the range over the seeds.
+
+    Args:
+        rows: {"way", "pictures", "seed", "accuracy"} each, as `seglab.recipes.learning_curve` returns them.
+        title: above the panel.
+    """
+    figure, axis = plt.subplots(figsize=(6.2, 3.6))
+    colours = iter(((0, 114, 178), (0, 158, 115), (213, 94, 0)))
+    for way in dict.fromkeys(row["way"] for row in rows):
+        counts = sorted({row["pictures"] for row in rows if row["way"] == way})
+        runs = [[row["accuracy"] for row in rows if row["way"] == way and row["pictures"] == n] for n in counts]
+        middle = np.array([np.mean(values) for values in runs])
+        reach = np.abs(np.array([[min(values), max(values)] for values in runs]).T - middle)  # (2, counts)
+        axis.errorbar(counts, middle, yerr=reach, marker="o", markersize=4, capsize=3, label=way,
+                      color=np.array(next(colours)) / 255)
+    axis.axhline(0.5, color="0.6", linewidth=1, linestyle=":")
+    axis.text(axis.get_xlim()[0] * 1.05, 0.505, "guessing", fontsize=8, color="0.4")
+    axis.set_xscale("log")
+    axis.set_xticks(counts, counts)
+    axis.minorticks_off()
+    axis.set_ylim(0.45, 1.02)
+    axis.set_xlabel("training pictures a class (logarithmic)")
+    axis.set_ylabel("test accuracy")
+    axis.set_title(title, fontsize=10)
+    axis.spines[["top", "right"]].set_visible(False)
+    axis.grid(axis="y", color="0.92")
+    axis.legend(frameon=False, fontsize=9, loc="lower right")
     figure.tight_layout()
     return figure

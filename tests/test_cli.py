@@ -1,6 +1,8 @@
 from __future__ import annotations
 
 import json
+import re
+from dataclasses import replace
 from pathlib import Path
 
 import pytest
@@ -11,9 +13,9 @@ from skimage.data import chelsea
 from torch import nn
 from typer.testing import CliRunner
 
-from seglab import doctor, models
+from seglab import doctor, load_model, models, recipes
 from seglab.cli import app
-from seglab.datasets import VideoReader, write_video_sample
+from seglab.datasets import VideoReader, write_catdog_sample, write_video_sample
 
 RUNNER = CliRunner()
 
@@ -156,3 +158,56 @@ def test_convert_names_what_it_did(tmp_path):
     assert "there already" in run("convert", tmp_path / "w.pth", tmp_path / "w.safetensors", code=1)
     (tmp_path / "text.pth").write_text("hello")
     assert "text.pth" in run("convert", tmp_path / "text.pth", tmp_path / "x.safetensors", code=1)
+
+
+@pytest.fixture
+def catdog(tmp_path):
+    return write_catdog_sample(tmp_path / "catdog", count=(12, 4), size=(48, 48), progress=False)
+
+
+@pytest.fixture
+def small_recipes(monkeypatch):
+    """The transfer recipes at a quarter of their size."""
+    for name in ("transfer-catdog", "transfer-catdog-finetune"):
+        monkeypatch.setitem(recipes.RECIPES, name, replace(recipes.RECIPES[name], size=48, epochs=3))
+
+
+def test_a_classifier_is_trained_scored_and_used(catdog, small_recipes, tmp_path):
+    trained = run("train", "transfer-catdog", "--data", catdog, "--out", "out")
+    assert "catdog (real): 22 train, 2 val, 8 test" in trained and "of 8 pictures)" in trained
+    evaluated = run("evaluate", "out/best.safetensors", "--data", catdog)
+    assert trained.split("checkpoints")[0].strip() == evaluated.strip()
+    picture = next((catdog / "test" / "cats").iterdir())
+    answer = run("predict", picture, "--model", "out/best.safetensors")
+    assert re.fullmatch(r".*: (cats|dogs) \d+\.\d%, (cats|dogs) \d+\.\d%\n", answer)
+    text = run("predict", catdog / "test", "--model", "out/best.safetensors", "-o", "answers.csv")
+    assert text.count("%,") == 8 and "answers: answers.csv" in text
+    assert len(Path("answers.csv").read_text().splitlines()) == 9
+    assert "there already" in run("predict", catdog / "test", "--model", "out/best.safetensors", "-o", "answers.csv",
+                                  code=1)
+    assert "a folder" in run("predict", picture, "--model", "out/best.safetensors", "-o", "x.png", code=1)
+    assert "video" in run("predict", "0", "--model", "out/best.safetensors", code=1)
+
+
+def test_finetuning_goes_on_from_the_head_and_resumes(catdog, small_recipes):
+    trained = run("train", "transfer-catdog-finetune", "--data", catdog, "--epochs", 1, "--out", "out")
+    assert len(json.loads(Path("out/head/history.json").read_text())["rows"]) == 3
+    assert len(json.loads(Path("out/history.json").read_text())["rows"]) == 1
+    assert run("train", "transfer-catdog-finetune", "--data", catdog, "--epochs", 1, "--out", "out") == trained
+    assert load_model("out/best.safetensors").frozen == ("c1", "c2", "c3")
+
+
+def test_classifiers_and_other_classes(catdog, small_recipes, drone_root):
+    run("train", "transfer-catdog", "--data", catdog, "--epochs", 1, "--out", "out")
+    for split in ("train", "test"):
+        (catdog / split / "cats").rename(catdog / split / "wolves")
+        (catdog / f"{split}.txt").unlink()
+    text = run("evaluate", "out/best.safetensors", "--data", catdog, code=1)
+    assert "['cats', 'dogs']" in text and "those of catdog: ['dogs', 'wolves']" in text
+    assert "class folders" in run("train", "transfer-catdog", "--data", catdog / "test" / "dogs", code=1)
+
+
+def test_sample_of_cats_and_dogs():
+    assert "12 pictures" in run("sample", "s", "--dataset", "catdog", "--count", 12)
+    assert len(list(Path("s/train/dogs").iterdir())) == 5
+    assert "drone or catdog" in run("sample", "t", "--dataset", "horses", code=1)

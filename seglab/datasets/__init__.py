@@ -1,19 +1,23 @@
-"""Datasets: published layouts on disk, read to (uint8 image, uint8 mask)."""
+"""Datasets: published layouts on disk, read to (uint8 image, uint8 mask) or (uint8 image, int label)."""
 
 from __future__ import annotations
 
 from seglab.datasets.aerial import draw_aerial
 from seglab.datasets.cache import CachedDataset
 from seglab.datasets.camvid import CamVid
+from seglab.datasets.classification import ClassificationDataset, read_map_file, write_map_file
 from seglab.datasets.drone import SemanticDrone
+from seglab.datasets.duplicates import Duplicate, find_duplicates
 from seglab.datasets.folder import SegmentationFolder, choose_split, pair_files
-from seglab.datasets.io import read_image, read_mask
-from seglab.datasets.sample import write_drone_sample
+from seglab.datasets.io import read_image, read_mask, read_square, square
+from seglab.datasets.sample import write_catdog_sample, write_drone_sample
 from seglab.datasets.sample_video import sample_frames, write_video_sample
 from seglab.datasets.sources import Splits, load
-from seglab.datasets.transforms import IMAGENET, Normalize, collate
+from seglab.datasets.transforms import IMAGENET, Normalize, collate, has_labels
 from seglab.datasets.video import VideoReader
 
-__all__ = ["IMAGENET", "CachedDataset", "CamVid", "Normalize", "SegmentationFolder", "SemanticDrone", "Splits",
-           "VideoReader", "choose_split", "collate", "draw_aerial", "load", "pair_files", "read_image", "read_mask",
-           "sample_frames", "write_drone_sample", "write_video_sample"]
+__all__ = ["IMAGENET", "CachedDataset", "CamVid", "ClassificationDataset", "Duplicate", "Normalize",
+           "SegmentationFolder", "SemanticDrone", "Splits", "VideoReader", "choose_split", "collate", "draw_aerial",
+           "find_duplicates", "has_labels", "load", "pair_files", "read_image", "read_map_file", "read_mask",
+           "read_square", "sample_frames", "square", "write_catdog_sample", "write_drone_sample", "write_map_file",
+           "write_video_sample"]

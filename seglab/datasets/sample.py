@@ -4,13 +4,16 @@ from __future__ import annotations
 
 import json
 import os
+from collections.abc import Callable
 from pathlib import Path
 from typing import Literal, get_args
 
 from PIL import Image
 from tqdm.auto import tqdm
 
+from seglab.datasets import animals
 from seglab.datasets.aerial import VERSION, draw_aerial
+from seglab.datasets.classification import write_map_file
 from seglab.errors import ArgumentError, DataError
 from seglab.files import atomic_folder
 from seglab.labels import DRONE
@@ -62,11 +65,51 @@ def write_drone_sample(root: Path, count: int = 120, size: tuple[int, int] = (16
                             expected=f"count of 1 or more, and one of the layouts {', '.join(get_args(Layout))}")
     stamp = {"generator": "seglab.datasets.sample", "version": VERSION, "seed": int(seed), "count": int(count),
              "size": [int(side) for side in size], "layout": layout}
+    return _write_once(root, stamp, lambda draft: _write_drone(draft, stamp, progress))
+
+
+def write_catdog_sample(root: Path, count: tuple[int, int] = (500, 100), size: tuple[int, int] = (160, 160),
+                        seed: int = 0, progress: bool = True) -> Path:
+    """Write a drawn set of cats and dogs: `{train,test}/{cats,dogs}/*.jpg`, and map files `train.txt` and `test.txt`.
+
+    The folder appears whole or not at all. A set that is there already is left as it is.
+
+    Args:
+        root: the folder to make; missing or empty, or holding this very set.
+        count: pictures a class in train and in test, each 1 or more.
+        size: (height, width) in pixels, each at least 32.
+        seed: 0 or more; the same seed gives the same files.
+        progress: show a bar while drawing.
+
+    Returns:
+        The folder, `root`.
+
+    Raises:
+        ArgumentError: a number out of range.
+        DataError: the folder holds something else, or cannot be written.
+
+    Example:
+        >>> import tempfile
+        >>> root = write_catdog_sample(Path(tempfile.mkdtemp()) / "catdog", count=(2, 1), progress=False)
+        >>> sorted(path.name for path in root.iterdir())
+        ['sample.json', 'test', 'test.txt', 'train', 'train.txt']
+    """
+    root = Path(root)
+    if len(count) != 2 or min(count) < 1:
+        raise ArgumentError("write_catdog_sample", found=f"count {count}", expected="two numbers of 1 or more")
+    stamp = {"generator": "seglab.datasets.animals", "version": animals.VERSION, "seed": int(seed),
+             "count": [int(n) for n in count], "size": [int(side) for side in size]}
+    return _write_once(root, stamp, lambda draft: _write_catdog(draft, stamp, progress))
+
+
+def _write_once(root: Path, stamp: dict[str, object], write: Callable[[Path], None]) -> Path:
+    """Fill the folder by `write`, unless this very set is there already."""
     if _holds(root, stamp):
         return root
     try:
         with atomic_folder(root) as draft:
-            _write_files(draft, stamp, progress)
+            write(draft)
+            (draft / _STAMP).write_text(json.dumps(stamp, indent=1) + "\n", encoding="utf-8", newline="\n")
             if root.is_dir():
                 root.rmdir()  # empty, or it fails; Windows does not rename onto an empty folder
     except OSError as error:
@@ -93,7 +136,21 @@ def _holds(root: Path, stamp: dict[str, object]) -> bool:
                     fix="Give another folder, or remove this one if you no longer need it.")
 
 
-def _write_files(draft: Path, stamp: dict, progress: bool) -> None:
+def _write_catdog(draft: Path, stamp: dict, progress: bool) -> None:
+    per_class = dict(zip(("train", "test"), stamp["count"], strict=True))
+    jobs = [(split, kind, i) for split, n in per_class.items() for kind in animals.ANIMALS for i in range(n)]
+    for split, kind, i in tqdm(jobs, desc="drawing", unit="picture", leave=False, disable=not progress):
+        folder = draft / split / kind
+        folder.mkdir(parents=True, exist_ok=True)
+        # Test pictures are numbered on behind any training set, so that no picture can be in both.
+        number = i if split == "train" else 1_000_000 + i
+        picture = animals.draw_animal(kind, number, stamp["seed"], tuple(stamp["size"]))
+        Image.fromarray(picture).save(folder / f"{kind[:-1]}-{i:05d}.jpg", quality=92)
+    for split in per_class:
+        write_map_file(draft / split, draft / f"{split}.txt")
+
+
+def _write_drone(draft: Path, stamp: dict, progress: bool) -> None:
     images, masks, table = (draft / name for name in _FOLDERS[stamp["layout"]])
     images.mkdir(parents=True)
     masks.mkdir(parents=True)
@@ -104,4 +161,3 @@ def _write_files(draft: Path, stamp: dict, progress: bool) -> None:
     rows = [*zip(DRONE.classes, DRONE.colours, strict=True), ("conflicting", DRONE.ignore_colour)]
     lines = ["name, r, g, b", *(f"{name}, {r}, {g}, {b}" for name, (r, g, b) in rows)]
     table.write_text("\n".join(lines) + "\n", encoding="utf-8", newline="\n")
-    (draft / _STAMP).write_text(json.dumps(stamp, indent=1) + "\n", encoding="utf-8", newline="\n")

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import os
+import warnings
 from collections.abc import Callable
 from dataclasses import dataclass
 from pathlib import Path
@@ -12,12 +13,15 @@ from torch.utils.data import Dataset
 
 from seglab.datasets import drone
 from seglab.datasets.aerial import VERSION
+from seglab.datasets.animals import VERSION as ANIMALS_VERSION
 from seglab.datasets.cache import CachedDataset
 from seglab.datasets.camvid import CamVid
+from seglab.datasets.classification import ClassificationDataset
 from seglab.datasets.drone import SemanticDrone
+from seglab.datasets.duplicates import find_duplicates
 from seglab.datasets.folder import SPLITS, SegmentationFolder, existing_folder, split_pairs
 from seglab.datasets.io import Size
-from seglab.datasets.sample import write_drone_sample
+from seglab.datasets.sample import write_catdog_sample, write_drone_sample
 from seglab.errors import ArgumentError, DataError
 from seglab.files import data_home
 from seglab.labels import LabelSet
@@ -45,35 +49,41 @@ class Splits:
 
 
 def load(name: str = "drone", source: str | None = None, *, root: str | Path | None = None,
-         fit: Size | None = (400, 600), cache: bool = True, progress: bool = True) -> Splits:
+         fit: Size | None = (400, 600), size: int = 224, cache: bool = True, progress: bool = True) -> Splits:
     """Open train, val and test of a dataset for a lesson.
 
     Args:
-        name: the lesson's dataset: "drone".
+        name: the lesson's dataset: "drone", pictures with masks, or "catdog", pictures with one class each.
         source: "sample" writes a small version with the same layout (once, no network); "real" reads `root` or
             `$SEGLAB_DATA`. By default "real" if either is given, else "sample".
         root: the real dataset's folder, or a folder of datasets. If it holds no dataset of that name but another
             one with masks (CamVid, or any folders of pictures and masks with a class_dict.csv), that one is opened.
-        fit: scale pictures down to fit into (height, width); nothing is enlarged.
-        cache: decode and resize once, into `data/cache`.
+        fit: "drone": scale pictures down to fit into (height, width); nothing is enlarged.
+        size: "catdog": side of the squares that are cut from the middle of the pictures.
+        cache: "drone": decode and resize once, into `data/cache`.
         progress: show bars.
 
     Raises:
         ArgumentError: an unknown name or source.
         DataError: no dataset found; the message lists what was looked for and what is there.
 
+    Warns:
+        "catdog": pictures that are in train (or val) and in test too; see `find_duplicates`.
+
     Example:
         >>> load("drone", source="sample", progress=False).label_set.classes[1]
         'paved-area'
     """
-    if name != "drone":
-        raise ArgumentError("dataset", found=repr(name), expected='"drone"')
+    if name not in {"drone", "catdog"}:
+        raise ArgumentError("dataset", found=repr(name), expected='"drone" or "catdog"')
     if source not in {None, "sample", "real"}:
         raise ArgumentError("source", found=repr(source), expected='"sample" or "real"')
     root = root or os.environ.get("SEGLAB_DATA") or None
     if source == "real" and root is None:
         raise DataError("source='real'", found="no folder", expected="the folder of a dataset",
                         fix="Set SEGLAB_DATA=/path/to/dataset, pass root=, or use source='sample'.")
+    if name == "catdog":
+        return _load_catdog(None if source == "sample" else root, size, progress)
     if source == "sample" or root is None:
         source, title, opener = "sample", "drone", SemanticDrone
         root = write_drone_sample(data_home() / "samples" / f"drone-{VERSION}", progress=progress)
@@ -83,6 +93,26 @@ def load(name: str = "drone", source: str | None = None, *, root: str | Path | N
     splits: dict[str, Any] = {split: opener(root, split=split, fit=fit) for split in SPLITS}
     if cache:
         splits = {split: CachedDataset(dataset, progress=progress) for split, dataset in splits.items()}
+    return Splits(title, source, **splits)
+
+
+def _load_catdog(root: str | Path | None, size: int, progress: bool) -> Splits:
+    source, title = "real", "catdog"
+    if root is None:
+        source = "sample"
+        root = write_catdog_sample(data_home() / "samples" / f"catdog-{ANIMALS_VERSION}", progress=progress)
+    else:
+        root = existing_folder(root)
+        root = root / "catdog" if (root / "catdog").is_dir() else root
+        title = root.name
+    splits = {split: ClassificationDataset.from_root(root, split, size=size) for split in SPLITS}
+    learned = [file for split in ("train", "val") for file, _ in splits[split].items]
+    if leaks := find_duplicates(learned, [file for file, _ in splits["test"].items]):
+        pair = leaks[0]
+        warnings.warn(f"{root}: {len({leak.second for leak in leaks})} of {len(splits['test'])} test pictures are in "
+                      f"train or val too, for instance {splits['test'].items[pair.second][0].name} as "
+                      f"{learned[pair.first].name}. The test scores will be too good. seglab.datasets.find_duplicates "
+                      "lists them.", stacklevel=3)
     return Splits(title, source, **splits)
 
 

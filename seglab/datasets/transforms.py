@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Sequence
 
+import numpy as np
 import torch
 from torch import Tensor, nn
 from torch.utils.data import Dataset
@@ -72,12 +73,34 @@ class Normalize(nn.Module):
         return cls(mean.tolist(), std.tolist())
 
 
+def has_labels(sample: tuple[object, object]) -> bool:
+    """True if a sample is a picture with one label, False if it is a picture with a mask.
+
+    Example:
+        >>> has_labels((torch.zeros(3, 4, 4), 1)), has_labels((torch.zeros(3, 4, 4), torch.zeros(4, 4)))
+        (True, False)
+    """
+    return np.ndim(sample[1]) == 0
+
+
 def collate(samples: Sequence[tuple[Tensor, Tensor]]) -> tuple[Tensor, Tensor]:
     """Stack samples to a batch; smaller ones are padded at the right and bottom, pictures with 0, masks with 255.
 
     Shapes:
         list of (3, h, w) uint8 and (h, w) uint8 -> (N, 3, H, W) uint8, channels last in memory, and (N, H, W) uint8.
+        With one label a picture instead of a mask: list of (3, H, W) uint8, or features (D,) float, and int
+        -> (N, 3, H, W) or (N, D), and (N,) int64.
+
+    Raises:
+        ArgumentError: labelled pictures of different sizes; there is no ignoring what is padded.
     """
+    if has_labels(samples[0]):
+        if len({tuple(image.shape) for image, _ in samples}) > 1:
+            raise ArgumentError("pictures of a batch", found=sorted({tuple(image.shape) for image, _ in samples})[:4],
+                                expected="one size", fix="Give the dataset a size, or resize in its transforms.")
+        batch = torch.stack([torch.as_tensor(image) for image, _ in samples])
+        labels = torch.tensor([int(label) for _, label in samples])  # (N,)
+        return batch.contiguous(memory_format=torch.channels_last) if batch.ndim == 4 else batch, labels
     height = max(mask.shape[-2] for _, mask in samples)
     width = max(mask.shape[-1] for _, mask in samples)
     # Channels last: the order of decoded pixels, and the one in which convolution and argmax are fastest.

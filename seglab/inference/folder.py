@@ -54,12 +54,9 @@ def predict_folder(model: nn.Module, folder: str | Path, out: str | Path | None 
         ...     print(path.name, max(found.shares(), key=found.shares().get))
         chelsea.png cat
     """
-    folder = existing_folder(folder)
     out = Path(out) if out is not None else None
-    paths = sorted(p for p in folder.rglob("*") if p.suffix.lower() in IMAGE_SUFFIXES and p.is_file()
-                   and not (out is not None and out != folder and out in p.parents))
-    if not paths:
-        raise DataError(f"{folder}: pictures", found="none", expected=f"files {', '.join(sorted(IMAGE_SUFFIXES))}")
+    paths = image_paths(folder, leave_out=out)
+    folder = Path(folder).expanduser()
     stems = [p.relative_to(folder).with_suffix("") for p in paths]
     same = Counter(stems)
     names = [stem if same[stem] == 1 else stem.with_name(p.name) for stem, p in zip(stems, paths, strict=True)]
@@ -83,6 +80,20 @@ def predict_folder(model: nn.Module, folder: str | Path, out: str | Path | None 
                 prediction.save_mask(targets[number][0])
                 prediction.save_overlay(targets[number][1], alpha)
             yield path, prediction
+
+
+def image_paths(folder: str | Path, leave_out: Path | None = None) -> list[Path]:
+    """The pictures of a folder, subfolders included but `leave_out`, in the order of their names.
+
+    Raises:
+        DataError: no such folder, or no picture in it.
+    """
+    folder = existing_folder(folder)
+    paths = sorted(p for p in folder.rglob("*") if p.suffix.lower() in IMAGE_SUFFIXES and p.is_file()
+                   and not (leave_out is not None and leave_out != folder and leave_out in p.parents))
+    if not paths:
+        raise DataError(f"{folder}: pictures", found="none", expected=f"files {', '.join(sorted(IMAGE_SUFFIXES))}")
+    return paths
 
 
 def _read(path: Path) -> np.ndarray | DataError:

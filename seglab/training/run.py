@@ -106,6 +106,7 @@ def run_settings(model: nn.Module, optimizer: Optimizer, scheduler: LRScheduler 
     labels = getattr(train, "label_set", None)
     return {"model": getattr(model, "recipe", {"name": type(model).__name__}), "optimizer": type(inner).__name__,
             "groups": groups, "scheduler": type(scheduler).__name__ if scheduler is not None else None,
-            "normalize": {"mean": list(getattr(normalize, "mean", ())), "std": list(getattr(normalize, "std", ()))},
+            "normalize": {key: list(getattr(normalize, key)) for key in ("mean", "std") if hasattr(normalize, key)},
+            "size": getattr(train, "size", None),
             "classes": list(labels.classes) if labels is not None else None, "pictures": len(train),
             "batch_size": batch_size, "seed": seed, "monitor": monitor}

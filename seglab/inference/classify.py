@@ -1,0 +1,224 @@
+"""Say what a picture shows, how sure that is, and where the network looked."""
+
+from __future__ import annotations
+
+import csv
+import io
+import time
+from collections.abc import Iterator
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any
+
+import cv2
+import numpy as np
+import torch
+from torch import Tensor
+from torch.utils.data import DataLoader, Dataset
+
+from seglab.datasets.io import square
+from seglab.datasets.transforms import Normalize, collate
+from seglab.errors import ArgumentError, CheckpointError, DataError
+from seglab.files import atomic_write, check_free
+from seglab.inference.folder import image_paths
+from seglab.inference.pictures import as_image
+from seglab.inference.predict import in_eval_mode
+from seglab.labels import LabelSet, known_label_set
+from seglab.models import Classifier
+
+_SIZE = 224  # of the squares, where a model does not say
+
+
+@dataclass(frozen=True, eq=False)
+class Classification:
+    """What a classifier says about one picture.
+
+    Attributes:
+        image: the square that it saw, (size, size, 3) uint8.
+        probabilities: (C,) float32, summing to 1.
+        label_set: the classes.
+        seconds: from the picture to the answer, decoding left out.
+    """
+
+    image: np.ndarray
+    probabilities: np.ndarray
+    label_set: LabelSet
+    seconds: float
+
+    @property
+    def label(self) -> str:
+        """The name of the most probable class."""
+        return self.label_set.classes[int(self.probabilities.argmax())]
+
+    @property
+    def confidence(self) -> float:
+        """Its probability."""
+        return float(self.probabilities.max())
+
+    def __str__(self) -> str:
+        order = np.argsort(-self.probabilities)[:5]
+        return ", ".join(f"{self.label_set.classes[i]} {self.probabilities[i]:.1%}" for i in order)
+
+
+def classify(model: Classifier, image: Any, *, size: int | None = None) -> Classification | list[Classification]:
+    """Classify a picture, or a list of them.
+
+    Args:
+        model: from `seglab.models.classifier` or `seglab.load_model`.
+        image: a path, PIL image, array or tensor, see `as_image`; or a list of them.
+        size: side of the middle square that the model sees; by default the one it was trained on.
+
+    Raises:
+        ArgumentError: no picture, or a model that is no classifier.
+        DataError: a file that is missing or no picture.
+        CheckpointError: the model's scores are not finite.
+
+    Example:
+        >>> from skimage.data import chelsea
+        >>> from seglab.models import classifier
+        >>> answer = classify(classifier("efficientnet_lite0", 2), chelsea())
+        >>> answer.image.shape, len(answer.probabilities)
+        ((224, 224, 3), 2)
+    """
+    many = isinstance(image, (list, tuple))
+    results = []
+    for one in image if many else [image]:
+        pixels, batch = _input(model, one, size)
+        start = time.perf_counter()
+        with in_eval_mode(model):
+            probabilities = _finite(model(batch)).softmax(1)[0].cpu().numpy()  # (C,)
+        labels = getattr(model, "label_set", None) or known_label_set([f"class {i}" for i in range(len(probabilities))])
+        results.append(Classification(pixels, probabilities, labels, time.perf_counter() - start))
+    return results if many else results[0]
+
+
+def classify_folder(model: Classifier, folder: str | Path, out: str | Path | None = None, *,
+                    overwrite: bool = False) -> Iterator[tuple[Path, Classification | DataError]]:
+    """Classify every picture of a folder, subfolders included, in the order of their names.
+
+    A generator: nothing happens before you iterate.
+
+    Args:
+        model: as for `classify`.
+        folder: where the pictures are.
+        out: a CSV file to write at the end: path, class, and the probability of each class.
+        overwrite: replace it if it is there.
+
+    Yields:
+        (path, answer); for a file that cannot be decoded, (path, the DataError that says why).
+
+    Raises:
+        DataError: no such folder, or no picture in it.
+        ArgumentError: `out` is there already.
+    """
+    if out is not None:
+        check_free(out, "out", overwrite)
+    rows: list[list[object]] = []
+    for path in image_paths(folder):
+        try:
+            answer = classify(model, path)
+        except DataError as error:
+            yield path, error
+            continue
+        if not rows:
+            rows.append(["path", "class", *answer.label_set.classes])
+        rows.append([path.relative_to(folder).as_posix(), answer.label, *answer.probabilities.round(4).tolist()])
+        yield path, answer
+    if out is not None:
+        text = io.StringIO()
+        csv.writer(text, lineterminator="\n").writerows(rows)
+        atomic_write(out, text.getvalue().encode())
+
+
+def class_probabilities(model: Classifier, data: Dataset, batch_size: int = 8) -> tuple[Tensor, Tensor]:
+    """What a classifier says about every picture of a dataset.
+
+    Args:
+        model: as for `classify`.
+        data: a dataset of (uint8 image, int label), or of (features, int label).
+        batch_size: pictures at once.
+
+    Returns:
+        (N, C) float32 probabilities and (N,) int64 labels, on the CPU, in the dataset's order.
+
+    Example:
+        >>> from seglab.models import classifier
+        >>> data = [(torch.zeros(3, 64, 64, dtype=torch.uint8), 1)] * 3
+        >>> found, labels = class_probabilities(classifier("efficientnet_lite0", 2), data)
+        >>> found.shape, labels.tolist()
+        (torch.Size([3, 2]), [1, 1, 1])
+    """
+    device, found, labels = next(model.parameters()).device, [], []
+    normalize = Normalize(**model.normalize).to(device)
+    with in_eval_mode(model):
+        for images, truth in DataLoader(data, batch_size, collate_fn=collate):
+            images = images.to(device)
+            logits = model(normalize(images) if images.ndim == 4 else images)  # (N, C)
+            found.append(_finite(logits).softmax(1).cpu())
+            labels.append(truth)
+    return torch.cat(found), torch.cat(labels)
+
+
+def class_activation(model: Classifier, image: Any, class_id: int | None = None, *,
+                     size: int | None = None) -> np.ndarray:
+    """Where the evidence for a class is: a Grad-CAM map.
+
+    The gradient of the class's score with respect to the last map, averaged over the places, weighs the channels of
+    that map; what is negative is cut off. For a linear head on an averaged map, this is the head itself, applied at
+    every place.
+
+    Args:
+        model: as for `classify`.
+        image: as for `classify`, one picture.
+        class_id: the class; the most probable one by default.
+        size: as for `classify`.
+
+    Returns:
+        (size, size) float32 from 0 to 1, over the square that the model saw; zeros if nothing speaks for the class.
+
+    Raises:
+        ArgumentError: as for `classify`, or a class that the model does not have.
+
+    Source: Selvaraju et al. 2017, "Grad-CAM", arXiv 1610.02391, equations 1 and 2.
+
+    Example:
+        >>> from skimage.data import chelsea
+        >>> from seglab.models import classifier
+        >>> heat = class_activation(classifier("efficientnet_lite0", 2), chelsea(), 0)
+        >>> heat.shape, float(heat.min()) >= 0, float(heat.max()) <= 1
+        ((224, 224), True, True)
+    """
+    pixels, batch = _input(model, image, size)
+    with in_eval_mode(model):
+        maps = model.maps(batch)  # (1, K, h, w)
+        with torch.enable_grad():
+            maps = maps.detach().requires_grad_()
+            logits = _finite(model.head(model.pooled(maps)))[0]  # (C,)
+            if class_id is None:
+                class_id = int(logits.argmax())
+            if not 0 <= class_id < len(logits):
+                raise ArgumentError("class_id", found=class_id, expected=f"0 to {len(logits) - 1}")
+            (gradient,) = torch.autograd.grad(logits[class_id], maps)
+        weights = gradient.mean((2, 3), keepdim=True)  # (1, K, 1, 1)
+        heat = (weights * maps).sum(1)[0].clamp(min=0)  # (1, K, h, w) -> (h, w)
+        heat = (heat / heat.max().clamp(min=1e-12)).detach().cpu().numpy()
+    side = pixels.shape[0]
+    return cv2.resize(heat, (side, side), interpolation=cv2.INTER_LINEAR)
+
+
+def _input(model: Classifier, image: Any, size: int | None) -> tuple[np.ndarray, Tensor]:
+    """The square that the model sees, (size, size, 3) uint8, and the same as a batch of one."""
+    if not isinstance(model, Classifier):
+        raise ArgumentError("model", found=type(model).__name__, expected="a classifier",
+                            fix="For a segmentation network use seglab.inference.predict.")
+    device = next(model.parameters()).device
+    pixels = square(as_image(image), size or getattr(model, "size", None) or _SIZE)
+    batch = torch.from_numpy(pixels).permute(2, 0, 1)[None].to(device)  # (H, W, 3) -> (1, 3, H, W)
+    return pixels, Normalize(**model.normalize).to(device)(batch)
+
+
+def _finite(logits: Tensor) -> Tensor:
+    if not logits.isfinite().all():
+        raise CheckpointError("classifier", found="scores that are NaN or infinite", expected="finite scores",
+                              fix="Its weights are damaged or its training diverged: load other weights.")
+    return logits

@@ -1,0 +1,147 @@
+"""Accuracy against the number of training pictures: frozen, fine-tuned, and from scratch.
+
+`python -m seglab.recipes.learning_curve [DATA]` measures it in half an hour on two CPU cores. What it wrote for the
+lesson lies in `recorded/`.
+"""
+
+from __future__ import annotations
+
+import argparse
+import json
+import math
+import os
+import platform
+from collections.abc import Sequence
+from pathlib import Path
+
+import numpy as np
+import torch
+
+from seglab import __version__
+from seglab.datasets import ClassificationDataset, Normalize, Splits, load
+from seglab.errors import ArgumentError
+from seglab.files import atomic_write
+from seglab.models import Classifier, classifier
+from seglab.recipes.transfer import augmented, score_classifier
+from seglab.training import FeatureDataset, extract_features, fit
+
+WAYS = ("frozen", "fine-tuned", "from scratch")
+RECORDS = Path(__file__).parent / "recorded"
+_BATCH = 16
+
+
+def learning_curve(splits: Splits, counts: Sequence[int] = (20, 100, 500), seeds: Sequence[int] = (0, 1, 2), *,
+                   backbone: str = "efficientnet_lite0", effort: float = 1.0,
+                   progress: bool = True) -> list[dict[str, float | str]]:
+    """Train on few and on many pictures, in three ways, and score each on the whole test split.
+
+    "frozen" trains a linear head on the features of ImageNet. "fine-tuned" goes on from there with the stages from c4
+    on. "from scratch" starts all layers from random numbers. The number of steps, of 16 pictures each, grows with the
+    square root of the number of pictures, and training from scratch gets five times as many as fine-tuning. No
+    validation split is used: the last weights are scored.
+
+    Args:
+        splits: of `load("catdog", size=…)`.
+        counts: training pictures a class; chosen at random, anew for each seed, the same for all ways.
+        seeds: one run each; they choose pictures, weights and order.
+        backbone: see `seglab.models.classifier`.
+        effort: multiplies the number of steps.
+        progress: print a line a run.
+
+    Returns:
+        a row a run: {"way", "pictures" (a class), "seed", "accuracy"}.
+    """
+    model = classifier(backbone, len(splits.label_set))
+    features = {name: extract_features(model, getattr(splits, name), progress=False) for name in ("train", "test")}
+    rows: list[dict[str, float | str]] = []
+    for count in counts:
+        for seed in seeds:
+            chosen = choose_pictures(features["train"].labels, count, seed)
+            few = ClassificationDataset([splits.train.items[i] for i in chosen], splits.label_set,
+                                        size=splits.train.size)
+            torch.manual_seed(seed)
+            model = classifier(backbone, len(splits.label_set), keep_statistics=True)
+            train_head(model, features["train"].subset(chosen), seed)
+            found = {"frozen": accuracy(model, features["test"])}
+            model.freeze("until:c3")
+            steps = round(5 * effort * math.sqrt(len(few)))
+            _train(model, few, model.parameter_groups(1e-4, decay=0.7), steps, seed)
+            found["fine-tuned"] = score_classifier(model, splits.test).accuracy
+            torch.manual_seed(seed)
+            model = classifier(backbone, len(splits.label_set), freeze="none", weights=None)
+            _train(model, few, model.parameter_groups(2e-3), 5 * steps, seed)
+            found["from scratch"] = score_classifier(model, splits.test).accuracy
+            rows += [{"way": way, "pictures": count, "seed": seed, "accuracy": found[way]} for way in WAYS]
+            if progress:
+                print(f"{count:4d} a class, seed {seed}: "
+                      + ", ".join(f"{way} {value:.3f}" for way, value in found.items()), flush=True)
+    return rows
+
+
+def choose_pictures(labels: torch.Tensor, count: int, seed: int) -> list[int]:
+    """Indices of `count` pictures of each class, at random."""
+    rng = np.random.default_rng(seed)
+    chosen = [rng.permutation(np.flatnonzero(labels.numpy() == label))[:count] for label in labels.unique().tolist()]
+    return np.concatenate(chosen).tolist()
+
+
+def train_head(model: Classifier, features: FeatureDataset, seed: int, steps: int = 200) -> None:
+    """Adam with a rate of 1e-3 on the head, in batches of 32."""
+    fit(model, features, optimizer=torch.optim.Adam([*model.head.parameters()], 1e-3), batch_size=32, seed=seed,
+        epochs=math.ceil(steps / math.ceil(len(features) / 32)), normalize=torch.nn.Identity(), progress=False)
+
+
+@torch.no_grad()
+def accuracy(model: Classifier, features: FeatureDataset) -> float:
+    """Share of right answers of the head on features."""
+    return (model.head(features.features).argmax(1) == features.labels).double().mean().item()
+
+
+def _train(model: Classifier, data: ClassificationDataset, groups: list[dict], steps: int, seed: int) -> None:
+    each = math.ceil(len(data) / _BATCH)
+    epochs = max(1, round(steps / each))
+    adam = torch.optim.AdamW(groups)
+    cosine = torch.optim.lr_scheduler.CosineAnnealingLR(adam, epochs * each)
+    fit(model, augmented(data), optimizer=adam, scheduler=cosine, epochs=epochs, batch_size=_BATCH, seed=seed,
+        normalize=Normalize(**model.normalize), progress=False)
+
+
+def recorded(name: str) -> dict[str, object]:
+    """A measurement that takes too long for a lesson, as `main` wrote it: "drawings" or "photographs".
+
+    Returns:
+        {"rows", as `learning_curve` returns them, "command", "pictures", "machine", "versions"}.
+
+    Raises:
+        ArgumentError: another name.
+
+    Example:
+        >>> sorted({row["way"] for row in recorded("drawings")["rows"]})
+        ['fine-tuned', 'from scratch', 'frozen']
+    """
+    path = RECORDS / f"learning_curve_{name}.json"
+    if not path.is_file():
+        raise ArgumentError("recorded", found=repr(name), expected='"drawings" or "photographs"')
+    return json.loads(path.read_text(encoding="utf-8"))
+
+
+def main() -> None:
+    """Measure, and write the rows as JSON, with all that one needs to measure again."""
+    parser = argparse.ArgumentParser(description=__doc__.splitlines()[0])
+    parser.add_argument("data", type=Path, nargs="?", help="folder with train/ and test/, a folder a class in each; "
+                                                           "without it the built-in drawings")
+    parser.add_argument("--out", type=Path, default=Path("learning_curve.json"))
+    parser.add_argument("--size", type=int, default=128)
+    parser.add_argument("--effort", type=float, default=1.0)
+    options = parser.parse_args()
+    splits = load("catdog", "real" if options.data else "sample", root=options.data, size=options.size)
+    command = f"python -m seglab.recipes.learning_curve{' DATA' * bool(options.data)}"
+    content = {"command": f"{command} --size {options.size} --effort {options.effort:g}", "pictures": str(splits),
+               "machine": f"{platform.machine()}, {os.cpu_count()} cores, {torch.cuda.device_count()} GPUs",
+               "versions": {"seglab": __version__, "torch": torch.__version__},
+               "rows": learning_curve(splits, effort=options.effort)}
+    atomic_write(options.out, (json.dumps(content, indent=1) + "\n").encode())
+
+
+if __name__ == "__main__":
+    main()

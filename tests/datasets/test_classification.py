@@ -1,0 +1,212 @@
+"""Pictures with one class each: map files, class folders, and everything that can be wrong with them."""
+
+from __future__ import annotations
+
+from pathlib import Path
+
+import numpy as np
+import pytest
+import torch
+from PIL import Image
+from torchvision.transforms import v2
+
+from seglab.datasets import ClassificationDataset, collate, load, read_map_file, square, write_catdog_sample
+from seglab.datasets import write_map_file as write
+from seglab.datasets.animals import draw_animal
+from seglab.errors import ArgumentError, DataError
+
+
+@pytest.fixture(scope="module")
+def root(tmp_path_factory):
+    return write_catdog_sample(tmp_path_factory.mktemp("catdog") / "s", count=(10, 3), size=(64, 80), progress=False)
+
+
+def picture(path: Path, value: int = 0) -> Path:
+    path.parent.mkdir(parents=True, exist_ok=True)
+    Image.new("RGB", (20, 16), (value, 0, 0)).save(path)
+    return path
+
+
+def test_map_file_and_folders_give_the_same(root):
+    folders = ClassificationDataset.from_root(root / "train", "all", size=32)
+    mapped = ClassificationDataset.from_map_file(root / "train.txt", size=32)
+    assert folders.label_set == mapped.label_set and folders.label_set.classes == ("cats", "dogs")
+    assert [p.resolve() for p, _ in folders.items] == [p.resolve() for p, _ in mapped.items]
+    assert folders.labels == mapped.labels == [0] * 10 + [1] * 10
+    for i in (0, 19):
+        assert torch.equal(folders[i][0], mapped[i][0])
+    image, label = mapped[19]
+    assert image.shape == (3, 32, 32) and image.dtype == torch.uint8 and label == 1
+
+
+def test_splits_are_disjoint_and_have_all_classes(root):
+    splits = {s: ClassificationDataset.from_root(root, s, size=32) for s in ("train", "val", "test")}
+    assert [len(d) for d in splits.values()] == [18, 2, 6]
+    paths = [p for d in splits.values() for p, _ in d.items]
+    assert len(set(paths)) == 26
+    assert all(set(d.labels) == {0, 1} for d in splits.values())
+    assert len(ClassificationDataset.from_root(root, "all")) == 26
+    one = {s: ClassificationDataset.from_root(root / "train", s) for s in ("train", "val", "test")}  # not split on disk
+    assert [len(d) for d in one.values()] == [14, 2, 4]
+
+
+def test_a_map_file_as_people_write_them(tmp_path):
+    picture(tmp_path / "a b" / "cat 1.png")
+    picture(tmp_path / "dogs" / "1.png")
+    text = "\ufeff# two pictures\r\n\r\na b\\cat 1.png\t0\r\n./dogs/1.png\t 1 \r\n"
+    (tmp_path / "map.txt").write_bytes(text.encode())
+    items, names = read_map_file(tmp_path / "map.txt")
+    assert [(p.name, label) for p, label in items] == [("cat 1.png", 0), ("1.png", 1)]
+    assert names == ["class 0", "class 1"]
+    (tmp_path / "maps").mkdir()
+    (tmp_path / "maps" / "m.tsv").write_text(f"a b/cat 1.png\t0\n{tmp_path / 'dogs' / '1.png'}\t1\n")
+    assert len(read_map_file(tmp_path / "maps" / "m.tsv", root=tmp_path)[0]) == 2
+    assert read_map_file(tmp_path / "map.txt", classes=["cat", "dog"])[1] == ["cat", "dog"]
+
+
+def test_written_map_files_survive_a_round_trip(tmp_path):
+    for name in ("cats/#1.png", "cats/ü.png", "dogs/deep/2.png"):
+        picture(tmp_path / name)
+    (tmp_path / ".hidden").mkdir()
+    path = write(tmp_path)
+    items, names = read_map_file(path)
+    assert names == ["cats", "dogs"]
+    assert [(p.relative_to(tmp_path).as_posix(), label) for p, label in items] == [
+        ("cats/#1.png", 0), ("cats/ü.png", 0), ("dogs/deep/2.png", 1)]
+    outside = write(tmp_path / "cats" / "..", tmp_path.parent / f"{tmp_path.name}.txt")
+    assert len(read_map_file(outside)[0]) == 3
+    with pytest.raises(ArgumentError, match="there already"):
+        write(tmp_path)
+    write(tmp_path, overwrite=True)
+
+
+@pytest.mark.parametrize(("text", "words"), [
+    ("a.png 0\na.png\t0\nb.png 1\n", ("line 1: no tab in 'a.png 0'", "line 3: no tab")),
+    ("a.png\tcat\nb.png\t-1\nb.png\t1.0\n", ("line 1: label 'cat'", "line 2: label '-1'", "line 3: label '1.0'")),
+    ("gone.png\t0\na.png\t0\nlost.png\t1\n", ("line 1:", "gone.png", "line 3:", "lost.png", "relative paths start")),
+    ("a.png\t0\nb.png\t2\n", ("1 (class 1)", "without a gap")),
+    ("# class 0: cat\n# class 1: dog\na.png\t0\nb.png\t7\n", ("line 4: 7", "0 to 1: cat, dog")),
+    ("a.png\t0\nb.png\t0\n", ("one class only",)),
+    ("# nothing\n\n", ("no picture in it",)),
+])
+def test_a_map_file_that_is_wrong_says_all_at_once(tmp_path, text, words):
+    picture(tmp_path / "a.png")
+    picture(tmp_path / "b.png")
+    (tmp_path / "map.txt").write_text(text)
+    with pytest.raises(DataError) as caught:
+        ClassificationDataset.from_map_file(tmp_path / "map.txt")
+    for word in words:
+        assert word in str(caught.value)
+
+
+def test_a_map_file_that_is_none(tmp_path):
+    with pytest.raises(DataError, match="write_map_file"):
+        read_map_file(tmp_path / "gone.txt")
+    (tmp_path / "m.txt").write_bytes(b"caf\xe9.png\t0\n")
+    with pytest.raises(DataError, match="UTF-8"):
+        read_map_file(tmp_path / "m.txt")
+
+
+def test_folders_that_are_wrong(tmp_path):
+    picture(tmp_path / "one" / "cats" / "1.png")
+    with pytest.raises(DataError, match="one class only, 'cats'"):
+        ClassificationDataset.from_root(tmp_path / "one", "all")
+    (tmp_path / "one" / "dogs").mkdir()
+    (tmp_path / "one" / "birds").mkdir()
+    with pytest.raises(DataError, match="no picture in birds, dogs"):
+        ClassificationDataset.from_root(tmp_path / "one", "all")
+    with pytest.raises(DataError, match="class folders"):
+        ClassificationDataset.from_root(tmp_path / "one" / "dogs", "all")
+    for split, name in (("train", "cats"), ("train", "dogs"), ("test", "cats"), ("test", "wolves")):
+        picture(tmp_path / "two" / split / name / "1.png")
+    with pytest.raises(DataError, match="wolves"):
+        ClassificationDataset.from_root(tmp_path / "two")
+    picture(tmp_path / "three" / "train" / "cats" / "1.png")
+    picture(tmp_path / "three" / "train" / "dogs" / "1.png")
+    with pytest.raises(DataError, match="train only"):
+        ClassificationDataset.from_root(tmp_path / "three")
+    with pytest.raises(ArgumentError, match="split"):
+        ClassificationDataset.from_root(tmp_path / "three", "dev")
+
+
+def test_a_file_that_is_no_image_is_named_when_it_is_read(tmp_path):
+    picture(tmp_path / "cats" / "1.png")
+    (tmp_path / "dogs").mkdir()
+    (tmp_path / "dogs" / "text.jpg").write_text("no")
+    data = ClassificationDataset.from_root(tmp_path, "all")
+    with pytest.raises(DataError, match=r"text\.jpg"):
+        data[1]
+    with pytest.raises(ArgumentError, match="labels"):
+        ClassificationDataset([(Path("a"), 0), (Path("b"), 2)], data.label_set)
+    with pytest.raises(ArgumentError, match="crop"):
+        ClassificationDataset(data.items, data.label_set, crop=0)
+
+
+def test_the_square_is_the_middle():
+    image = np.zeros((100, 300, 3), np.uint8)
+    image[:, 100:200] = 255
+    assert square(image, 40, crop=1.0)[:, 2:-2].min() == 255  # the filter looks a little beyond the edge
+    assert square(image, 224).shape == (224, 224, 3)
+    image = np.arange(64, dtype=np.uint8)[:, None, None].repeat(64, 1).repeat(3, 2)
+    assert np.array_equal(square(image, 56), image[4:60, 4:60])  # 0.875 of 64: cut, not scaled
+    assert square(np.zeros((1, 1, 3), np.uint8), 8).shape == (8, 8, 3)
+
+
+def test_large_and_rotated_pictures(tmp_path):
+    wide = np.zeros((1200, 1600, 3), np.uint8)
+    wide[:300] = (255, 0, 0)
+    Image.fromarray(wide).save(tmp_path / "1.jpg", quality=95)
+    exif = Image.Exif()
+    exif[0x0112] = 3  # upside down
+    Image.fromarray(wide).save(tmp_path / "2.jpg", quality=95, exif=exif)
+    items = [(tmp_path / "1.jpg", 0), (tmp_path / "2.jpg", 1)]
+    from seglab.labels import known_label_set
+
+    data = ClassificationDataset(items, known_label_set(["up", "down"]), size=32, crop=1.0)
+    assert data[0][0][0, 0].min() > 200 and data[0][0][0, -1].max() < 50
+    assert data[1][0][0, 0].max() < 50 and data[1][0][0, -1].min() > 200
+
+
+def test_transforms_and_batches(root):
+    data = ClassificationDataset.from_root(root, "test", size=32, transforms=v2.RandomHorizontalFlip(p=1.0))
+    plain = data.subset(range(6))
+    plain.transforms = None
+    assert torch.equal(data[0][0], plain[0][0].flip(-1))
+    images, labels = collate([plain[i] for i in range(6)])
+    assert images.shape == (6, 3, 32, 32) and labels.tolist() == [0, 0, 0, 1, 1, 1] and labels.dtype == torch.int64
+    assert images.is_contiguous(memory_format=torch.channels_last)
+    with pytest.raises(ArgumentError, match="one size"):
+        collate([(torch.zeros(3, 4, 4), 0), (torch.zeros(3, 4, 5), 1)])
+
+
+def test_load_warns_of_a_leak(root, tmp_path):
+    splits = load("catdog", root=root, size=32, progress=False)
+    assert (splits.name, splits.source, len(splits.train), len(splits.test)) == ("s", "real", 18, 6)
+    for name in ("train", "test"):
+        for path in (root / name).rglob("*.jpg"):
+            target = tmp_path / "leaky" / name / path.parent.name / path.name
+            target.parent.mkdir(parents=True, exist_ok=True)
+            target.write_bytes(path.read_bytes())
+    source = next((root / "train" / "cats").iterdir())
+    with Image.open(source) as image:  # smaller, mirrored, in another format
+        image.resize((60, 48)).transpose(Image.Transpose.FLIP_LEFT_RIGHT).save(
+            tmp_path / "leaky" / "test" / "cats" / "copy.png")
+    with pytest.warns(UserWarning, match=r"1 of 7 test pictures .* copy\.png"):
+        load("catdog", root=tmp_path / "leaky", size=32, progress=False)
+
+
+def test_the_sample_is_the_same_everywhere_and_kinds_differ(tmp_path, monkeypatch):
+    assert np.array_equal(draw_animal("cats", 3), draw_animal("cats", 3))
+    assert not np.array_equal(draw_animal("cats", 3), draw_animal("cats", 4))
+    assert not np.array_equal(draw_animal("cats", 3), draw_animal("dogs", 3))
+    assert not np.array_equal(draw_animal("cats", 3), draw_animal("cats", 3, seed=1))
+    monkeypatch.setenv("SEGLAB_HOME", str(tmp_path))
+    for bad in ({"kind": "cows", "index": 0}, {"kind": "cats", "index": -1}, {"kind": "cats", "index": 0,
+                                                                             "size": (8, 8)}):
+        with pytest.raises(ArgumentError):
+            draw_animal(**bad)
+    with pytest.raises(ArgumentError, match="count"):
+        write_catdog_sample(tmp_path / "s", count=(0, 1))
+    write_catdog_sample(tmp_path / "s", count=(1, 1), size=(32, 32), progress=False)
+    with pytest.raises(DataError, match="something else"):
+        write_catdog_sample(tmp_path / "s", count=(2, 1), size=(32, 32), progress=False)
