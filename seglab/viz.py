@@ -22,6 +22,7 @@ from seglab.training.history import History
 
 #: Right, wrong, ignored: blue and orange differ for colour-blind eyes too.
 RIGHT, WRONG, IGNORED = (0, 114, 178), (230, 159, 0), (235, 235, 235)
+_WAYS = ((0, 114, 178), (0, 158, 115), (213, 94, 0))  # from the same palette (Okabe and Ito)
 
 
 def as_picture(image: object) -> np.ndarray:
@@ -320,33 +321,34 @@ def plot_calibration(found: Mapping[str, Calibration]) -> Figure:
     return figure
 
 
-def plot_learning_curve(rows: Sequence[Mapping[str, object]], title: str = "") -> Figure:
-    """Accuracy against training pictures a class, a line a way, with the range over the seeds.
+def plot_learning_curves(panels: Mapping[str, Sequence[Mapping[str, object]]]) -> Figure:
+    """Accuracy against training pictures a class: a panel a dataset, a line a way, bars from worst seed to best.
 
     Args:
-        rows: {"way", "pictures", "seed", "accuracy"} each, as `seglab.recipes.learning_curve` returns them.
-        title: above the panel.
+        panels: {title: rows}; each row {"way", "pictures", "seed", "accuracy"}, as
+            `seglab.recipes.learning_curve.learning_curve` returns them.
     """
-    figure, axis = plt.subplots(figsize=(6.2, 3.6))
-    colours = iter(((0, 114, 178), (0, 158, 115), (213, 94, 0)))
-    for way in dict.fromkeys(row["way"] for row in rows):
-        counts = sorted({row["pictures"] for row in rows if row["way"] == way})
-        runs = [[row["accuracy"] for row in rows if row["way"] == way and row["pictures"] == n] for n in counts]
-        middle = np.array([np.mean(values) for values in runs])
-        reach = np.abs(np.array([[min(values), max(values)] for values in runs]).T - middle)  # (2, counts)
-        axis.errorbar(counts, middle, yerr=reach, marker="o", markersize=4, capsize=3, label=way,
-                      color=np.array(next(colours)) / 255)
-    axis.axhline(0.5, color="0.6", linewidth=1, linestyle=":")
-    axis.text(axis.get_xlim()[0] * 1.05, 0.505, "guessing", fontsize=8, color="0.4")
-    axis.set_xscale("log")
-    axis.set_xticks(counts, counts)
-    axis.minorticks_off()
-    axis.set_ylim(0.45, 1.02)
-    axis.set_xlabel("training pictures a class (logarithmic)")
-    axis.set_ylabel("test accuracy")
-    axis.set_title(title, fontsize=10)
-    axis.spines[["top", "right"]].set_visible(False)
-    axis.grid(axis="y", color="0.92")
-    axis.legend(frameon=False, fontsize=9, loc="lower right")
+    figure, axes = plt.subplots(1, len(panels), figsize=(4.2 * len(panels), 3.5), squeeze=False, sharey=True)
+    for axis, (title, rows) in zip(axes[0], panels.items(), strict=True):
+        for number, way in enumerate(dict.fromkeys(row["way"] for row in rows)):
+            counts = sorted({row["pictures"] for row in rows if row["way"] == way})
+            runs = [[row["accuracy"] for row in rows if row["way"] == way and row["pictures"] == n] for n in counts]
+            middle = np.array([np.mean(values) for values in runs])
+            reach = np.array([[m - min(values), max(values) - m] for m, values in zip(middle, runs, strict=True)]).T
+            places = np.array(counts) * 1.04 ** (number - 1)  # beside each other, where they would hide each other
+            axis.errorbar(places, middle, yerr=reach.clip(min=0), marker="o", markersize=4, capsize=3, label=way,
+                          color=np.array(_WAYS[number % len(_WAYS)]) / 255)
+        axis.axhline(0.5, color="0.6", linewidth=1, linestyle=":")
+        axis.text(0.98, 0.505, "guessing", fontsize=8, color="0.4", ha="right", transform=axis.get_yaxis_transform())
+        axis.set_xscale("log")
+        axis.set_xticks(counts, counts)
+        axis.minorticks_off()
+        axis.set_ylim(0.4, 1.02)
+        axis.set_xlabel("training pictures a class")
+        axis.set_title(title, fontsize=10)
+        axis.spines[["top", "right"]].set_visible(False)
+        axis.grid(axis="y", color="0.92")
+    axes[0][0].set_ylabel("test accuracy")
+    axes[0][-1].legend(frameon=False, fontsize=9, loc="center right")
     figure.tight_layout()
     return figure

@@ -46,7 +46,8 @@ def street(root: Path, train: int, val: int) -> Path:
 
 
 def test_there_are_lessons():
-    assert [path.stem for path in LESSONS] == ["01_single_conv_baseline", "02_pretrained_fcn"]
+    assert [path.stem for path in LESSONS] == ["01_single_conv_baseline", "02_pretrained_fcn",
+                                            "03_transfer_learning"]
 
 
 @pytest.mark.parametrize("path", LESSONS, ids=lambda p: p.stem)

@@ -1,4 +1,4 @@
-"""Real photographs, where they are at hand: SEGLAB_TEST_DATA names a folder that holds camvid/."""
+"""Real photographs, where they are at hand: SEGLAB_TEST_DATA names a folder that holds camvid/ and catdog/."""
 
 from __future__ import annotations
 
@@ -14,7 +14,8 @@ from seglab.recipes import train
 
 DATA = Path(os.environ.get("SEGLAB_TEST_DATA", "-"))
 pytestmark = [pytest.mark.real_data, pytest.mark.skipif(
-    not (DATA / "camvid").is_dir(), reason="SEGLAB_TEST_DATA is not set, or holds no camvid/: no real photographs")]
+    not all((DATA / name).is_dir() for name in ("camvid", "catdog")),
+    reason="SEGLAB_TEST_DATA is not set, or holds no camvid/ and catdog/: no real photographs")]
 
 
 def test_camvid_masks_are_read_as_they_are_and_void_is_ignored():
@@ -32,3 +33,10 @@ def test_lesson_1_beats_the_constant_rule_on_streets(tmp_path, monkeypatch):
     assert (splits.name, len(splits.test)) == ("camvid", 101)
     _, scores, _ = train("single-conv", data=DATA / "camvid", epochs=1, progress=False)
     assert scores.pixel_accuracy > 0.38
+
+
+def test_a_head_on_features_tells_real_cats_from_dogs(tmp_path, monkeypatch):
+    monkeypatch.setenv("SEGLAB_HOME", str(tmp_path))
+    history, scores, splits = train("transfer-catdog", data=DATA, progress=False)
+    assert (splits.name, len(splits.train), len(splits.test)) == ("catdog", 1260, 500)
+    assert len(history) == 10 and scores.accuracy > 0.98

@@ -8,6 +8,7 @@ import torch
 from seglab import viz
 from seglab.errors import ArgumentError
 from seglab.labels import PETS
+from seglab.metrics import calibration
 from seglab.training import History
 
 mpl.use("agg")
@@ -87,3 +88,43 @@ def test_figures_hold_what_they_should():
         history.add({"epoch": epoch, "loss": 1 / epoch, "pixel_accuracy": 0.5, "miou": 0.1}, {})
     curves = viz.plot_history({"one": history})
     assert curves.axes[0].lines[0].get_ydata().tolist() == [1.0, 0.5]
+
+
+def test_a_grid_of_pictures_marks_what_is_wrong():
+    figure = viz.show_pictures([IMAGE] * 5, [f"p{i}" for i in range(5)], columns=3, wrong=[False] * 4 + [True])
+    titles = [axis.get_title() for axis in figure.axes]
+    assert len(figure.axes) == 6 and titles[:5] == ["p0", "p1", "p2", "p3", "p4"]
+    assert figure.axes[4].title.get_color() == pytest.approx(np.array(viz.WRONG) / 255)
+    assert figure.axes[0].title.get_color() != pytest.approx(np.array(viz.WRONG) / 255)
+
+
+def test_heat_is_laid_over_the_picture():
+    picture = IMAGE.transpose(1, 2, 0)
+    heat = np.zeros((20, 30))
+    heat[5:10, 5:10] = 1
+    painted = viz.heat_overlay(IMAGE, heat, alpha=1.0)
+    assert painted[7, 7].sum() > painted[0, 0].sum() + 300
+    assert np.array_equal(viz.heat_overlay(picture, heat, alpha=0.0), picture)
+    with pytest.raises(ArgumentError, match="heat"):
+        viz.heat_overlay(IMAGE, heat.T)
+
+
+def test_confusion_and_calibration_show_their_numbers():
+    figure = viz.plot_confusion(torch.tensor([[3, 1, 0], [0, 5, 0], [0, 0, 0]]), PETS)
+    assert [text.get_text() for text in figure.axes[0].texts] == list("310050000")
+    found = calibration(np.array([[0.9, 0.1], [0.6, 0.4]]), np.array([0, 1]))
+    figure = viz.plot_calibration({"one": found, "two": found})
+    assert len(figure.axes) == 2 and "error 0.350" in figure.axes[0].get_title()
+    (line,) = [line for line in figure.axes[0].lines if line.get_label() == "accuracy"]
+    assert line.get_xydata().tolist() == [[0.6, 0.0], [0.9, 1.0]]
+
+
+def test_learning_curves_show_the_mean_and_the_range():
+    rows = [{"way": way, "pictures": n, "seed": seed, "accuracy": base + 0.1 * seed}
+            for way, base in (("frozen", 0.7), ("from scratch", 0.5)) for n in (20, 100) for seed in (0, 1)]
+    figure = viz.plot_learning_curves({"a": rows, "b": rows[:4]})
+    bars = figure.axes[0].containers
+    assert [bar.get_label() for bar in bars] == ["frozen", "from scratch"]
+    assert bars[0].lines[0].get_ydata() == pytest.approx([0.75, 0.75])
+    low, high = bars[0].lines[1]
+    assert low.get_ydata() == pytest.approx([0.7, 0.7]) and high.get_ydata() == pytest.approx([0.8, 0.8])

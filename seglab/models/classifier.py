@@ -57,6 +57,7 @@ class Classifier(nn.Module):
                  keep_statistics: bool = False) -> None:
         super().__init__()
         self.backbone = build_backbone(backbone, {"c5": "out"})
+        self.normalize = self.backbone.normalize
         self.neck, width, self.pool_first = _neck(backbone, self.backbone.channels["out"])
         self.head = nn.Linear(width, num_classes)
         self.keep_statistics = keep_statistics

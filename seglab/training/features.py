@@ -111,7 +111,7 @@ def _extract(model: Classifier, data: Dataset, known: dict[bytes, Tensor], batch
              progress: bool) -> tuple[FeatureDataset, dict[bytes, Tensor]]:
     """The features of all pictures, and those that were not known."""
     device = next(model.parameters()).device
-    normalize = Normalize(**(getattr(model, "normalize", None) or {})).to(device)
+    normalize = Normalize(**model.normalize).to(device)
     keys, labels, fresh = [], [], {}
     was_training = model.training
     model.eval()
@@ -119,7 +119,8 @@ def _extract(model: Classifier, data: Dataset, known: dict[bytes, Tensor], batch
         waiting: dict[bytes, Tensor] = {}
         bar = tqdm(_decoded(data), total=len(data), desc="features", unit="img", leave=False, disable=not progress)
         for image, label in bar:
-            key = hashlib.blake2b(np.ascontiguousarray(image).data, digest_size=16).digest()
+            shape = repr(tuple(image.shape)).encode()
+            key = hashlib.blake2b(np.ascontiguousarray(image).data, digest_size=16, key=shape).digest()
             keys.append(key)
             labels.append(int(label))
             if key not in known and key not in fresh:
@@ -153,8 +154,7 @@ def _decoded(data: Dataset) -> Iterator[tuple[Tensor, int]]:
 
 def _weights_key(model: Classifier) -> str:
     """Hash of all that the features of a picture depend on."""
-    digest = hashlib.blake2b(repr((model.recipe.get("backbone"), getattr(model, "normalize", None))).encode(),
-                             digest_size=12)
+    digest = hashlib.blake2b(repr(model.normalize).encode(), digest_size=12)
     for name, tensor in model.state_dict().items():
         if not name.startswith("head."):
             digest.update(name.encode())
