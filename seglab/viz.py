@@ -349,6 +349,7 @@ def plot_learning_curves(panels: Mapping[str, Sequence[Mapping[str, object]]]) -
         axis.spines[["top", "right"]].set_visible(False)
         axis.grid(axis="y", color="0.92")
     axes[0][0].set_ylabel("test accuracy")
-    axes[0][-1].legend(frameon=False, fontsize=9, loc="center right")
-    figure.tight_layout()
+    figure.tight_layout(rect=(0, 0.06, 1, 1))
+    lines = axes[0][0].get_legend_handles_labels()
+    figure.legend(*lines, frameon=False, fontsize=9, loc="lower center", ncols=len(lines[0]))
     return figure
