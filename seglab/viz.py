@@ -247,8 +247,10 @@ def show_pictures(images: Sequence[object], titles: Sequence[str] | None = None,
         wrong: True paints the text in orange.
     """
     rows = -(-len(images) // columns)
-    cell = 8.4 / columns
-    figure, axes = plt.subplots(rows, columns, figsize=(8.4, rows * (cell + 0.25)), squeeze=False)
+    width = 8.4 / columns
+    text = 0.08 + 0.15 * max((title.count("\n") + 1 for title in titles or ()), default=0)  # inches below a picture
+    height = width * as_picture(images[0]).shape[0] / as_picture(images[0]).shape[1]
+    figure, axes = plt.subplots(rows, columns, figsize=(8.4, rows * (height + text)), squeeze=False)
     for axis in axes.flat:
         axis.set_axis_off()
     for number, image in enumerate(images):
@@ -256,8 +258,10 @@ def show_pictures(images: Sequence[object], titles: Sequence[str] | None = None,
         axis.imshow(as_picture(image), interpolation="nearest")
         if titles is not None:
             colour = np.array(WRONG if wrong is not None and wrong[number] else (40, 40, 40)) / 255
-            axis.set_title(titles[number], fontsize=8, y=-0.15, color=colour)
-    figure.subplots_adjust(left=0.005, right=0.995, top=0.995, bottom=0.14 / rows, wspace=0.04, hspace=0.2)
+            axis.text(0.5, -0.04 / height, titles[number], fontsize=8, color=colour, ha="center", va="top",
+                      transform=axis.transAxes)
+    figure.subplots_adjust(left=0.005, right=0.995, top=0.995, bottom=text / rows / (height + text), wspace=0.04,
+                           hspace=text / height)
     return figure
 
 

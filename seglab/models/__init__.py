@@ -15,6 +15,7 @@ from seglab.labels import VOC, LabelSet, known_label_set
 from seglab.models.backbones import IntermediateLayerGetter, build_backbone
 from seglab.models.classifier import Classifier
 from seglab.models.fcn import FCN, BackboneWithHeads, FCNHead, SkipFCN
+from seglab.models.fold import fold_batch_norm
 from seglab.models.single_conv import SingleConv
 from seglab.models.weights import BUNDLED, choose, coco_weights, fetch, imagenet_classifier, load_imagenet
 
@@ -25,7 +26,8 @@ _BACKBONES = {name: signature(model).parameters["backbone"].default for name, mo
               if "backbone" in signature(model).parameters}
 
 __all__ = ["BUNDLED", "FCN", "BackboneWithHeads", "Classifier", "FCNHead", "IntermediateLayerGetter", "SingleConv",
-           "SkipFCN", "build", "build_backbone", "classifier", "imagenet_classifier", "list_models", "load_model"]
+           "SkipFCN", "build", "build_backbone", "classifier", "fold_batch_norm", "imagenet_classifier", "list_models",
+           "load_model"]
 
 
 def list_models() -> list[str]:

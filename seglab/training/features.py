@@ -22,7 +22,7 @@ from seglab.datasets.transforms import Normalize
 from seglab.errors import CacheError
 from seglab.files import atomic_write, data_home
 from seglab.labels import LabelSet
-from seglab.models import Classifier
+from seglab.models import Classifier, fold_batch_norm
 
 _THREADS = 4  # Pillow decodes outside Python's global lock
 _AHEAD = 16  # pictures that are decoded ahead of the network
@@ -55,7 +55,7 @@ class FeatureDataset(Dataset):
         return FeatureDataset(self.features[indices], self.labels[indices], getattr(self, "label_set", None), self.size)
 
 
-def extract_features(model: Classifier, data: Dataset, *, batch_size: int = 8, cache: bool = True,
+def extract_features(model: Classifier, data: Dataset, *, batch_size: int | None = None, cache: bool = True,
                      folder: str | Path | None = None, progress: bool = True) -> FeatureDataset:
     """Run a dataset once through a classifier's backbone and keep what its head would see.
 
@@ -69,7 +69,8 @@ def extract_features(model: Classifier, data: Dataset, *, batch_size: int = 8, c
     Args:
         model: its backbone, its neck and `model.normalize` are used, in eval mode, on the device where it is.
         data: a dataset of (uint8 image, int label), without random transforms: there is one set of features a picture.
-        batch_size: pictures at once. On two cores 8 is faster than 32, whose maps no longer fit into the caches.
+        batch_size: pictures at once. By default 6 on the CPU, where the maps of more no longer fit into the processor's
+            caches, and 64 elsewhere.
         cache: keep the features on disk, for the next time.
         folder: where; `data/cache/features` by default.
         progress: show a bar.
@@ -107,31 +108,30 @@ def extract_features(model: Classifier, data: Dataset, *, batch_size: int = 8, c
 
 
 @torch.no_grad()
-def _extract(model: Classifier, data: Dataset, known: dict[bytes, Tensor], batch_size: int,
+def _extract(model: Classifier, data: Dataset, known: dict[bytes, Tensor], batch_size: int | None,
              progress: bool) -> tuple[FeatureDataset, dict[bytes, Tensor]]:
     """The features of all pictures, and those that were not known."""
     device = next(model.parameters()).device
+    batch_size = batch_size or (6 if device.type == "cpu" else 64)
     normalize = Normalize(**model.normalize).to(device)
+    network: Classifier | None = None
     keys, labels, fresh = [], [], {}
-    was_training = model.training
-    model.eval()
-    try:
-        waiting: dict[bytes, Tensor] = {}
-        bar = tqdm(_decoded(data), total=len(data), desc="features", unit="img", leave=False, disable=not progress)
-        for image, label in bar:
-            shape = repr(tuple(image.shape)).encode()
-            key = hashlib.blake2b(np.ascontiguousarray(image).data, digest_size=16, key=shape).digest()
-            keys.append(key)
-            labels.append(int(label))
-            if key not in known and key not in fresh:
-                waiting.setdefault(key, image)
-            if waiting and (len(waiting) == batch_size or len(keys) == len(data)):
-                batch = torch.stack(list(waiting.values())).contiguous(memory_format=torch.channels_last)
-                rows = model.features(normalize(batch.to(device))).float().cpu()  # (N, 3, H, W) -> (N, D)
-                fresh |= {key: row.clone() for key, row in zip(waiting, rows, strict=True)}
-                waiting = {}
-    finally:
-        model.train(was_training)
+    waiting: dict[bytes, Tensor] = {}
+    bar = tqdm(_decoded(data), total=len(data), desc="features", unit="img", leave=False, disable=not progress)
+    for image, label in bar:
+        shape = repr(tuple(image.shape)).encode()
+        key = hashlib.blake2b(np.ascontiguousarray(image).data, digest_size=16, key=shape).digest()
+        keys.append(key)
+        labels.append(int(label))
+        if key not in known and key not in fresh:
+            waiting.setdefault(key, image)
+        if waiting and (len(waiting) == batch_size or len(keys) == len(data)):
+            if network is None:  # folding makes it 1.4 times as fast on two cores
+                network = fold_batch_norm(model, torch.zeros(1, 3, 64, 64, device=device))
+            batch = torch.stack(list(waiting.values())).contiguous(memory_format=torch.channels_last)
+            rows = network.features(normalize(batch.to(device))).float().cpu()  # (N, 3, H, W) -> (N, D)
+            fresh |= {key: row.clone() for key, row in zip(waiting, rows, strict=True)}
+            waiting = {}
     table = known | fresh
     features = torch.stack([table[key] for key in keys])  # (N, D)
     label_set, size = getattr(data, "label_set", None), getattr(data, "size", None)
