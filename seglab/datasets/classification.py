@@ -20,7 +20,7 @@ from seglab.labels import LabelSet, known_label_set
 Item = tuple[Path, int]
 
 #: A comment of a map file that names a class, as `write_map_file` writes it.
-_CLASS_COMMENT = re.compile(r"#\s*class (\d+):\s*(.+?)\s*")
+_CLASS_COMMENT = re.compile(r"#\s*class (\d{1,9}):\s*(.+?)\s*")
 
 
 class ClassificationDataset(Dataset):
@@ -139,7 +139,8 @@ def read_map_file(path: str | Path, root: str | Path | None = None,
 
     Raises:
         DataError: no file, nothing in it, lines without a tab, labels that are no class index, classes without a
-            picture, or pictures that are missing: all of them at once, with their line numbers.
+            picture, pictures with two labels, or pictures that are missing: all of them at once, with their line
+            numbers.
     """
     path = Path(path)
     folder = Path(root) if root is not None else path.parent
@@ -162,7 +163,7 @@ def read_map_file(path: str | Path, root: str | Path | None = None,
         name, tab, label = line.rpartition("\t")
         if not tab:
             bad.append(f"line {number}: no tab in {_short(line)}")
-        elif not label.strip().isdecimal():
+        elif not label.strip().isdecimal() or len(label.strip()) > 9:
             bad.append(f"line {number}: label {_short(label.strip())} is no class index")
         else:
             items.append((number, _resolved(folder, name.strip()), int(label)))
@@ -171,16 +172,24 @@ def read_map_file(path: str | Path, root: str | Path | None = None,
     if not items:
         raise DataError(f"{path}: map file", found="no picture in it",
                         expected="a line a picture: PATH, a tab, a class index")
-    if classes is None and named:
-        classes = [named.get(i, f"class {i}") for i in range(max(named) + 1)]
-    highest = max(label for _, _, label in items)
-    names = list(classes) if classes is not None else [f"class {i}" for i in range(highest + 1)]
+    if classes is not None:
+        names = list(classes)
+    else:  # a slip such as 11111111 must not make as many names: no more than there could be classes, and some
+        count = max(named, default=max(label for _, _, label in items)) + 1
+        names = [named.get(i, f"class {i}") for i in range(min(count, len(items) + 1000))]
     _stop(path, "labels out of range", [f"line {n}: {label}" for n, _, label in items if label >= len(names)],
           f"0 to {len(names) - 1}: {', '.join(names[:8])}", "Correct these labels, or name all classes.")
     used = {label for _, _, label in items}
-    if empty := [f"{i} ({name})" for i, name in enumerate(names) if i not in used]:
+    wanted = {**(named if classes is None else {}), **dict(enumerate(names))}
+    if empty := [f"{i} ({wanted[i]})" for i in sorted(wanted) if i not in used]:
         raise DataError(f"{path}: classes without a picture", found=", ".join(empty[:8]),
                         expected="class indices from 0 on without a gap", fix="Number the classes 0, 1, 2 …")
+    first: dict[Path, tuple[int, int]] = {}
+    for number, file, label in items:
+        line, known = first.setdefault(file, (number, label))
+        if known != label:
+            bad.append(f"line {number}: {file.name} is {label}, and {known} on line {line}")
+    _stop(path, "pictures with two labels", bad, "one label a picture", "Keep the right line of each.")
     _stop(path, "pictures that are missing", [f"line {n}: {file}" for n, file, _ in items if not file.is_file()],
           f"files; relative paths start at {folder}", "Correct the paths, or pass root= for another starting folder.")
     return [(file, label) for _, file, label in items], names

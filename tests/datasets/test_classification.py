@@ -86,6 +86,10 @@ def test_written_map_files_survive_a_round_trip(tmp_path):
     ("gone.png\t0\na.png\t0\nlost.png\t1\n", ("line 1:", "gone.png", "line 3:", "lost.png", "relative paths start")),
     ("a.png\t0\nb.png\t2\n", ("1 (class 1)", "without a gap")),
     ("# class 0: cat\n# class 1: dog\na.png\t0\nb.png\t7\n", ("line 4: 7", "0 to 1: cat, dog")),
+    ("a.png\t0\nb.png\t99999999\n", ("line 2: 99999999",)),
+    (f"a.png\t0\nb.png\t{'9' * 5000}\n", ("line 2: label '999",)),
+    ("# class 0: cat\n# class 99999999: dog\na.png\t0\nb.png\t1\n", ("classes without a picture", "2 (class 2)")),
+    ("a.png\t0\nb.png\t1\na.png\t1\n", ("line 3: a.png is 1, and 0 on line 1",)),
     ("a.png\t0\nb.png\t0\n", ("one class only",)),
     ("# nothing\n\n", ("no picture in it",)),
 ])
