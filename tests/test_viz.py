@@ -92,10 +92,19 @@ def test_figures_hold_what_they_should():
 
 def test_a_grid_of_pictures_marks_what_is_wrong():
     figure = viz.show_pictures([IMAGE] * 5, [f"p{i}" for i in range(5)], columns=3, wrong=[False] * 4 + [True])
-    titles = [axis.get_title() for axis in figure.axes]
-    assert len(figure.axes) == 6 and titles[:5] == ["p0", "p1", "p2", "p3", "p4"]
-    assert figure.axes[4].title.get_color() == pytest.approx(np.array(viz.WRONG) / 255)
-    assert figure.axes[0].title.get_color() != pytest.approx(np.array(viz.WRONG) / 255)
+    texts = [axis.texts[0] for axis in figure.axes[:5]]
+    assert len(figure.axes) == 6 and [text.get_text() for text in texts] == ["p0", "p1", "p2", "p3", "p4"]
+    assert texts[4].get_color() == pytest.approx(np.array(viz.WRONG) / 255)
+    assert texts[0].get_color() != pytest.approx(np.array(viz.WRONG) / 255)
+
+
+def test_captions_lie_below_their_pictures_and_above_the_next():
+    figure = viz.show_pictures([IMAGE] * 4, ["one\ntwo\nthree"] * 4, columns=2)
+    figure.canvas.draw()
+    above, below = (figure.axes[i].get_window_extent() for i in (0, 2))
+    caption = figure.axes[0].texts[0].get_window_extent()
+    assert below.y1 < caption.y0 < caption.y1 < above.y0
+    assert figure.axes[2].texts[0].get_window_extent().y0 > 0
 
 
 def test_heat_is_laid_over_the_picture():

@@ -68,7 +68,7 @@ def test_a_page_is_drawn_without_any_request(path, tmp_path):
     try:
         subprocess.run([browser, *FLAGS, f"--user-data-dir={tmp_path / 'profile'}",
                         f"--proxy-server=127.0.0.1:{server.server_port}",
-                        "--hide-scrollbars", "--window-size=1100,9000", f"--screenshot={picture}",
+                        "--hide-scrollbars", "--window-size=1100,16000", f"--screenshot={picture}",
                         (tmp_path / "page.html").as_uri()], check=True, capture_output=True, timeout=120)
     finally:
         server.shutdown()

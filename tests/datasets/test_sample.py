@@ -196,14 +196,14 @@ def arrive_first(monkeypatch, root: Path, **how) -> None:
     """Let another process finish its set between our drawing and our last step."""
     from seglab.datasets import sample
 
-    ours = sample._write_files
+    ours = sample._write_drone
 
     def late(draft, stamp, progress):
         ours(draft, stamp, progress)
-        monkeypatch.setattr(sample, "_write_files", ours)
+        monkeypatch.setattr(sample, "_write_drone", ours)
         write(root, **how)
 
-    monkeypatch.setattr(sample, "_write_files", late)
+    monkeypatch.setattr(sample, "_write_drone", late)
 
 
 def test_the_first_of_two_equal_sets_stays(tmp_path, monkeypatch):

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import doctest
 import itertools
 import math
 import warnings
@@ -15,7 +14,6 @@ from hypothesis import strategies as st
 from hypothesis.extra import numpy as hnp
 from torch._subclasses.fake_tensor import DataDependentOutputException, FakeTensorMode
 
-import seglab.metrics
 from seglab.errors import ArgumentError
 from seglab.labels import CAMVID, DRONE, PETS
 from seglab.metrics import ConfusionMatrix, SegmentationScores, confusion_matrix, predictions, scores
@@ -524,9 +522,3 @@ def test_table():
     ]
     with pytest.raises(ArgumentError, match=r"11 classes(.|\n)*3, as in"):
         found.table(CAMVID)
-
-
-def test_examples_in_the_docstrings():
-    result = doctest.testmod(seglab.metrics)
-    assert result.attempted >= 8
-    assert result.failed == 0
