@@ -200,7 +200,7 @@ def test_finetuning_goes_on_from_the_head_and_resumes(catdog, small_recipes):
     assert len(json.loads(Path("out/history.json").read_text())["rows"]) == 1
     again = run("train", "transfer-catdog-finetune", "--data", catdog, "--epochs", 1, "--out", "out")
     assert "epoch" not in again and scores(again) == scores(trained), "nothing is left to do"
-    assert load_model("out/best.safetensors").frozen == ("c1", "c2", "c3")
+    assert load_model("out/last.safetensors").frozen == ("c1", "c2", "c3")
 
 
 def test_classifiers_and_other_classes(catdog, small_recipes, drone_root):

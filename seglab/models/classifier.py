@@ -87,8 +87,8 @@ class Classifier(nn.Module):
         if freeze not in {"backbone", "none"} and not (freeze.startswith("until:") and last in stages):
             raise ArgumentError("freeze", found=repr(freeze),
                                 expected='"backbone", "none", or "until:STAGE" with a stage among ' + ", ".join(stages))
-        self.frozen = {"backbone": [*STAGES, "neck"], "none": []}.get(freeze, STAGES[:STAGES.index(last) + 1]
-                                                                      if last in STAGES else [])
+        self.frozen = {"backbone": (*STAGES, "neck"), "none": ()}.get(freeze, STAGES[:STAGES.index(last) + 1]
+                                                                      if last in STAGES else ())
         if hasattr(self, "recipe"):  # what checkpoints say of it
             self.recipe = {**self.recipe, "freeze": freeze}
         for name, modules in self.parts().items():

@@ -12,9 +12,10 @@ from torchvision.transforms import v2
 
 from seglab.datasets import ClassificationDataset, Normalize, Splits, load
 from seglab.errors import CheckpointError
+from seglab.files import atomic_write
 from seglab.metrics import ClassificationScores, classification_scores
 from seglab.models import Classifier, classifier
-from seglab.training import History, evaluate, extract_features, fit, load_weights
+from seglab.training import History, evaluate, extract_features, fit, is_better, load_weights
 
 
 @dataclass(frozen=True)
@@ -50,8 +51,9 @@ class TransferRecipe:
     def train(self, *, data: str | Path | None = None, folder: str | Path | None = None, epochs: int | None = None,
               seed: int = 0, progress: bool = True,
               resume: bool = True) -> tuple[History, ClassificationScores, Splits]:
-        """Train, keep the epoch that is best on val, and score it on test; see `seglab.recipes.train`.
+        """Train, keep what is best on val, and score it on test; see `seglab.recipes.train`.
 
+        Fine-tuned weights are kept only if they beat the head alone on val; otherwise `best.safetensors` is the head's.
         `epochs` are those of the last stage: of the fine-tuning if there is one, else of the head.
         """
         splits = load(self.dataset, root=data, size=self.size, progress=progress)
@@ -63,7 +65,13 @@ class TransferRecipe:
             model, history = self._train_head(splits, folder / "head" if self.finetune_epochs else folder, head_epochs,
                                               seed, progress, resume)
             if self.finetune_epochs:
+                head = history
                 history = self._finetune(model, splits, folder, epochs or self.finetune_epochs, seed, progress, resume)
+                if not is_better(history.best_value, head.best_value, head.mode):
+                    atomic_write(folder / "best.safetensors", (folder / "head" / "best.safetensors").read_bytes())
+                    if progress:
+                        print(f"kept the head alone: fine-tuning reached {history.best_value:.4f} on val, "
+                              f"the head {head.best_value:.4f}")
             load_weights(model, folder / "best.safetensors")
         return history, score_classifier(model, splits.test, progress=progress), splits
 
