@@ -21,7 +21,8 @@ def fold_batch_norm(model: _Model, example: Tensor) -> _Model:
     passes over the maps. The answers differ by rounding only.
 
     Args:
-        model: any; in which order it runs its layers is watched, not guessed.
+        model: any in which the maps that a BatchNorm takes from a convolution go nowhere else, as is usual. In which
+            order the layers run is watched, not guessed.
         example: one small input, to watch with.
 
     Returns:
@@ -53,7 +54,8 @@ def fold_batch_norm(model: _Model, example: Tensor) -> _Model:
         hook.remove()
     replacements: dict[nn.Module, nn.Module] = {}
     for conv, norm in pairs:
-        if uses[conv] == uses[norm] == 1 and norm.track_running_stats:
+        alone = uses[conv] == uses[norm] == 1 == sum(other is conv for other, _ in pairs)
+        if alone and norm.track_running_stats:
             replacements[conv] = fuse_conv_bn_eval(conv, norm)
             # timm's BatchNormAct2d also drops and activates.
             rest = [part for part in (getattr(norm, "drop", None), getattr(norm, "act", None)) if part is not None]

@@ -58,3 +58,17 @@ def test_a_shared_convolution_stays():
 
     net, picture = shaken(Shared()), torch.randn(1, 3, 8, 8)
     assert torch.equal(fold_batch_norm(net, picture)(picture), net(picture))
+
+
+def test_a_convolution_with_two_batch_norms_stays():
+    class Forked(nn.Module):
+        def __init__(self) -> None:
+            super().__init__()
+            self.conv, self.first, self.second = nn.Conv2d(3, 3, 1), nn.BatchNorm2d(3), nn.BatchNorm2d(3)
+
+        def forward(self, x: torch.Tensor) -> torch.Tensor:
+            maps = self.conv(x)
+            return self.first(maps) * self.second(maps)
+
+    net, picture = shaken(Forked()), torch.randn(1, 3, 8, 8)
+    assert torch.equal(fold_batch_norm(net, picture)(picture), net(picture))
