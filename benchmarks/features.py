@@ -4,8 +4,8 @@
 
 Both train the same head for ten epochs on the same pictures in the same order. The features are computed anew, and the
 time for that counts; then the head is trained once more, on features that are in the cache. Then the rate of the
-backbone alone, decoding included. DATA is a folder with
-`train/` and `test/`, a folder a class in each; without it the built-in drawings are used.
+backbone alone, decoding included. DATA is a folder with `train/` and `test/`, a folder a class in each; without it the
+built-in drawings are used.
 """
 
 from __future__ import annotations
@@ -58,7 +58,8 @@ def main() -> None:
     model = classifier("efficientnet_lite0", len(splits.label_set))
     extract_features(model, data.subset(range(16)), cache=False, progress=False)  # warm up
     test = extract_features(model, splits.test.subset(range(0, len(splits.test), 2)), cache=False, progress=False)
-    cache = Path(tempfile.mkdtemp())
+    scratch = tempfile.TemporaryDirectory()  # goes when the benchmark ends
+    cache = Path(scratch.name)
     extract_features(model, data, folder=cache, progress=False)
     ratios, again, rates = [], [], []
     for _ in range(options.repeats):

@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+from collections.abc import Callable
+
 import pytest
 import torch
 from torch import nn
@@ -47,28 +49,28 @@ def test_a_batch_norm_that_follows_something_else_stays():
     assert isinstance(folded[2], nn.BatchNorm2d)
 
 
-def test_a_shared_convolution_stays():
-    class Shared(nn.Module):
-        def __init__(self) -> None:
-            super().__init__()
-            self.conv, self.first, self.second = nn.Conv2d(3, 3, 1), nn.BatchNorm2d(3), nn.BatchNorm2d(3)
+class Three(nn.Module):
+    """A convolution and two BatchNorms, called as `order` says."""
 
-        def forward(self, x: torch.Tensor) -> torch.Tensor:
-            return self.second(self.conv(self.first(self.conv(x))))
+    def __init__(self, order: Callable[[Three, torch.Tensor], torch.Tensor]) -> None:
+        super().__init__()
+        self.conv, self.first, self.second = nn.Conv2d(3, 3, 1), nn.BatchNorm2d(3), nn.BatchNorm2d(3)
+        self.order = order
 
-    net, picture = shaken(Shared()), torch.randn(1, 3, 8, 8)
-    assert torch.equal(fold_batch_norm(net, picture)(picture), net(picture))
+    def forward(self, x: torch.Tensor) -> torch.Tensor:
+        return self.order(self, x)
 
 
-def test_a_convolution_with_two_batch_norms_stays():
-    class Forked(nn.Module):
-        def __init__(self) -> None:
-            super().__init__()
-            self.conv, self.first, self.second = nn.Conv2d(3, 3, 1), nn.BatchNorm2d(3), nn.BatchNorm2d(3)
+def used_twice(net: Three, x: torch.Tensor) -> torch.Tensor:
+    return net.second(net.conv(net.first(net.conv(x))))
 
-        def forward(self, x: torch.Tensor) -> torch.Tensor:
-            maps = self.conv(x)
-            return self.first(maps) * self.second(maps)
 
-    net, picture = shaken(Forked()), torch.randn(1, 3, 8, 8)
+def feeds_two(net: Three, x: torch.Tensor) -> torch.Tensor:
+    maps = net.conv(x)
+    return net.first(maps) * net.second(maps)
+
+
+@pytest.mark.parametrize("order", [used_twice, feeds_two])
+def test_a_convolution_that_is_shared_stays(order):
+    net, picture = shaken(Three(order)), torch.randn(1, 3, 8, 8)
     assert torch.equal(fold_batch_norm(net, picture)(picture), net(picture))
