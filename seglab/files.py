@@ -2,10 +2,13 @@
 
 from __future__ import annotations
 
+import hashlib
+import json
 import os
 import shutil
 import tempfile
-from collections.abc import Iterator
+from collections.abc import Iterator, Sequence
+from concurrent.futures import ThreadPoolExecutor
 from contextlib import contextmanager
 from pathlib import Path
 
@@ -116,6 +119,45 @@ def atomic_folder(path: str | Path) -> Iterator[Path]:
                 raise
     finally:
         shutil.rmtree(temporary, ignore_errors=True)
+
+
+def file_digests(paths: Sequence[Path], memory: Path) -> list[str]:
+    """Hashes of the contents of files. A file is read again only if its size or one of its times changed.
+
+    Args:
+        paths: the files.
+        memory: a JSON file that remembers hashes, sizes and times. One writer at a time.
+
+    Raises:
+        OSError: a file cannot be read, or the memory not be written.
+    """
+    try:
+        known = json.loads(memory.read_text(encoding="utf-8")) if memory.exists() else {}
+    except ValueError:
+        known = {}  # only a memory: what is lost is the time to hash again
+    fresh = {}
+
+    def digest(path: Path) -> str:
+        stat = path.stat()
+        signature = f"{stat.st_size}-{stat.st_mtime_ns}-{stat.st_ctime_ns}"
+        entry = known.get(str(path.resolve()))
+        if entry is None or entry[0] != signature:
+            entry = fresh[str(path.resolve())] = [signature, _digest(path)]
+        return entry[1]
+
+    with ThreadPoolExecutor(4) as pool:
+        result = list(pool.map(digest, paths))
+    if fresh:
+        atomic_write(memory, json.dumps({**known, **fresh}).encode())
+    return result
+
+
+def _digest(path: Path) -> str:
+    digest = hashlib.blake2b(digest_size=16)
+    with open(path, "rb") as file:
+        while block := file.read(1 << 20):
+            digest.update(block)
+    return digest.hexdigest()
 
 
 def _umask() -> int:

@@ -1,21 +1,23 @@
-"""Real photographs, where they are at hand: SEGLAB_TEST_DATA names a folder that holds camvid/ and catdog/."""
+"""Real photographs, where they are at hand: SEGLAB_TEST_DATA names a folder that holds camvid/, catdog/ and coco/."""
 
 from __future__ import annotations
 
 import os
+import shutil
 from pathlib import Path
 
 import numpy as np
 import pytest
 from PIL import Image
 
-from seglab.datasets import CamVid, load
+from seglab.datasets import CamVid, CocoSegmentation, load
 from seglab.recipes import train
+from tests.datasets.coco.test_masks import reference
 
 DATA = Path(os.environ.get("SEGLAB_TEST_DATA", "-"))
 pytestmark = [pytest.mark.real_data, pytest.mark.skipif(
-    not all((DATA / name).is_dir() for name in ("camvid", "catdog")),
-    reason="SEGLAB_TEST_DATA is not set, or holds no camvid/ and catdog/: no real photographs")]
+    not all((DATA / name).is_dir() for name in ("camvid", "catdog", "coco")),
+    reason="SEGLAB_TEST_DATA is not set, or holds no camvid/, catdog/ and coco/: no real photographs")]
 
 
 def test_camvid_masks_are_read_as_they_are_and_void_is_ignored():
@@ -40,3 +42,20 @@ def test_a_head_on_features_tells_real_cats_from_dogs(tmp_path, monkeypatch):
     history, scores, splits = train("transfer-catdog", data=DATA, progress=False)
     assert (splits.name, len(splits.train), len(splits.test)) == ("catdog", 1260, 500)
     assert len(history) == 10 and scores.accuracy > 0.98
+
+
+@pytest.mark.parametrize("split", ["train", "val"])
+@pytest.mark.parametrize("categories", [None, ["cat", "dog"], [1, 3, 62]])
+def test_coco_masks_are_torchvisions_reference_bit_for_bit(tmp_path, monkeypatch, split, categories):
+    monkeypatch.setenv("SEGLAB_HOME", str(tmp_path))
+    root = tmp_path / "coco"
+    shutil.copytree(DATA / "coco" / "annotations", root / "annotations")  # the index goes beside the copy
+    (root / f"{split}2017").symlink_to(DATA / "coco" / f"{split}2017")
+    data = CocoSegmentation.from_root(root, split, categories, crowd="fill", progress=False)
+    assert data.problems_found == {} and len(data) >= 4
+    for i in range(len(data)):
+        objects = data.annotations(i)
+        expected = reference([one["segmentation"] for one in objects],
+                             [data.class_of[one["category_id"]] for one in objects], data.size(i))
+        assert np.array_equal(data.mask(i), expected)
+        assert np.array_equal(data[i][1], expected)

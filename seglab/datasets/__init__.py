@@ -6,18 +6,20 @@ from seglab.datasets.aerial import draw_aerial
 from seglab.datasets.cache import CachedDataset
 from seglab.datasets.camvid import CamVid
 from seglab.datasets.classification import ClassificationDataset, read_map_file, write_map_file
+from seglab.datasets.coco import CocoSegmentation
 from seglab.datasets.drone import SemanticDrone
 from seglab.datasets.duplicates import Duplicate, find_duplicates
 from seglab.datasets.folder import SegmentationFolder, choose_split, pair_files
 from seglab.datasets.io import read_image, read_mask, read_square, square
 from seglab.datasets.sample import write_catdog_sample, write_drone_sample
+from seglab.datasets.sample_coco import write_coco_sample
 from seglab.datasets.sample_video import sample_frames, write_video_sample
 from seglab.datasets.sources import Splits, load
-from seglab.datasets.transforms import IMAGENET, Normalize, collate, has_labels
+from seglab.datasets.transforms import IMAGENET, Normalize, collate, has_labels, random_scale_crop
 from seglab.datasets.video import VideoReader
 
-__all__ = ["IMAGENET", "CachedDataset", "CamVid", "ClassificationDataset", "Duplicate", "Normalize",
+__all__ = ["IMAGENET", "CachedDataset", "CamVid", "ClassificationDataset", "CocoSegmentation", "Duplicate", "Normalize",
            "SegmentationFolder", "SemanticDrone", "Splits", "VideoReader", "choose_split", "collate", "draw_aerial",
-           "find_duplicates", "has_labels", "load", "pair_files", "read_image", "read_map_file", "read_mask",
-           "read_square", "sample_frames", "square", "write_catdog_sample", "write_drone_sample", "write_map_file",
-           "write_video_sample"]
+           "find_duplicates", "has_labels", "load", "pair_files", "random_scale_crop", "read_image", "read_map_file",
+           "read_mask", "read_square", "sample_frames", "square", "write_catdog_sample", "write_coco_sample",
+           "write_drone_sample", "write_map_file", "write_video_sample"]

@@ -16,7 +16,7 @@ from seglab.errors import ArgumentError
 
 ANIMALS = ("cats", "dogs")
 VERSION = 1  # of the drawings: raise it when they change, so that old samples are left alone
-_OVER = 2  # drawn at twice the size and averaged down: smooth edges
+OVER = 2  # drawn at twice the size and averaged down: smooth edges
 _COATS = ((60, 52, 48), (112, 82, 58), (168, 128, 84), (204, 172, 130), (226, 216, 200), (128, 124, 122),
           (176, 104, 52), (84, 80, 84))
 _SURFACES = ("grass", "gravel", "brick", "plain")
@@ -45,23 +45,34 @@ def draw_animal(kind: str, index: int, seed: int = 0, size: tuple[int, int] = (1
         raise ArgumentError("draw_animal", found=f"kind {kind!r}, index {index}, seed {seed}, size {size}",
                             expected=f"{' or '.join(ANIMALS)}, numbers of 0 or more, sides of at least 32")
     rng = np.random.default_rng((seed, ANIMALS.index(kind), index))
-    height, width = _OVER * size[0], _OVER * size[1]
-    picture = _background(rng, height, width)
-    _Animal(rng, kind == "cats", picture).draw()
+    height, width = OVER * size[0], OVER * size[1]
+    picture = background(rng, height, width)
+    Animal(rng, kind == "cats", picture).draw()
     if rng.random() < 0.25:
         _hide(rng, picture)
     picture = cv2.resize(picture, size[::-1], interpolation=cv2.INTER_AREA)
-    return _camera(rng, picture)
+    return camera(rng, picture)
 
 
-class _Animal:
-    """An animal on a picture, in its own coordinates: the head is a circle of radius 1, y points down."""
+class Animal:
+    """An animal on a picture, in its own coordinates: the head is a circle of radius 1, y points down.
 
-    def __init__(self, rng: np.random.Generator, is_cat: bool, picture: np.ndarray) -> None:
+    Args:
+        rng: what is random about it.
+        is_cat: or a dog.
+        picture: (H, W, 3) uint8, painted on.
+        scales: bounds of the head's radius, as a share of the picture's shorter side.
+        across, down: bounds of the head's place, as shares of width and height.
+    """
+
+    def __init__(self, rng: np.random.Generator, is_cat: bool, picture: np.ndarray,
+                 scales: tuple[float, float] = (0.13, 0.25), across: tuple[float, float] = (0.32, 0.68),
+                 down: tuple[float, float] = (0.28, 0.5)) -> None:
         self.rng, self.is_cat, self.picture = rng, is_cat, picture
         height, width = picture.shape[:2]
-        self.scale = min(height, width) * rng.uniform(0.13, 0.25)
-        self.centre = np.array([width * rng.uniform(0.32, 0.68), height * rng.uniform(0.28, 0.5)])
+        self.outline = np.zeros((height, width), np.uint8)  # 255 where the animal is painted
+        self.scale = min(height, width) * rng.uniform(*scales)  # pixels of the head's radius
+        self.centre = np.array([width * rng.uniform(*across), height * rng.uniform(*down)])
         turn = np.radians(rng.normal(0, 14))
         mirror = rng.choice((-1.0, 1.0))
         self.axes = np.array([[mirror * np.cos(turn), mirror * np.sin(turn)], [-np.sin(turn), np.cos(turn)]])
@@ -169,6 +180,7 @@ class _Animal:
         left, top, width, height = cv2.boundingRect(stencil)
         window = np.s_[top:top + height, left:left + width]
         inside = stencil[window] > 0
+        self.outline[window][inside] = 255
         light = 1.0 if flat else self.fur[window][inside, None]
         self.picture[window][inside] = np.clip(np.clip(colour, 8, 248) * light, 0, 255)
 
@@ -197,7 +209,7 @@ def _surface(name: str) -> np.ndarray:
     return np.asarray(getattr(data, name)())
 
 
-def _background(rng: np.random.Generator, height: int, width: int) -> np.ndarray:
+def background(rng: np.random.Generator, height: int, width: int) -> np.ndarray:
     """A floor and a wall, each a texture in a colour of its own, perhaps with things: (height, width, 3) uint8."""
     picture = np.empty((height, width, 3), np.uint8)
     horizon = int(height * rng.uniform(0.15, 0.75))
@@ -241,7 +253,7 @@ def _hide(rng: np.random.Generator, picture: np.ndarray) -> None:
         _thing(rng, picture, rng.uniform(0.1, 0.25))
 
 
-def _camera(rng: np.random.Generator, picture: np.ndarray) -> np.ndarray:
+def camera(rng: np.random.Generator, picture: np.ndarray) -> np.ndarray:
     """Focus, exposure, colour of the light, and noise of the sensor."""
     if rng.random() < 0.3:
         picture = cv2.GaussianBlur(picture, (0, 0), rng.uniform(0.6, 1.6))

@@ -19,7 +19,7 @@ from tqdm.auto import tqdm
 
 from seglab.datasets.folder import SegmentationFolder, Transforms, as_sample
 from seglab.errors import CacheError
-from seglab.files import atomic_folder, atomic_write, data_home
+from seglab.files import atomic_folder, data_home, file_digests
 from seglab.labels import LabelSet
 
 _FORMAT = 1  # part of every key: raise it when the files or the resizing change, and old caches are left alone
@@ -170,38 +170,7 @@ def _key(dataset: SegmentationFolder, root: Path) -> str:
     settings = {"format": _FORMAT, "fit": dataset.fit, "encoding": dataset.encoding, "ignore": dataset.ignore_ids,
                 "classes": dataset.label_set.classes, "colours": dataset.label_set.colours}
     digest = hashlib.blake2b(json.dumps(settings).encode(), digest_size=12)
-    contents = _digests([path for pair in dataset.pairs for path in pair], root / "digests.json")
+    contents = file_digests([path for pair in dataset.pairs for path in pair], root / "digests.json")
     for content in contents:
         digest.update(content.encode())
-    return digest.hexdigest()
-
-
-def _digests(paths: list[Path], memory: Path) -> list[str]:
-    """Content hashes of files. A file is read again only if its size or one of its times changed."""
-    try:
-        known = json.loads(memory.read_text(encoding="utf-8")) if memory.exists() else {}
-    except ValueError:
-        known = {}  # only a memory: what is lost is the time to hash again
-    fresh = {}
-
-    def digest(path: Path) -> str:
-        stat = path.stat()
-        signature = f"{stat.st_size}-{stat.st_mtime_ns}-{stat.st_ctime_ns}"
-        entry = known.get(str(path.resolve()))
-        if entry is None or entry[0] != signature:
-            entry = fresh[str(path.resolve())] = [signature, _file_digest(path)]
-        return entry[1]
-
-    with ThreadPoolExecutor(_THREADS) as pool:
-        result = list(pool.map(digest, paths))
-    if fresh:
-        atomic_write(memory, json.dumps({**known, **fresh}).encode())
-    return result
-
-
-def _file_digest(path: Path) -> str:
-    digest = hashlib.blake2b(digest_size=16)
-    with open(path, "rb") as file:
-        while block := file.read(1 << 20):
-            digest.update(block)
     return digest.hexdigest()

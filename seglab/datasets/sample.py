@@ -65,7 +65,7 @@ def write_drone_sample(root: Path, count: int = 120, size: tuple[int, int] = (16
                             expected=f"count of 1 or more, and one of the layouts {', '.join(get_args(Layout))}")
     stamp = {"generator": "seglab.datasets.sample", "version": VERSION, "seed": int(seed), "count": int(count),
              "size": [int(side) for side in size], "layout": layout}
-    return _write_once(root, stamp, lambda draft: _write_drone(draft, stamp, progress))
+    return write_once(root, stamp, lambda draft: _write_drone(draft, stamp, progress))
 
 
 def write_catdog_sample(root: Path, count: tuple[int, int] = (500, 100), size: tuple[int, int] = (160, 160),
@@ -99,10 +99,10 @@ def write_catdog_sample(root: Path, count: tuple[int, int] = (500, 100), size: t
         raise ArgumentError("write_catdog_sample", found=f"count {count}", expected="two numbers of 1 or more")
     stamp = {"generator": "seglab.datasets.animals", "version": animals.VERSION, "seed": int(seed),
              "count": [int(n) for n in count], "size": [int(side) for side in size]}
-    return _write_once(root, stamp, lambda draft: _write_catdog(draft, stamp, progress))
+    return write_once(root, stamp, lambda draft: _write_catdog(draft, stamp, progress))
 
 
-def _write_once(root: Path, stamp: dict[str, object], write: Callable[[Path], None]) -> Path:
+def write_once(root: Path, stamp: dict[str, object], write: Callable[[Path], None]) -> Path:
     """Fill the folder by `write`, unless this very set is there already."""
     if _holds(root, stamp):
         return root

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import os
 import warnings
-from collections.abc import Callable
+from collections.abc import Callable, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
@@ -17,11 +17,14 @@ from seglab.datasets.animals import VERSION as ANIMALS_VERSION
 from seglab.datasets.cache import CachedDataset
 from seglab.datasets.camvid import CamVid
 from seglab.datasets.classification import ClassificationDataset
+from seglab.datasets.coco import CocoSegmentation, find_coco
 from seglab.datasets.drone import SemanticDrone
 from seglab.datasets.duplicates import find_duplicates
 from seglab.datasets.folder import SPLITS, SegmentationFolder, existing_folder, split_pairs
 from seglab.datasets.io import Size
 from seglab.datasets.sample import write_catdog_sample, write_drone_sample
+from seglab.datasets.sample_coco import VERSION as SCENES_VERSION
+from seglab.datasets.sample_coco import write_coco_sample
 from seglab.errors import ArgumentError, DataError
 from seglab.files import data_home
 from seglab.labels import LabelSet
@@ -49,17 +52,21 @@ class Splits:
 
 
 def load(name: str = "drone", source: str | None = None, *, root: str | Path | None = None,
-         fit: Size | None = (400, 600), size: int = 224, cache: bool = True, progress: bool = True) -> Splits:
+         fit: Size | None = (400, 600), size: int = 224, categories: Sequence[int | str] | None = ("cat", "dog"),
+         problems: str = "error", cache: bool = True, progress: bool = True) -> Splits:
     """Open train, val and test of a dataset for a lesson.
 
     Args:
-        name: the lesson's dataset: "drone", pictures with masks, or "catdog", pictures with one class each.
+        name: the lesson's dataset: "drone", pictures with masks, "catdog", pictures with one class each, or "coco",
+            pictures with masks of chosen categories.
         source: "sample" writes a small version with the same layout (once, no network); "real" reads `root` or
             `$SEGLAB_DATA`. By default "real" if either is given, else "sample".
         root: the real dataset's folder, or a folder of datasets. If it holds no dataset of that name but another
             one with masks (CamVid, or any folders of pictures and masks with a class_dict.csv), that one is opened.
         fit: "drone": scale pictures down to fit into (height, width); nothing is enlarged.
         size: "catdog": side of the squares that are cut from the middle of the pictures.
+        categories: "coco": ids or names, in the order of the classes; None takes all.
+        problems: "coco": "error" or "skip"; see `CocoSegmentation`.
         cache: "drone": decode and resize once, into `data/cache`.
         progress: show bars.
 
@@ -74,8 +81,8 @@ def load(name: str = "drone", source: str | None = None, *, root: str | Path | N
         >>> load("drone", source="sample", progress=False).label_set.classes[1]
         'paved-area'
     """
-    if name not in {"drone", "catdog"}:
-        raise ArgumentError("dataset", found=repr(name), expected='"drone" or "catdog"')
+    if name not in {"drone", "catdog", "coco"}:
+        raise ArgumentError("dataset", found=repr(name), expected='"drone", "catdog" or "coco"')
     if source not in {None, "sample", "real"}:
         raise ArgumentError("source", found=repr(source), expected='"sample" or "real"')
     root = root or os.environ.get("SEGLAB_DATA") or None
@@ -84,6 +91,8 @@ def load(name: str = "drone", source: str | None = None, *, root: str | Path | N
                         fix="Set SEGLAB_DATA=/path/to/dataset, pass root=, or use source='sample'.")
     if name == "catdog":
         return _load_catdog(None if source == "sample" else root, size, progress)
+    if name == "coco":
+        return _load_coco(None if source == "sample" else root, categories, problems, progress)
     if source == "sample" or root is None:
         source, title, opener = "sample", "drone", SemanticDrone
         root = write_drone_sample(data_home() / "samples" / f"drone-{VERSION}", progress=progress)
@@ -113,6 +122,34 @@ def _load_catdog(root: str | Path | None, size: int, progress: bool) -> Splits:
                       f"train or val too, for instance {splits['test'].items[pair.second][0].name} as "
                       f"{learned[pair.first].name}. The test scores will be too good. seglab.datasets.find_duplicates "
                       "lists them.", stacklevel=3)
+    return Splits(title, source, **splits)
+
+
+def _load_coco(root: str | Path | None, categories: Sequence[int | str] | None, problems: str,
+               progress: bool) -> Splits:
+    """COCO's test annotations are not public: "val" is tested on, and a tenth of "train" is kept for validation."""
+    source, title = "real", "coco"
+    if root is None:
+        source = "sample"
+        root = write_coco_sample(data_home() / "samples" / f"coco-{SCENES_VERSION}", progress=progress)
+    else:
+        root = existing_folder(root)
+        root = root / "coco" if (root / "coco").is_dir() and find_coco(root, "train") is None else root
+        title = root.name
+    options = {"categories": categories, "problems": problems, "progress": progress}
+    splits = {"train": CocoSegmentation.from_root(root, "train", **options)}
+    for split in ("val", "test"):
+        if find_coco(root, split) is not None:
+            splits[split] = CocoSegmentation.from_root(root, split, **options)
+    if "test" not in splits:
+        if "val" not in splits:
+            splits["val"] = CocoSegmentation.from_root(root, "val", **options)  # says what is missing
+        splits["test"] = splits.pop("val")
+    if "val" not in splits:
+        places = range(len(splits["train"]))
+        tenth = [i for i in places if i % 10 == 9] or [places[-1]]
+        splits["val"] = splits["train"].subset(tenth)
+        splits["train"] = splits["train"].subset(sorted(set(places) - set(tenth)))
     return Splits(title, source, **splits)
 
 

@@ -1,0 +1,176 @@
+"""A small COCO: drawn scenes with cats, dogs and balls, and the annotation that COCO's authors would have written."""
+
+from __future__ import annotations
+
+import json
+from pathlib import Path
+from typing import Any
+
+import cv2
+import numpy as np
+from PIL import Image
+from pycocotools import mask as coco_mask
+from tqdm.auto import tqdm
+
+from seglab.datasets.animals import OVER, Animal, background, camera
+from seglab.datasets.sample import write_once
+from seglab.errors import ArgumentError
+
+VERSION = 1  # of the drawings: raise it when they change, so that old samples are left alone
+CAT, DOG, BALL = 17, 18, 37
+_CATEGORIES = [{"supercategory": "animal", "id": CAT, "name": "cat"},
+               {"supercategory": "animal", "id": DOG, "name": "dog"},
+               {"supercategory": "sports", "id": BALL, "name": "sports ball"}]
+_SIZES = ((160, 208), (176, 176), (208, 160))
+
+Drawn = tuple[int, np.ndarray, bool]  # category, (H, W) bool, crowd
+
+
+def write_coco_sample(root: Path, count: tuple[int, int] = (240, 60), seed: int = 0, progress: bool = True) -> Path:
+    """Write a drawn set in COCO's published layout: `train2017/`, `val2017/`, `annotations/instances_*2017.json`.
+
+    Scenes hold up to three animals, small to large, some before others, some with a ball. Most objects are polygons,
+    some run lengths (plain or compressed); herds are crowds. Where two animals touch, some annotations overlap, as they
+    do in COCO. The folder appears whole or not at all. A set that is there already is left as it is.
+
+    Args:
+        root: the folder to make; missing or empty, or holding this very set.
+        count: pictures in train and in val, each 1 or more.
+        seed: 0 or more; the same seed gives the same files.
+        progress: show a bar while drawing.
+
+    Returns:
+        The folder, `root`.
+
+    Raises:
+        ArgumentError: a number out of range.
+        DataError: the folder holds something else, or cannot be written.
+
+    Example:
+        >>> import tempfile
+        >>> root = write_coco_sample(Path(tempfile.mkdtemp()) / "coco", count=(2, 1), progress=False)
+        >>> sorted(path.name for path in root.iterdir())
+        ['annotations', 'sample.json', 'train2017', 'val2017']
+    """
+    root = Path(root)
+    if len(count) != 2 or min(count) < 1 or seed < 0:
+        raise ArgumentError("write_coco_sample", found=f"count {count}, seed {seed}",
+                            expected="two numbers of 1 or more, and a seed of 0 or more")
+    stamp = {"generator": "seglab.datasets.sample_coco", "version": VERSION, "seed": int(seed),
+             "count": [int(n) for n in count]}
+    return write_once(root, stamp, lambda draft: _write(draft, stamp["count"], int(seed), progress))
+
+
+def draw_scene(index: int, seed: int = 0) -> tuple[np.ndarray, list[Drawn]]:
+    """One scene and its objects, from back to front.
+
+    Args:
+        index: number of the picture, 0 or more.
+        seed: 0 or more; the same two give the same scene.
+
+    Returns:
+        (H, W, 3) uint8 RGB, and for each object (COCO's category id, (H, W) bool of its pixels, whether it is a crowd).
+        Some objects include what an animal before them hides.
+
+    Example:
+        >>> picture, objects = draw_scene(0)
+        >>> picture.shape, [category for category, _, _ in objects]
+        ((160, 208, 3), [17])
+    """
+    rng = np.random.default_rng((seed, 3, index))
+    size = _SIZES[index % len(_SIZES)]
+    picture = background(rng, OVER * size[0], OVER * size[1])
+    objects: list[Drawn] = []
+    if rng.random() < 0.06:  # a herd, far away, that nobody wants to outline one by one
+        is_cat = bool(rng.integers(2))
+        herd = [_animal(rng, is_cat, picture, (0.035, 0.05), size) for _ in range(rng.integers(4, 8))]
+        objects.append((CAT if is_cat else DOG, np.any(herd, axis=0), True))
+    for scale in np.sort(np.exp(rng.uniform(np.log(0.05), np.log(0.2), rng.choice(4, p=(0.08, 0.42, 0.34, 0.16))))):
+        is_cat = bool(rng.integers(2))
+        shape = _animal(rng, is_cat, picture, (scale, scale), size)
+        # Most annotators outline what is seen; some go on behind the animal in front.
+        objects = [(category, other if rng.random() < 0.3 else other & ~shape, crowd)
+                   for category, other, crowd in objects]
+        objects.append((CAT if is_cat else DOG, shape, False))
+    if rng.random() < 0.2:
+        ball = _ball(rng, picture, size)
+        objects = [(category, other & ~ball, crowd) for category, other, crowd in objects]
+        objects.append((BALL, ball, False))
+    return camera(rng, cv2.resize(picture, size[::-1], interpolation=cv2.INTER_AREA)), objects
+
+
+def _animal(rng: np.random.Generator, is_cat: bool, picture: np.ndarray, scales: tuple[float, float],
+            size: tuple[int, int]) -> np.ndarray:
+    animal = Animal(rng, is_cat, picture, scales, across=(0.15, 0.85), down=(0.15, 0.7))
+    animal.draw()
+    return _halved(animal.outline, size)
+
+
+def _ball(rng: np.random.Generator, picture: np.ndarray, size: tuple[int, int]) -> np.ndarray:
+    place = [int(rng.uniform(0.1, 0.9) * side) for side in picture.shape[1::-1]]
+    outline = np.zeros(picture.shape[:2], np.uint8)
+    cv2.circle(outline, place, int(rng.uniform(0.04, 0.09) * min(picture.shape[:2])), 255, -1)
+    picture[outline > 0] = rng.uniform(20, 235, 3)
+    return _halved(outline, size)
+
+
+def _halved(outline: np.ndarray, size: tuple[int, int]) -> np.ndarray:
+    return cv2.resize(outline, size[::-1], interpolation=cv2.INTER_AREA) > 127
+
+
+def _write(draft: Path, count: list[int], seed: int, progress: bool) -> None:
+    (draft / "annotations").mkdir()
+    jobs = {"train2017": range(count[0]), "val2017": range(1_000_000, 1_000_000 + count[1])}
+    with tqdm(total=sum(count), desc="drawing", unit="picture", leave=False, disable=not progress) as bar:
+        for folder, numbers in jobs.items():
+            (draft / folder).mkdir()
+            images, annotations = [], []
+            for number in numbers:
+                picture, objects = draw_scene(number, seed)
+                name = f"{number + 1:012d}.jpg"
+                Image.fromarray(picture).save(draft / folder / name, quality=92)
+                images.append({"license": 1, "file_name": name, "height": picture.shape[0], "width": picture.shape[1],
+                               "id": number + 1})
+                for category, shape, crowd in objects:
+                    if shape.sum() >= 12:  # what is hidden but for a few pixels is not annotated
+                        annotations.append(_annotation(category, shape, crowd, number + 1, len(annotations)))
+                bar.update()
+            content = {"info": {"description": "seglab's drawn sample", "version": str(VERSION)},
+                       "licenses": [{"id": 1, "name": "MIT"}], "images": images, "annotations": annotations,
+                       "categories": _CATEGORIES}
+            (draft / "annotations" / f"instances_{folder}.json").write_text(json.dumps(content), encoding="utf-8",
+                                                                            newline="\n")
+
+
+def _annotation(category: int, shape: np.ndarray, crowd: bool, image_id: int, number: int) -> dict[str, Any]:
+    """An object as COCO writes it: polygons as a rule; run lengths for crowds, and now and then."""
+    height, width = shape.shape
+    rle = coco_mask.encode(np.asfortranarray(shape.astype(np.uint8)))
+    kind = "plain" if crowd or number % 16 == 5 else "compressed" if number % 16 == 11 else "polygons"
+    segmentation: list | dict
+    if kind == "polygons" and (polygons := _polygons(shape)):
+        segmentation = polygons
+        parts = coco_mask.frPyObjects(polygons, height, width)
+        rle = coco_mask.merge(parts)  # what is measured is what is written
+    elif kind == "compressed":
+        segmentation = {"size": [height, width], "counts": rle["counts"].decode()}
+    else:
+        segmentation = {"size": [height, width], "counts": _runs(shape)}
+    return {"segmentation": segmentation, "area": float(coco_mask.area(rle)), "iscrowd": int(crowd),
+            "image_id": image_id, "bbox": coco_mask.toBbox(rle).tolist(), "category_id": category, "id": number + 1}
+
+
+def _polygons(shape: np.ndarray) -> list[list[float]]:
+    """Outlines of the pixels' outer edges, in COCO's coordinates: (0, 0) is the corner of the first pixel."""
+    # At twice the size, the contour runs through the middle of the outer quarter of each pixel on the edge.
+    doubled = cv2.resize(shape.astype(np.uint8), None, fx=2, fy=2, interpolation=cv2.INTER_NEAREST)
+    contours, _ = cv2.findContours(doubled, cv2.RETR_EXTERNAL, cv2.CHAIN_APPROX_NONE)
+    outlines = [cv2.approxPolyDP(contour, 1.2, True)[:, 0] for contour in contours]  # each (points, 2)
+    return [np.round((points + 0.5) / 2, 2).ravel().tolist() for points in outlines if len(points) >= 3]
+
+
+def _runs(shape: np.ndarray) -> list[int]:
+    """Lengths of the runs of 0 and 1 down the columns; the first counts zeros, perhaps none."""
+    flat = np.concatenate([[False], shape.ravel(order="F")])
+    edges = np.flatnonzero(flat[1:] != flat[:-1])
+    return np.diff(np.concatenate([[0], edges, [shape.size]])).tolist()

@@ -1,0 +1,106 @@
+from __future__ import annotations
+
+import numpy as np
+import pytest
+import torch
+from hypothesis import given, settings
+from hypothesis import strategies as st
+from pycocotools import mask as coco_mask
+
+from seglab.datasets.coco.masks import paint, rle_counts, semantic_mask, to_rle
+from tests.datasets.coco.files import box
+
+
+def reference(segmentations: list, classes: list[int], size: tuple[int, int]) -> np.ndarray:
+    """Object by object, stacked, the maximum, overlaps 255: the rule of torchvision's references/segmentation."""
+    maps = []
+    for one in segmentations:
+        decoded = coco_mask.decode(coco_mask.frPyObjects(one, *size))
+        maps.append(torch.as_tensor(decoded.reshape(*size, -1)).any(dim=2))
+    stack = torch.stack(maps)
+    target = (stack * torch.tensor(classes, dtype=torch.uint8)[:, None, None]).max(dim=0).values
+    target[stack.sum(0) > 1] = 255
+    return target.numpy()
+
+
+@st.composite
+def pictures(draw):
+    """Objects of one to three polygons, or run lengths, some of them far outside."""
+    height, width = draw(st.integers(1, 40)), draw(st.integers(1, 40))
+    number = st.floats(-10, 50, allow_nan=False).map(lambda v: round(v, 2))
+    polygon = st.integers(3, 7).flatmap(lambda n: st.lists(number, min_size=2 * n, max_size=2 * n))
+    runs = st.lists(st.integers(0, 30), min_size=1, max_size=9).map(
+        lambda lengths: {"size": [height, width], "counts": _filled(lengths, height * width)})
+    objects = draw(st.lists(st.one_of(st.lists(polygon, min_size=1, max_size=3), runs), min_size=1, max_size=6))
+    classes = draw(st.lists(st.integers(1, 254), min_size=len(objects), max_size=len(objects)))
+    return objects, classes, (height, width)
+
+
+def _filled(lengths: list[int], total: int) -> list[int]:
+    kept = []
+    for length in lengths:
+        kept.append(min(length, total - sum(kept)))
+    return [*kept, total - sum(kept)]
+
+
+@settings(max_examples=150, deadline=None)
+@given(pictures())
+def test_ignore_is_the_reference_conversion_bit_for_bit(picture):
+    objects, classes, size = picture
+    rles = [to_rle(one, *size) for one in objects]
+    found = semantic_mask(rles, classes, [False] * len(rles), size)
+    assert found.dtype == np.uint8 and found.flags.c_contiguous
+    assert np.array_equal(found, reference(objects, classes, size))
+
+
+@settings(max_examples=60, deadline=None)
+@given(pictures())
+def test_last_and_max_follow_their_rules(picture):
+    objects, classes, size = picture
+    rles = [to_rle(one, *size) for one in objects]
+    maps = [coco_mask.decode(rle).astype(bool) for rle in rles]
+    last, highest = np.zeros(size, int), np.zeros(size, int)
+    for covered, class_id in zip(maps, classes, strict=True):
+        last[covered] = class_id
+        highest[covered] = np.maximum(highest[covered], class_id)
+    crowds = [False] * len(rles)
+    assert np.array_equal(semantic_mask(rles, classes, crowds, size, overlap="last"), last)
+    assert np.array_equal(semantic_mask(rles, classes, crowds, size, overlap="max"), highest)
+
+
+@settings(max_examples=100, deadline=None)
+@given(st.integers(1, 40), st.integers(1, 40), st.floats(0, 1), st.integers(0, 99))
+def test_counts_read_by_hand_are_those_of_pycocotools(height, width, share, seed):
+    shape = (np.random.default_rng(seed).random((height, width)) < share).astype(np.uint8)
+    counts = rle_counts(coco_mask.encode(np.asfortranarray(shape))["counts"])
+    assert counts.sum() == height * width
+    assert np.array_equal(np.repeat(np.arange(len(counts)) % 2, counts).reshape(width, height).T, shape)
+
+
+@pytest.mark.parametrize("overlap", ["ignore", "last", "max"])
+def test_crowds(overlap):
+    size = (10, 20)
+    rles = [to_rle([box(0, 0, 10, 10)], *size), to_rle([box(5, 0, 10, 10)], *size)]
+    masks = {crowd: semantic_mask(rles, [1, 2], [False, True], size, crowd=crowd, overlap=overlap)[0]
+             for crowd in ("ignore", "drop", "fill")}
+    assert masks["drop"].tolist() == [1] * 10 + [0] * 10
+    assert masks["ignore"].tolist() == [1] * 5 + [255] * 10 + [0] * 5
+    both = 255 if overlap == "ignore" else 2
+    assert masks["fill"].tolist() == [1] * 5 + [both] * 5 + [2] * 5 + [0] * 5
+
+
+def test_many_objects_on_a_large_picture_are_decoded_in_portions(monkeypatch):
+    monkeypatch.setattr("seglab.datasets.coco.masks._DECODED_AT_ONCE", 2 * 30 * 40)
+    rles = [to_rle([box(i, i, 5, 5)], 30, 40) for i in range(7)]
+    found = paint(rles, range(1, 8), (30, 40), np.int32)
+    assert [found[i, i] for i in range(7)] == [1, 2, 3, 4, 5, 6, 7] and found[11, 11] == 0
+
+
+@pytest.mark.parametrize("shape", [
+    {"size": [4, 5], "counts": [25]}, {"size": [5, 5], "counts": [3, 4]}, {"size": [5, 5], "counts": [-5, 30]},
+    {"size": [5, 5], "counts": ""}, {"size": [5, 5], "counts": "0000"}, {"size": [5, 5], "counts": "\x7f"},
+    {"size": [5, 5], "counts": "P" * 30}, {"size": [5, 5], "counts": b"11"}])
+def test_run_lengths_that_do_not_fill_the_picture_are_refused(shape):
+    """pycocotools decodes short ones to whatever lies in memory."""
+    with pytest.raises(ValueError, match="run lengths"):
+        to_rle(shape, 5, 5)

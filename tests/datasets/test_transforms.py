@@ -1,0 +1,99 @@
+"""Augmentation moves picture and mask together, pads as it says, and repeats from a seed."""
+
+from __future__ import annotations
+
+import pickle
+
+import pytest
+import torch
+from torchvision import tv_tensors
+
+from seglab.datasets import collate, random_scale_crop
+from seglab.errors import ArgumentError
+
+
+def picture_that_shows_its_mask(height: int, width: int, block: int = 30) -> tuple[tv_tensors.Image, tv_tensors.Mask]:
+    """Ids 1 to 4 in blocks; the red channel is 50 times the id, green and blue are 255, so that padding shows."""
+    coarse = torch.randint(1, 5, (-(-height // block), -(-width // block)))
+    mask = coarse.repeat_interleave(block, 0).repeat_interleave(block, 1)[:height, :width].to(torch.uint8)
+    image = torch.full((3, height, width), 255, dtype=torch.uint8)
+    image[0] = mask * 50
+    return tv_tensors.Image(image), tv_tensors.Mask(mask)
+
+
+def away_from_edges(mask: torch.Tensor) -> torch.Tensor:
+    """(H, W) bool: pixels whose 9×9 neighbourhood is visible and of one id, where scaling mixes nothing."""
+    padded = torch.nn.functional.pad(mask.float(), (4, 4, 4, 4), value=-1)
+    windows = padded.unfold(0, 9, 1).unfold(1, 9, 1).flatten(2)  # (H, W, 81)
+    return windows.amax(2) == windows.amin(2)
+
+
+@pytest.mark.parametrize("shape", [(60, 80), (80, 60), (33, 200)])
+@pytest.mark.parametrize("scale", [(0.5, 2.0), (0.5, 0.5), (2.0, 2.0)])
+def test_picture_and_mask_move_together_and_only_known_ids_occur(shape, scale):
+    torch.manual_seed(0)
+    augment = random_scale_crop(size=64, base=70, scale=scale)
+    checked = 0
+    for _ in range(10):
+        image, mask = augment(*picture_that_shows_its_mask(*shape))
+        assert image.shape == (3, 64, 64) and mask.shape == (64, 64)
+        assert image.dtype == mask.dtype == torch.uint8
+        assert isinstance(image, tv_tensors.Image) and isinstance(mask, tv_tensors.Mask)
+        assert set(mask.unique().tolist()) <= {1, 2, 3, 4, 255}
+        padded = mask == 255
+        assert not image[:, padded].any()
+        assert image[1:, ~padded].min() == 255, "what is not padded is all picture"
+        sure = away_from_edges(mask) & ~padded
+        assert torch.equal(image[0][sure], mask[sure] * 50)
+        checked += int(sure.sum())
+    assert checked > 1000
+
+
+def test_padding_is_what_is_missing_and_no_more():
+    torch.manual_seed(0)
+    _, mask = random_scale_crop(size=64, base=40, scale=(1.0, 1.0))(*picture_that_shows_its_mask(40, 50))
+    inside = (mask != 255).nonzero()
+    assert (inside.amax(0) - inside.amin(0) + 1).tolist() == [40, 50]
+    assert (mask != 255).sum() == 40 * 50
+    _, mask = random_scale_crop(size=40, base=40, scale=(1.0, 1.0))(*picture_that_shows_its_mask(40, 50))
+    assert (mask != 255).all()
+
+
+def test_both_ends_of_the_scale_are_drawn():
+    """A shorter side of 4 to 6 pixels: v2.RandomResize alone would never make 6."""
+    torch.manual_seed(0)
+    augment = random_scale_crop(size=20, base=4, scale=(1.0, 1.5), flip=0)
+    heights = {int((augment(*picture_that_shows_its_mask(8, 8))[1] != 255).any(1).sum()) for _ in range(60)}
+    assert heights == {4, 5, 6}
+
+
+def test_flip_is_a_probability():
+    torch.manual_seed(0)
+    image, mask = picture_that_shows_its_mask(32, 32, block=8)
+    kept = random_scale_crop(32, 32, (1.0, 1.0), flip=0.0)(image, mask)
+    mirrored = random_scale_crop(32, 32, (1.0, 1.0), flip=1.0)(image, mask)
+    assert torch.equal(kept[0], image) and torch.equal(kept[1], mask)
+    assert torch.equal(mirrored[0], image.flip(-1)) and torch.equal(mirrored[1], mask.flip(-1))
+
+
+def test_the_seed_decides_and_survives_pickling_for_workers():
+    augment = random_scale_crop(48, 52)
+    sample = picture_that_shows_its_mask(60, 80)
+
+    def run(change):
+        torch.manual_seed(5)
+        return [change(*sample) for _ in range(3)]
+
+    first, second, restored = run(augment), run(augment), run(pickle.loads(pickle.dumps(augment)))
+    for one, two, three in zip(first, second, restored, strict=True):
+        assert all(torch.equal(a, b) and torch.equal(a, c) for a, b, c in zip(one, two, three, strict=True))
+    assert not torch.equal(first[0][1], first[1][1])
+    images, masks = collate(first)
+    assert images.shape == (3, 3, 48, 48) and masks.shape == (3, 48, 48)
+
+
+@pytest.mark.parametrize("bad", [{"size": 0}, {"base": 0}, {"base": 1}, {"scale": (0.0, 1.0)}, {"scale": (2.0, 1.0)},
+                                 {"flip": 1.5}, {"flip": -0.1}])
+def test_bad_arguments_are_named(bad):
+    with pytest.raises(ArgumentError, match="random_scale_crop"):
+        random_scale_crop(**bad)
