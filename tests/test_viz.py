@@ -1,5 +1,7 @@
 from __future__ import annotations
 
+import itertools
+
 import matplotlib as mpl
 import numpy as np
 import pytest
@@ -7,8 +9,8 @@ import torch
 
 from seglab import viz
 from seglab.errors import ArgumentError
-from seglab.labels import PETS
-from seglab.metrics import calibration
+from seglab.labels import DRONE, PETS, VOC
+from seglab.metrics import SizedIoU, calibration
 from seglab.training import History
 
 mpl.use("agg")
@@ -126,6 +128,47 @@ def test_confusion_and_calibration_show_their_numbers():
     assert len(figure.axes) == 2 and "error 0.350" in figure.axes[0].get_title()
     (line,) = [line for line in figure.axes[0].lines if line.get_label() == "accuracy"]
     assert line.get_xydata().tolist() == [[0.6, 0.0], [0.9, 1.0]]
+
+
+def test_confusion_in_shares_leaves_out_what_says_nothing():
+    figure = viz.plot_confusion(torch.tensor([[3 * 10**9, 10**9, 0], [0, 5, 0], [0, 0, 0]]), PETS, shares=True)
+    assert [text.get_text() for text in figure.axes[0].texts] == ["75%", "25%", "0%", "0%", "100%", "0%", "", "", ""]
+    counts = np.diag(np.arange(23)) * 10**6
+    counts[1, 2] = 1
+    figure = viz.plot_confusion(counts, DRONE, shares=True)
+    assert [text.get_text() for text in figure.axes[0].texts if text.get_text()] == ["100%"] * 22
+
+
+@pytest.mark.parametrize("labels", [DRONE, VOC, PETS])
+def test_names_of_a_confusion_matrix_do_not_overlap(labels):
+    figure = viz.plot_confusion(np.full((len(labels), len(labels)), 7), labels, shares=True)
+    figure.canvas.draw()
+    axis = figure.axes[0]
+    boxes = [text.get_window_extent() for text in axis.get_yticklabels()]
+    assert all(below.y1 < above.y0 for above, below in itertools.pairwise(boxes))
+    places = np.diff([text.get_window_extent().x1 for text in axis.get_xticklabels()])
+    assert places.min() > 1.2 * axis.get_xticklabels()[0].get_fontsize() * figure.dpi / 72
+    assert min(box.x0 for box in boxes) >= 0 and figure.get_size_inches().max() < 11
+
+
+def test_bars_by_size_carry_the_number_of_objects():
+    metric = SizedIoU(PETS)
+    truth = np.zeros((120, 260), np.uint8)
+    truth[:10, :10], truth[:100, 20:130], truth[:100, 140:250] = 1, 1, 2
+    metric.update(np.where(np.arange(120)[:, None] < 50, truth, np.uint8(0)), truth)
+    axis = viz.plot_sizes(metric.compute(), PETS).axes[0]
+    cat, dog = axis.containers
+    assert [cat.get_label(), dog.get_label()] == ["cat", "dog"]
+    assert [bar.get_height() for bar in cat] == pytest.approx([1, 0, 0.5])
+    assert [bar.get_height() for bar in dog] == pytest.approx([0, 0, 0.5])
+    assert [text.get_text() for text in axis.texts] == ["1", "0", "1", "0", "0", "1"]
+    assert [text.get_text() for text in axis.get_xticklabels()] == ["small objects", "medium objects", "large objects"]
+    metric = SizedIoU(VOC)
+    truth = np.arange(21, dtype=np.uint8).repeat(20)[None].repeat(20, 0)
+    metric.update(truth, truth)
+    axis = viz.plot_sizes(metric.compute(), VOC).axes[0]
+    assert len(axis.containers) == 20 and not axis.texts
+    assert axis.get_xticklabels()[0].get_text() == "small objects\n20"
 
 
 def test_learning_curves_show_the_mean_and_the_range():

@@ -21,6 +21,7 @@ CAT, DOG, BALL = 17, 18, 37
 _CATEGORIES = [{"supercategory": "animal", "id": CAT, "name": "cat"},
                {"supercategory": "animal", "id": DOG, "name": "dog"},
                {"supercategory": "sports", "id": BALL, "name": "sports ball"}]
+SAMPLE_CATEGORIES = {category["name"] for category in _CATEGORIES}
 _SIZES = ((160, 208), (176, 176), (208, 160))
 
 Drawn = tuple[int, np.ndarray, bool]  # category, (H, W) bool, crowd

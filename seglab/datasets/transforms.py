@@ -82,8 +82,8 @@ def random_scale_crop(size: int = 480, base: int = 520, scale: tuple[float, floa
     The shorter side becomes `scale[0] * base` to `scale[1] * base` pixels long, each whole number equally likely, and
     a square is cut out at random. Where the picture is too small for it, the rest is padded with 0, the mask with 255,
     and the picture lies somewhere in between. Pictures are scaled bilinearly with antialiasing, masks by nearest
-    neighbour. All that is random comes from torch's generator, so `fit` repeats it when it resumes. A COCO picture takes
-    about 5 ms on one core if its channels lie last in memory, as datasets give it, else 9.
+    neighbour. All that is random comes from torch's generator, so `fit` repeats it when it resumes. A COCO picture
+    takes about 5 ms on one core if its channels lie last in memory, as datasets give it, else 9.
 
     Args:
         size: side of the square, in pixels.

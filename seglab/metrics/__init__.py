@@ -1,4 +1,4 @@
-"""Scores: of a segmentation, pixel by pixel, and of a classifier, picture by picture."""
+"""Scores: of a segmentation, pixel by pixel and by the size of objects, and of a classifier, picture by picture."""
 
 from __future__ import annotations
 
@@ -11,6 +11,8 @@ from seglab.metrics.segmentation import (
     predictions,
     scores,
 )
+from seglab.metrics.sizes import COCO_BOUNDS, SizedIoU, SizedScores
 
-__all__ = ["SCORE_NAMES", "Calibration", "ClassificationScores", "ConfusionMatrix", "SegmentationScores",
-           "calibration", "classification_scores", "confusion_matrix", "predictions", "scores"]
+__all__ = ["COCO_BOUNDS", "SCORE_NAMES", "Calibration", "ClassificationScores", "ConfusionMatrix",
+           "SegmentationScores", "SizedIoU", "SizedScores", "calibration", "classification_scores", "confusion_matrix",
+           "predictions", "scores"]

@@ -7,6 +7,9 @@ from seglab.training.features import FeatureDataset, extract_features
 from seglab.training.history import History, is_better
 from seglab.training.loop import epoch_order, evaluate, fit
 from seglab.training.losses import cross_entropy
+from seglab.training.sizes import evaluate_by_size
+from seglab.training.tuning import LoaderSpeeds, choose_num_workers, find_batch_size, largest_batch
 
-__all__ = ["FeatureDataset", "History", "cross_entropy", "epoch_order", "evaluate", "extract_features", "fit",
-           "is_better", "load_checkpoint", "load_weights", "save_checkpoint"]
+__all__ = ["FeatureDataset", "History", "LoaderSpeeds", "choose_num_workers", "cross_entropy", "epoch_order",
+           "evaluate", "evaluate_by_size", "extract_features", "find_batch_size", "fit", "is_better", "largest_batch",
+           "load_checkpoint", "load_weights", "save_checkpoint"]

@@ -16,7 +16,8 @@ from __future__ import annotations
 import hashlib
 import math
 import time
-from collections.abc import Callable, Iterator
+from collections.abc import Callable, Iterator, Sequence
+from contextlib import nullcontext
 from pathlib import Path
 from typing import Any
 
@@ -41,10 +42,10 @@ Loss = Callable[[Any, Tensor], Tensor]
 
 
 def fit(model: nn.Module, train: Dataset, val: Dataset | None = None, *, optimizer: Optimizer, epochs: int,
-        batch_size: int, normalize: nn.Module | None = None, loss: Loss = cross_entropy,
-        scheduler: LRScheduler | None = None, folder: str | Path | None = None, resume: bool = True,
-        monitor: str | None = None, mode: str | None = None, seed: int = 0, precision: str = "auto",
-        num_workers: int = 0, progress: bool = True) -> History:
+        batch_size: int, accumulate: int = 1, val_batch_size: int | None = None, normalize: nn.Module | None = None,
+        loss: Loss = cross_entropy, scheduler: LRScheduler | None = None, folder: str | Path | None = None,
+        resume: bool = True, monitor: str | None = None, mode: str | None = None, seed: int = 0,
+        precision: str = "auto", num_workers: int = 0, progress: bool = True) -> History:
     """Train a segmentation model, or a classifier; afterwards it holds the weights of the last epoch.
 
     Args:
@@ -55,7 +56,13 @@ def fit(model: nn.Module, train: Dataset, val: Dataset | None = None, *, optimiz
         val: likewise; evaluated after each epoch. Without it the training loss decides which epoch is best.
         optimizer: made from the model's parameters.
         epochs: how many in all, those before a resume included.
-        batch_size: pictures a step and process.
+        batch_size: pictures in memory at once, in each process.
+        accumulate: batches that make up one optimizer step, whose gradient is the mean of theirs; with 4, batches of 2
+            train like batches of 8 in the memory of 2 (but BatchNorm sees 2). The last step of an epoch takes the
+            batches that are left.
+        val_batch_size: pictures at once in validation, `batch_size` by default. Pictures that are cropped for training
+            but whole in validation may not fit; 1 needs the memory of one. Beyond rounding, scores do not
+            depend on it.
         normalize: turns uint8 pictures into what the model expects, on the device; [0, 1] by default.
         loss: (model output, uint8 masks) -> scalar.
         scheduler: stepped after each optimizer step.
@@ -92,7 +99,9 @@ def fit(model: nn.Module, train: Dataset, val: Dataset | None = None, *, optimiz
     columns = ["loss", *_score_names(val)]
     monitor = monitor or next(name for name in ("miou", "accuracy", "loss") if name in columns)
     mode = mode or ("min" if monitor == "loss" else "max")
-    _check_arguments(model, train, val, optimizer, epochs, batch_size, columns, monitor, mode)
+    val_batch_size = batch_size if val_batch_size is None else val_batch_size
+    sizes = {"epochs": epochs, "batch_size": batch_size, "accumulate": accumulate, "val_batch_size": val_batch_size}
+    _check_arguments(model, train, val, optimizer, sizes, columns, monitor, mode)
     normalize = normalize if normalize is not None else Normalize()
 
     precision = choose_precision(precision)
@@ -110,8 +119,8 @@ def fit(model: nn.Module, train: Dataset, val: Dataset | None = None, *, optimiz
     plain_model = accelerator.unwrap_model(model, keep_torch_compile=False)
 
     history = History(monitor, mode)
-    run = Run(folder, run_settings(plain_model, optimizer, scheduler, normalize, train, batch_size, seed, monitor),
-               plain_model, optimizer, scheduler, history)
+    settings = run_settings(plain_model, optimizer, scheduler, normalize, train, batch_size, accumulate, seed, monitor)
+    run = Run(folder, settings, plain_model, optimizer, scheduler, history)
     bar = tqdm(total=epochs * len(loader), unit="step", leave=False, disable=not (progress and is_main))
     with run.locked(is_main), bar:
         run.restore(resume)
@@ -129,14 +138,21 @@ def fit(model: nn.Module, train: Dataset, val: Dataset | None = None, *, optimiz
                 loss_sum = torch.zeros((), device=device)
                 bad_step = torch.full((), -1, device=device)
                 for step, (images, masks) in enumerate(loader):
-                    with _autocast(device, precision):
-                        # No name for the logits: while they had one, they would fill memory during the next step.
-                        batch_loss = loss(model(normalize(images)), masks)  # (N, 3, H, W), (N, H, W) -> ()
-                    optimizer.zero_grad()
-                    accelerator.backward(batch_loss)
-                    optimizer.step()
-                    if scheduler is not None:
-                        scheduler.step()
+                    place = step % accumulate  # in the group of batches that make up one optimizer step
+                    group = min(accumulate, len(loader) - step + place)
+                    is_last = place == group - 1
+                    if place == 0:
+                        optimizer.zero_grad()
+                    # Processes exchange gradients once a group: earlier ones stay at home.
+                    with nullcontext() if is_last else accelerator.no_sync(model):
+                        with autocast(device, precision):
+                            # No name for the logits: while they had one, they would fill memory during the next step.
+                            batch_loss = loss(model(normalize(images)), masks)  # (N, 3, H, W), (N, H, W) -> ()
+                        accelerator.backward(batch_loss / group)
+                    if is_last:
+                        optimizer.step()
+                        if scheduler is not None:
+                            scheduler.step()
                     batch_loss = batch_loss.detach()
                     loss_sum += batch_loss
                     bad_step = torch.where((bad_step < 0) & ~batch_loss.isfinite(), step, bad_step)
@@ -149,7 +165,7 @@ def fit(model: nn.Module, train: Dataset, val: Dataset | None = None, *, optimiz
                     raise _diverged(epoch, int(bad_step), mean_loss, optimizer, folder)
                 row = {"epoch": epoch + 1, "loss": mean_loss, "lr": optimizer.param_groups[0]["lr"]}
                 if val is not None:
-                    row |= _validate(plain_model, val, batch_size, normalize, accelerator, precision, num_workers)
+                    row |= _validate(plain_model, val, val_batch_size, normalize, accelerator, precision, num_workers)
                 timing = {"seconds": seconds, "images_per_second": len(train) / seconds}
                 if is_main:
                     run.save(is_best=history.add(row, timing))
@@ -170,10 +186,17 @@ def evaluate(model: nn.Module, data: Dataset, *, batch_size: int = 1, normalize:
              device: str | torch.device | None = None, num_workers: int = 0, progress: bool = False) -> ConfusionMatrix:
     """Run a model over a whole dataset and count every pixel; of a classifier, every picture.
 
+    Memory holds one batch at a time, and those that loader processes have ready. Pictures of different sizes never
+    share a batch: what pads the smaller one would change what the network sees at its edges.
+
+    On a CPU under Linux, pictures of hundreds of different sizes still let memory grow, since PyTorch's convolutions
+    keep small plans for each size and glibc's heap cannot reuse the space between them: 120 sizes took 1170 MB more
+    than the network, and 300 MB with ONEDNN_PRIMITIVE_CACHE_CAPACITY=0 in the environment, which keeps no plans.
+
     Args:
         model: as for `fit`; put into eval mode, and back afterwards.
         data: a dataset of (uint8 image, uint8 mask), or for a classifier of (uint8 image or features, int label).
-        batch_size: pictures at once. The counts do not depend on it.
+        batch_size: pictures at once, at most. Beyond rounding, the counts do not depend on it.
         normalize: as in training; [0, 1] by default.
         device: where to run; where the model is by default.
         num_workers: loader processes.
@@ -189,25 +212,40 @@ def evaluate(model: nn.Module, data: Dataset, *, batch_size: int = 1, normalize:
         raise ArgumentError("evaluation pictures", found=len(data), expected="1 or more")
     device = torch.device(device) if device is not None else next(model.parameters()).device
     normalize = (normalize if normalize is not None else Normalize()).to(device)
-    loader = DataLoader(data, batch_size, collate_fn=collate, num_workers=num_workers,
+    loader = DataLoader(data, batch_size, collate_fn=_collate_by_size, num_workers=num_workers,
                         pin_memory=device.type == "cuda")
     was_training = model.training
     model.to(device).eval()
     matrix: ConfusionMatrix | None = None
     try:
-        for images, masks in tqdm(loader, desc="evaluating", unit="step", leave=False, disable=not progress):
-            images, masks = images.to(device, non_blocking=True), masks.to(device, non_blocking=True)
-            output = model(normalize(images))
-            logits = output["out"] if isinstance(output, dict) else output  # (N, C, H, W)
-            if logits.ndim == 2:  # a classifier's answer is a mask of one pixel
-                logits, masks = logits[..., None, None], masks[..., None, None]  # (N, C, 1, 1), (N, 1, 1)
-            if matrix is None:
-                where = device if device.type == "cuda" else "cpu"  # MPS lacks the counting
-                matrix = ConfusionMatrix(getattr(data, "label_set", logits.shape[1]), device=where)
-            matrix.update(logits, masks)
+        for batches in tqdm(loader, desc="evaluating", unit="step", leave=False, disable=not progress):
+            for images, masks in batches:
+                images, masks = images.to(device, non_blocking=True), masks.to(device, non_blocking=True)
+                logits = _logits(model, normalize(images))  # (N, C, H, W)
+                if logits.ndim == 2:  # a classifier's answer is a mask of one pixel
+                    logits, masks = logits[..., None, None], masks[..., None, None]  # (N, C, 1, 1), (N, 1, 1)
+                if matrix is None:
+                    where = device if device.type == "cuda" else "cpu"  # MPS lacks the counting
+                    matrix = ConfusionMatrix(getattr(data, "label_set", logits.shape[1]), device=where)
+                matrix.update(logits, masks)
+                del images, masks, logits  # or they would fill memory while the next batch is computed
     finally:
         model.train(was_training)
     return matrix
+
+
+def _logits(model: nn.Module, images: Tensor) -> Tensor:
+    """What the model says in the end; an auxiliary output is forgotten at once."""
+    output = model(images)
+    return output["out"] if isinstance(output, dict) else output
+
+
+def _collate_by_size(samples: Sequence[tuple[Tensor, Tensor]]) -> list[tuple[Tensor, Tensor]]:
+    """One batch for each size of picture, instead of one batch that is padded."""
+    groups: dict[tuple[int, ...], list[tuple[Tensor, Tensor]]] = {}
+    for sample in samples:
+        groups.setdefault(tuple(sample[0].shape), []).append(sample)
+    return [collate(group) for group in groups.values()]
 
 
 def choose_precision(precision: str) -> str:
@@ -269,12 +307,12 @@ def _score_names(val: Dataset | None) -> tuple[str, ...]:
     return ("accuracy", "mean_class_accuracy") if has_labels(val[0]) else SCORE_NAMES
 
 
-def _check_arguments(model: nn.Module, train: Dataset, val: Dataset | None, optimizer: Optimizer, epochs: int,
-                     batch_size: int, columns: list[str], monitor: str, mode: str) -> None:
-    for name, value in (("epochs", epochs), ("batch_size", batch_size), ("training pictures", len(train)),
-                        ("validation pictures", len(val) if val is not None else 1)):
-        if value < 1:
-            raise ArgumentError(name, found=value, expected="1 or more")
+def _check_arguments(model: nn.Module, train: Dataset, val: Dataset | None, optimizer: Optimizer,
+                     sizes: dict[str, int], columns: list[str], monitor: str, mode: str) -> None:
+    pictures = {"training pictures": len(train), "validation pictures": len(val) if val is not None else 1}
+    for name, value in (sizes | pictures).items():
+        if value < 1 or value != int(value):
+            raise ArgumentError(name, found=value, expected="a whole number, 1 or more")
     if monitor not in columns:
         raise ArgumentError("monitor", found=repr(monitor), expected=" or ".join(columns),
                             fix=None if val is not None else "Pass val= to have scores to watch.")
@@ -297,7 +335,7 @@ def _validate(model: nn.Module, val: Dataset, batch_size: int, normalize: nn.Mod
     share = Subset(val, range(accelerator.process_index, len(val), accelerator.num_processes))
     if (labels := getattr(val, "label_set", None)) is not None:
         share.label_set = labels
-    with _autocast(accelerator.device, precision):
+    with autocast(accelerator.device, precision):
         matrix = evaluate(model, share, batch_size=batch_size, normalize=normalize, device=accelerator.device,
                           num_workers=num_workers)
     if accelerator.num_processes > 1:
@@ -307,7 +345,8 @@ def _validate(model: nn.Module, val: Dataset, batch_size: int, normalize: nn.Mod
     return {name: scores["pixel_accuracy" if name == "accuracy" else name] for name in _score_names(val)}
 
 
-def _autocast(device: torch.device, precision: str) -> torch.autocast:
+def autocast(device: torch.device, precision: str) -> torch.autocast:
+    """Where computing in bf16 is asked for, a context in which PyTorch does it; else one that changes nothing."""
     return torch.autocast(device.type, torch.bfloat16, enabled=precision == "bf16")
 
 

@@ -71,8 +71,9 @@ class Run:
                                   fix="Choose another folder, delete this one, or pass resume=True.")
         content = load_checkpoint(path)
         check_weights(self.model, content["model"], path)
-        differing = [f"{key} {content['settings'].get(key)!r} there, {value!r} here"
-                     for key, value in self.settings.items() if content["settings"].get(key) != value]
+        there = {"accumulate": 1} | content["settings"]  # older runs knew no other
+        differing = [f"{key} {there.get(key)!r} there, {value!r} here"
+                     for key, value in self.settings.items() if there.get(key) != value]
         if differing:
             raise CheckpointError(f"{path}: a run with other settings", found="; ".join(differing),
                                   expected="the settings of the run that is to go on",
@@ -97,7 +98,7 @@ class Run:
 
 
 def run_settings(model: nn.Module, optimizer: Optimizer, scheduler: LRScheduler | None, normalize: nn.Module,
-              train: Dataset, batch_size: int, seed: int, monitor: str) -> dict[str, Any]:
+                 train: Dataset, batch_size: int, accumulate: int, seed: int, monitor: str) -> dict[str, Any]:
     """What must be the same for a run to go on, as plain values. The number of epochs may grow."""
     inner = getattr(optimizer, "optimizer", optimizer)
     groups = [{k: list(v) if isinstance(v, tuple) else v for k, v in group.items()
@@ -109,4 +110,4 @@ def run_settings(model: nn.Module, optimizer: Optimizer, scheduler: LRScheduler 
             "normalize": {key: list(getattr(normalize, key)) for key in ("mean", "std") if hasattr(normalize, key)},
             "size": getattr(train, "size", None),
             "classes": list(labels.classes) if labels is not None else None, "pictures": len(train),
-            "batch_size": batch_size, "seed": seed, "monitor": monitor}
+            "batch_size": batch_size, "accumulate": accumulate, "seed": seed, "monitor": monitor}

@@ -66,7 +66,7 @@ def same_bits(a: Any, b: Any) -> bool:
 
 def train_in_a_process(folder: str, epochs: int) -> None:
     torch.set_num_threads(1)
-    train(folder, epochs=epochs)
+    train(folder, epochs=epochs, accumulate=2)  # three batches: a whole group and an incomplete one
 
 
 if __name__ == "__main__":

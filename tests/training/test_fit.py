@@ -3,10 +3,12 @@ from __future__ import annotations
 import copy
 import json
 import math
+import weakref
 
 import pytest
 import torch
 import torch.nn.functional as F
+from accelerate import Accelerator
 from torch import nn
 from torch.utils.data import DataLoader, Dataset
 from torchvision.transforms import v2
@@ -16,7 +18,7 @@ from seglab.datasets import CachedDataset, SemanticDrone, collate
 from seglab.errors import ArgumentError, CheckpointError, TrainingError
 from seglab.metrics import ConfusionMatrix
 from seglab.models import build
-from seglab.training import History, cross_entropy, is_better, load_checkpoint, load_weights
+from seglab.training import History, cross_entropy, is_better, load_checkpoint, load_weights, loop, save_checkpoint
 from seglab.training.loop import choose_precision
 from tests.training.runs import Blobs, same_bits, train
 
@@ -94,10 +96,11 @@ def test_augmentation_differs_between_epochs():
     assert len({tuple(sorted(seen[i:i + 4])) for i in range(0, 24, 4)}) > 1
 
 
-def test_resuming_after_each_epoch_is_the_same_run(tmp_path):
-    whole, model = train(tmp_path / "whole", epochs=4)
+@pytest.mark.parametrize("accumulate", [1, 2])
+def test_resuming_after_each_epoch_is_the_same_run(tmp_path, accumulate):
+    whole, model = train(tmp_path / "whole", epochs=4, accumulate=accumulate)
     for epochs in (1, 2, 4):
-        pieces, model2 = train(tmp_path / "pieces", epochs=epochs)
+        pieces, model2 = train(tmp_path / "pieces", epochs=epochs, accumulate=accumulate)
     assert pieces == whole
     assert same_bits(model.state_dict(), model2.state_dict())
     for name in ("last.safetensors", "best.safetensors"):
@@ -105,6 +108,59 @@ def test_resuming_after_each_epoch_is_the_same_run(tmp_path):
         a.pop("timings", None), b.pop("timings", None)
         assert same_bits(a, b), name
     assert (tmp_path / "whole/history.json").read_bytes() == (tmp_path / "pieces/history.json").read_bytes()
+
+
+@pytest.mark.parametrize("count", [16, 20, 18])  # groups of 2 batches; one batch left; a smaller batch left
+def test_accumulated_small_batches_train_like_large_ones(count):
+    def poly(optimizer):
+        return torch.optim.lr_scheduler.PolynomialLR(optimizer, total_iters=2 * -(-count // 8), power=0.9)
+
+    options = {"epochs": 2, "count": count, "lr": 0.5, "optimizer": torch.optim.SGD, "scheduler": poly}
+    large, model = train(None, batch_size=8, **options)
+    small, model2 = train(None, batch_size=4, accumulate=2, **options)
+    for a, b in zip(model.parameters(), model2.parameters(), strict=True):
+        assert torch.allclose(a, b, atol=1e-6)
+    assert large["lr"] == small["lr"] and small["lr"][-1] == 0, "the scheduler is stepped with the optimizer"
+    assert not torch.allclose(next(model.parameters()), next(train(None, batch_size=4, **options)[1].parameters()))
+
+
+def test_processes_exchange_gradients_once_a_group(monkeypatch):
+    alone, shared = [], []
+    no_sync = Accelerator.no_sync
+    monkeypatch.setattr(Accelerator, "no_sync", lambda self, model: alone.append(len(shared)) or no_sync(self, model))
+
+    def loss(output, masks):
+        shared.append(1)
+        return cross_entropy(output, masks)
+
+    train(None, epochs=1, count=20, accumulate=3, loss=loss)  # five batches: three and two
+    assert alone == [0, 1, 3]
+
+
+def test_one_epoch_may_be_one_step():
+    _, model = train(None, epochs=1, count=12, batch_size=12, optimizer=torch.optim.SGD)
+    _, model2 = train(None, epochs=1, count=12, batch_size=4, accumulate=100, optimizer=torch.optim.SGD)
+    for a, b in zip(model.parameters(), model2.parameters(), strict=True):
+        assert torch.allclose(a, b, atol=1e-6)
+
+
+def test_runs_from_before_accumulation_go_on(tmp_path):
+    train(tmp_path, epochs=1)
+    content = load_checkpoint(tmp_path / "last.safetensors")
+    assert content["settings"].pop("accumulate") == 1
+    save_checkpoint(tmp_path / "last.safetensors", content)
+    with pytest.raises(CheckpointError, match="accumulate 1 there, 2 here"):
+        train(tmp_path, epochs=2, accumulate=2)
+    assert train(tmp_path, epochs=2)[0] == train(None, epochs=2)[0]
+
+
+def test_validation_takes_its_own_number_of_pictures(monkeypatch):
+    sizes = []
+    logits = loop._logits
+    monkeypatch.setattr(loop, "_logits", lambda model, images: sizes.append(len(images)) or logits(model, images))
+    histories = [train(None, epochs=1, val_batch_size=n)[0] for n in (None, 1, 6)]
+    assert sizes == [4, 2, *[1] * 6, 6]
+    assert histories[0] == histories[1] == histories[2]
 
 
 def test_a_finished_run_is_returned_at_once(tmp_path):
@@ -223,6 +279,10 @@ def test_batchnorm_and_dropout_resume_too(tmp_path):
 def test_arguments():
     with pytest.raises(ArgumentError, match="epochs"):
         train(None, epochs=0)
+    for name in ("accumulate", "val_batch_size"):
+        for bad in (0, -1, 1.5):
+            with pytest.raises(ArgumentError, match=name):
+                train(None, **{name: bad})
     with pytest.raises(ArgumentError, match="training pictures"):
         train(None, count=0)
     with pytest.raises(ArgumentError, match="'fp8'"):
@@ -319,6 +379,29 @@ def test_evaluate_counts_the_same_for_any_batch_size_and_restores_the_mode(tmp_p
     for images, masks in DataLoader(data, 1, collate_fn=collate):
         matrix.update(model(images / 255)["out"].argmax(1), masks)
     assert (one.compute().matrix - matrix.compute().matrix).abs().sum() <= 4  # ties of floating point
+
+
+class SeesEdges(nn.Module):
+    """One channel says how bright the whole picture is, as a network with global pooling does."""
+
+    def forward(self, images):
+        assert images.shape[-2:] in {(16, 16), (10, 12)}, "never padded"
+        self.alive = [ref for ref in getattr(self, "alive", []) if ref() is not None]
+        assert not self.alive, "logits of the batch before still fill memory"
+        brightness = images.mean((1, 2, 3), keepdim=True) + 0 * images[:, :1]
+        out = {"out": torch.cat([brightness, images[:, :1]], 1), "aux": images.repeat(1, 5, 1, 1)}
+        self.alive += [weakref.ref(logits) for logits in out.values()]
+        return out
+
+
+def test_pictures_of_different_sizes_are_evaluated_unpadded_one_batch_in_memory():
+    torch.manual_seed(0)
+    shapes = [(16, 16), (10, 12), (16, 16), (10, 12), (10, 12)]
+    data = [(torch.randint(0, 256, (3, *s), dtype=torch.uint8), torch.randint(0, 2, s, dtype=torch.uint8))
+            for s in shapes]
+    one, *others = (seglab.evaluate(SeesEdges(), data, batch_size=n, device="cpu").matrix() for n in (1, 2, 5))
+    assert one.sum() == sum(h * w for h, w in shapes)
+    assert all(torch.equal(one, other) for other in others)
 
 
 def test_history_prints_and_indexes():

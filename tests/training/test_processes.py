@@ -8,6 +8,7 @@ import subprocess
 import sys
 from pathlib import Path
 
+import pytest
 import torch
 
 import seglab
@@ -23,15 +24,17 @@ torch.manual_seed(0)
 torch.set_num_threads(1)
 model = build("single_conv", 3)
 seglab.fit(model, Blobs(12), Blobs(7, seed=5), optimizer=torch.optim.SGD(model.parameters(), 0.1), epochs=2,
-           batch_size=2, folder=sys.argv[1], progress=False)
+           batch_size=int(sys.argv[2]), accumulate=int(sys.argv[3]), folder=sys.argv[1], progress=False)
 """
 
 
-def test_two_processes_equal_one_with_twice_the_batch(tmp_path):
+@pytest.mark.parametrize(("batch_size", "accumulate"), [(2, 1), (1, 2)])
+def test_two_processes_equal_one_with_all_pictures_of_a_step(tmp_path, batch_size, accumulate):
     (tmp_path / "script.py").write_text(SCRIPT)
     root = Path(__file__).parents[2]
     subprocess.run([sys.executable, "-m", "torch.distributed.run", "--standalone", "--nproc_per_node", "2",
-                    str(tmp_path / "script.py"), str(tmp_path / "two")], check=True, capture_output=True, timeout=300,
+                    str(tmp_path / "script.py"), str(tmp_path / "two"), str(batch_size), str(accumulate)], check=True,
+                   capture_output=True, timeout=300,
                    env=os.environ | {"PYTHONPATH": str(root), "ACCELERATE_USE_CPU": "true"})
     torch.manual_seed(0)
     model = build("single_conv", 3)

@@ -1,0 +1,219 @@
+"""IoU by the size of objects: a score over all pixels is mostly one of large objects, and hides the small ones."""
+
+from __future__ import annotations
+
+import itertools
+from collections.abc import Sequence
+from dataclasses import dataclass
+
+import cv2
+import numpy as np
+import torch
+
+from seglab.errors import ArgumentError
+from seglab.labels import IGNORE, LabelSet
+from seglab.metrics.segmentation import _tensor, confusion_matrix
+
+#: Where medium and large objects begin, in pixels of area. Source: COCO's detection evaluation.
+COCO_BOUNDS = (32**2, 96**2)
+
+
+@dataclass(frozen=True, eq=False)
+class SizedScores:
+    """Counts of pixels by class and by size of the object, and the IoU that follows; tensors (C, B) on the CPU.
+
+    The last bucket, "none", holds what was predicted in pictures without an object of that class. Row 0, background,
+    stays empty. Over the buckets, hits, true and wrongly predicted pixels add up to those of the whole dataset.
+    """
+
+    buckets: tuple[str, ...]  #: B names
+    hits: torch.Tensor  #: int64, true pixels that are found
+    support: torch.Tensor  #: int64, true pixels
+    false_positives: torch.Tensor  #: int64, pixels that are predicted as the class and are not of it
+    objects: torch.Tensor  #: int64, objects with at least one scored pixel
+
+    @property
+    def iou(self) -> torch.Tensor:
+        """(C, B) float64 in [0, 1]: hits / (support + false_positives); NaN where there is neither."""
+        return self.hits.double() / (self.support + self.false_positives)
+
+    @property
+    def miou(self) -> torch.Tensor:
+        """(B,) float64: mean over the classes that are not NaN."""
+        return self.iou.nanmean(0)
+
+    def table(self, label_set: LabelSet | None = None) -> str:
+        """A line a class: the IoU in each bucket, and how many objects it rests on; the last column counts the pixels
+        predicted in pictures that show none.
+
+        Example:
+            >>> truth = np.zeros((64, 64), np.uint8)
+            >>> truth[8:16, 8:16], truth[20:60, 20:60] = 1, 1
+            >>> found = np.where(np.arange(64) < 40, truth, np.uint8(0))
+            >>> metric = SizedIoU(2)
+            >>> metric.update(found, truth)
+            >>> print(metric.compute().table())
+            class        small (n)     medium (n)      large (n)  none (px)
+            class 1  1.000     (1)  0.500     (1)    nan     (0)          0
+            mean     1.000     (1)  0.500     (1)    nan     (0)          0
+        """
+        names = label_set.classes if label_set else [f"class {i}" for i in range(len(self.support))]
+        if len(names) != len(self.support):
+            raise ArgumentError(f"label set {label_set.name!r}", found=f"{len(names)} classes",
+                                expected=f"{len(self.support)}, as in the scores")
+        width = max(len(name) for name in (*names, "class"))
+        rows = [*zip(names[1:], self.iou[1:], self.objects[1:], self.false_positives[1:, -1].tolist(), strict=True),
+                ("mean", self.miou, self.objects.sum(0), int(self.false_positives[:, -1].sum()))]
+        lines = [f"{'class':{width}}" + "".join(f"  {f'{name} (n)':>13}" for name in self.buckets[:-1])
+                 + "  none (px)"]
+        for name, ious, counts, elsewhere in rows:
+            cells = [f"  {iou:5.3f} {f'({count})':>7}" for iou, count in zip(ious[:-1], counts, strict=False)]
+            lines.append(f"{name:{width}}{''.join(cells)}  {elsewhere:9}")
+        return "\n".join(lines)
+
+
+class SizedIoU:
+    """IoU of small, medium and large objects, summed over a dataset as `ConfusionMatrix` is.
+
+    Each scored pixel that is class c in truth or in prediction, c > 0, is counted in one bucket of class c. A true
+    pixel counts where its object belongs by area. A pixel wrongly predicted as c counts with the nearest true pixel of
+    class c in the picture (Euclidean; of buckets at the same distance, with the smaller). In pictures without a true
+    pixel of class c it counts in a bucket of its own, "none". So the buckets add up exactly to the confusion matrix.
+    Background, class 0, has no objects and is left out; so is what is ignored.
+
+    Args:
+        num_classes: the number of classes C, background included, 1 to 255, or a label set.
+        bounds: rising areas in pixels at which the next bucket begins; an object of just that area belongs to the upper
+            one. The default are COCO's: small below 32², medium below 96², large.
+        ignore_index: the id in the target that is not scored, 0 to 255.
+
+    Attributes:
+        counts: the state, (4, C, B) int64: hits, true pixels, wrongly predicted pixels, objects. Its sum over several
+            processes is their joint state.
+
+    Raises:
+        ArgumentError: an argument is out of range.
+
+    Source: the areas are those of COCO's detection evaluation (Lin et al. 2014, arXiv 1405.0312).
+
+    Example:
+        >>> truth = np.zeros((50, 50), np.uint8)
+        >>> truth[:40, :40], truth[45:, 45:] = 1, 1  # 1600 pixels and 25
+        >>> metric = SizedIoU(2)
+        >>> metric.update(truth * (np.arange(50) < 45), truth)  # the small one is missed
+        >>> metric.compute().buckets, metric.compute().iou[1].tolist()
+        (('small', 'medium', 'large', 'none'), [0.0, 1.0, nan, nan])
+    """
+
+    def __init__(self, num_classes: int | LabelSet, bounds: Sequence[float] = COCO_BOUNDS,
+                 ignore_index: int = IGNORE) -> None:
+        self.num_classes = len(num_classes) if isinstance(num_classes, LabelSet) else int(num_classes)
+        self.bounds, self.ignore_index = tuple(bounds), int(ignore_index)
+        if not 1 <= self.num_classes <= 255 or not 0 <= self.ignore_index <= 255:
+            raise ArgumentError("SizedIoU", found=f"num_classes {num_classes}, ignore_index {ignore_index}",
+                                expected="1 to 255 classes, or a label set, and an id 0 to 255")
+        if not self.bounds or self.bounds[0] <= 0 or any(a >= b for a, b in itertools.pairwise(self.bounds)):
+            raise ArgumentError("bounds", found=self.bounds, expected="areas above 0, rising, such as (1024, 9216)")
+        if len(self.bounds) == 2:
+            self.buckets: tuple[str, ...] = ("small", "medium", "large", "none")
+        else:
+            self.buckets = (*(f"< {bound:g}" for bound in self.bounds), f">= {self.bounds[-1]:g}", "none")
+        self.counts = torch.zeros((4, self.num_classes, len(self.buckets)), dtype=torch.int64)
+
+    def update(self, preds: torch.Tensor | np.ndarray, target: torch.Tensor | np.ndarray,
+               objects: torch.Tensor | np.ndarray | None = None, areas: Sequence[float] | None = None) -> None:
+        """Count one picture.
+
+        Args:
+            preds: class ids, (H, W), any integer dtype.
+            target: class ids, (H, W), any integer dtype, `ignore_index` where not to score.
+            objects: (H, W) integers: which object a pixel shows, from 1, and 0 for none. What a number shows is the
+                target's word: an object counts for each class that its pixels have. True pixels without a number, and
+                all if `objects` is None, form objects as they hang together, corner to corner (8-neighbourhood).
+            areas: the area of object k in pixels is `areas[k - 1]`, for instance as annotated, before others were put
+                in front of it. By default, the pixels that have its number.
+
+        Raises:
+            ArgumentError: shapes or dtypes do not fit, an id is no class, or an object has no area.
+        """
+        preds, target = (_tensor(name, ids).cpu() for name, ids in (("preds", preds), ("target", target)))
+        numbers, areas = self._check_objects(target, objects, areas)
+        if target.ndim != 2 or preds.is_floating_point():
+            raise ArgumentError("preds and target", found=f"{tuple(preds.shape)} {preds.dtype}, {tuple(target.shape)}",
+                                expected="class ids of one picture, (H, W)", fix="Give one picture at a time.")
+        matrix = confusion_matrix(preds, target, self.num_classes, self.ignore_index)  # it names what does not fit
+        preds, target = preds.numpy(), target.numpy()
+        scored = target != self.ignore_index
+        for class_id in (matrix.sum(0) + matrix.sum(1)).nonzero().flatten().tolist():
+            if class_id > 0:
+                true, found = (target == class_id) & scored, (preds == class_id) & scored
+                left, top, width, height = cv2.boundingRect((true | found).view(np.uint8))
+                part = slice(top, top + height), slice(left, left + width)  # all that counts, and often little
+                self._count(self.counts.numpy()[:, class_id], true[part], found[part],
+                            numbers[part] if numbers is not None else None, areas)
+
+    def _check_objects(self, target: torch.Tensor, objects: torch.Tensor | np.ndarray | None,
+                       areas: Sequence[float] | None) -> tuple[np.ndarray | None, np.ndarray]:
+        """The map of objects, and the areas by number, with a place for 0."""
+        if objects is None:
+            if areas is not None:
+                raise ArgumentError("areas", found="areas, but no objects", expected="both, or objects alone")
+            return None, np.zeros(1)
+        numbers = _tensor("objects", objects)
+        if numbers.shape != target.shape or numbers.is_floating_point() or (numbers.numel() and numbers.min() < 0):
+            raise ArgumentError("objects", found=f"{tuple(numbers.shape)} {numbers.dtype}",
+                                expected=f"whole numbers from 0, {tuple(target.shape)} as the target")
+        numbers = numbers.cpu().numpy().astype(np.int64)
+        if areas is None:
+            return numbers, np.bincount(numbers.ravel(), minlength=1).astype(np.float64)
+        areas = np.asarray(areas, dtype=np.float64)
+        if areas.ndim != 1 or numbers.max(initial=0) > len(areas) or not (areas >= 0).all():
+            raise ArgumentError("areas", found=f"shape {areas.shape}, from {areas.min(initial=np.inf):g}",
+                                expected=f"{numbers.max(initial=0)} or more numbers from 0, one for each object")
+        return numbers, np.concatenate([[0.0], areas])
+
+    def _count(self, counts: np.ndarray, true: np.ndarray, found: np.ndarray, numbers: np.ndarray | None,
+               areas: np.ndarray) -> None:
+        """Add one class in one picture to its counts, (4, B): `true` and `found` are (H, W) bool."""
+        place = np.full(true.shape, len(self.buckets) - 1, dtype=np.int16)  # (H, W) buckets, first "none"
+        if numbers is not None:
+            counts[3] += self._put(place, true & (numbers > 0), numbers, areas)
+        loose = true if numbers is None else true & (numbers == 0)
+        if loose.any():
+            _, parts, stats, _ = cv2.connectedComponentsWithStats(loose.astype(np.uint8), connectivity=8)
+            counts[3] += self._put(place, loose, parts, stats[:, cv2.CC_STAT_AREA])
+        false = found & ~true
+        if true.any() and false.any():
+            place[false] = _nearest(place, true, false)
+        for row, pixels in enumerate((found & true, true, false)):
+            counts[row] += np.bincount(place[pixels], minlength=len(self.buckets))
+
+    def _put(self, place: np.ndarray, shown: np.ndarray, numbers: np.ndarray, areas: np.ndarray) -> np.ndarray:
+        """Write the buckets of the shown objects into `place`; how many objects are in each bucket."""
+        bucket = np.searchsorted(self.bounds, areas, side="right")  # by object number
+        seen = numbers[shown]
+        place[shown] = bucket[seen]
+        return np.bincount(bucket[np.bincount(seen).nonzero()], minlength=len(self.buckets))
+
+    def compute(self) -> SizedScores:
+        """The scores of all that was counted."""
+        return SizedScores(self.buckets, *self.counts.clone())
+
+    def merge(self, other: SizedIoU) -> SizedIoU:
+        """Add what another metric has counted; ArgumentError if it counts something else."""
+        mine, theirs = ((m.num_classes, m.bounds, m.ignore_index) for m in (self, other))
+        if mine != theirs:
+            raise ArgumentError("merge", found=f"(classes, bounds, ignore_index) {theirs}", expected=mine)
+        self.counts += other.counts
+        return self
+
+
+def _nearest(place: np.ndarray, true: np.ndarray, wanted: np.ndarray) -> np.ndarray:
+    """For each wanted pixel, the bucket of the nearest true one: exact distances to each bucket, then the least."""
+    present = np.bincount(place[true]).nonzero()[0]
+    if len(present) == 1:
+        return present[0]
+    # OpenCV can also label the nearest pixel, but only with distances that are off by some per cent.
+    distances = [cv2.distanceTransform((~(true & (place == bucket))).astype(np.uint8), cv2.DIST_L2,
+                                       cv2.DIST_MASK_PRECISE)[wanted] for bucket in present]
+    return present[np.argmin(distances, axis=0)]  # the first wins a tie
