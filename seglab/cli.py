@@ -57,13 +57,40 @@ def train(
     out: Annotated[Path | None, typer.Option(help="Folder for checkpoints; default runs/RECIPE-seedN.")] = None,
     epochs: Annotated[int | None, typer.Option(min=1, help="Instead of the recipe's.")] = None,
     seed: int = 0,
+    categories: Annotated[str | None, typer.Option(help="COCO: names or ids, with commas: cat,dog; \"all\" for "
+                                                   "all.")] = None,
+    batch: Annotated[str | None, typer.Option(help="COCO: pictures in memory at a time, a number or \"auto\"; "
+                                              "gradients add up to the recipe's batch.")] = None,
+    workers: Annotated[int | None, typer.Option(min=0, help="COCO: loader processes; by default the fastest number "
+                                                "is measured.")] = None,
+    skip_problems: Annotated[bool, typer.Option("--skip-problems", help="COCO: leave out annotations that cannot be "
+                                                "used and pictures without a file.")] = False,
 ) -> None:
     """Train a recipe, going on where a run in the same folder ended, and score it on the test split."""
     from seglab.recipes import train as run
 
     folder = out or Path("runs") / f"{recipe}-seed{seed}"
-    _, scores, splits = run(recipe, data=data, folder=folder, epochs=epochs, seed=seed)
+    options: dict[str, Any] = {"num_workers": workers} if workers is not None else {}
+    if categories is not None:
+        options["categories"] = _categories(categories)
+    if batch is not None:
+        options["at_once"] = _batch(batch)
+    if skip_problems:
+        options["problems"] = "skip"
+    _, scores, splits = run(recipe, data=data, folder=folder, epochs=epochs, seed=seed, **options)
     typer.echo(f"{splits}\n\n{scores.table(splits.label_set)}\n\ncheckpoints and history: {folder}")
+
+
+def _categories(text: str) -> list[int | str] | None:
+    if text.strip().lower() == "all":
+        return None
+    return [int(part) if part.isdigit() else part for part in (p.strip() for p in text.split(",")) if part]
+
+
+def _batch(text: str) -> Any:
+    if text != "auto" and not (text.isdigit() and int(text) > 0):
+        raise ArgumentError("--batch", found=text, expected='a number of pictures, or "auto"')
+    return text if text == "auto" else int(text)
 
 
 @app.command()
@@ -72,11 +99,12 @@ def evaluate(
     checkpoint: Path,
     data: Data = None,
     split: Annotated[str, typer.Option(help="train, val or test.")] = "test",
+    by_size: Annotated[bool, typer.Option("--by-size", help="Small, medium and large objects apart.")] = False,
 ) -> None:
     """Score a checkpoint on a split of a dataset, class by class."""
     from seglab.recipes import evaluate_checkpoint
 
-    scores, splits = evaluate_checkpoint(checkpoint, data=data, split=split)
+    scores, splits = evaluate_checkpoint(checkpoint, data=data, split=split, by_size=by_size)
     typer.echo(f"{splits}\n\n{scores.table(splits.label_set)}")
 
 
@@ -181,7 +209,7 @@ def _box(size: str) -> tuple[int, int]:
 @_friendly
 def convert(
     source: Annotated[Path, typer.Argument(help="A .pth state dict or TorchScript archive of torchvision's "
-                                           "fcn_resnet50 or fcn_resnet101.")],
+                                           "FCN (resnet50, resnet101) or DeepLabV3 (those, mobilenet_v3_large).")],
     target: Annotated[Path, typer.Argument(help="The .safetensors file to write.")],
     overwrite: Annotated[bool, typer.Option("--overwrite", help="Replace the file if it is there.")] = False,
 ) -> None:
@@ -193,34 +221,55 @@ def convert(
 
 @app.command()
 @_friendly
+def export(
+    checkpoint: Annotated[Path, typer.Argument(help="A checkpoint of `seglab train` or `seglab convert`.")],
+    format: Annotated[str, typer.Option(help="onnx or torchscript.")] = "onnx",
+    out: Annotated[Path | None, typer.Option("--out", "-o", help="File; by default the checkpoint's name, ending in "
+                                             ".onnx or .pt, in this folder.")] = None,
+    overwrite: Annotated[bool, typer.Option("--overwrite", help="Replace the file if it is there.")] = False,
+) -> None:
+    """Write a checkpoint as ONNX or TorchScript, which run without seglab, after comparing the logits.
+
+    The file takes `images`, (N, 3, H, W) float32, normalised, and gives `logits`; its metadata say the rest.
+    """
+    from seglab.models.export import export as run
+
+    typer.echo(run(checkpoint, out, format=format, overwrite=overwrite))
+
+
+@app.command()
+@_friendly
 def recipes() -> None:
     """List the training recipes."""
     from seglab.recipes import RECIPES
 
     for name, recipe in RECIPES.items():
-        typer.echo(f"{name:<24}{recipe.summary}")
+        typer.echo(f"{name:<26}{recipe.summary}")
 
 
 @app.command()
 @_friendly
 def sample(
     folder: Path,
-    dataset: Annotated[str, typer.Option(help="drone, or catdog: a folder a class, and map files.")] = "drone",
-    count: Annotated[int, typer.Option(min=3, help="Pictures; of catdog, for training and testing together.")] = 120,
+    dataset: Annotated[str, typer.Option(help="drone; catdog: a folder a class, and map files; or coco.")] = "drone",
+    count: Annotated[int, typer.Option(min=3, help="Pictures; of catdog and coco, all splits together.")] = 120,
     seed: int = 0,
     layout: Annotated[str, typer.Option(help="drone: ids or colours, how the masks are stored.")] = "ids",
 ) -> None:
     """Write built-in pictures into a new folder, in the layout of the real dataset."""
-    from seglab.datasets import write_catdog_sample, write_drone_sample
+    from seglab.datasets import write_catdog_sample, write_coco_sample, write_drone_sample
 
     if dataset == "catdog":
         test = max(1, count // 12)  # a class; a sixth of all
         train = max(1, count // 2 - test)
         typer.echo(f"{2 * (train + test)} pictures in {write_catdog_sample(folder, (train, test), seed=seed)}")
+    elif dataset == "coco":
+        val = max(1, count // 5)
+        typer.echo(f"{count} pictures in {write_coco_sample(folder, (count - val, val), seed=seed)}")
     elif dataset == "drone":
         typer.echo(f"{count} pictures in {write_drone_sample(folder, count=count, seed=seed, layout=layout)}")
     else:
-        raise ArgumentError("--dataset", found=repr(dataset), expected="drone or catdog")
+        raise ArgumentError("--dataset", found=repr(dataset), expected="drone, catdog or coco")
 
 
 @app.command()

@@ -216,4 +216,39 @@ def test_classifiers_and_other_classes(catdog, small_recipes, drone_root):
 def test_sample_of_cats_and_dogs():
     assert "12 pictures" in run("sample", "s", "--dataset", "catdog", "--count", 12)
     assert len(list(Path("s/train/dogs").iterdir())) == 5
-    assert "drone or catdog" in run("sample", "t", "--dataset", "horses", code=1)
+    assert "drone, catdog or coco" in run("sample", "t", "--dataset", "horses", code=1)
+
+
+def test_export_writes_a_file_that_runs_alone(photo):
+    import onnxruntime
+
+    from seglab.datasets import read_image
+
+    text = run("export", models.BUNDLED)
+    assert text.startswith("fcn_skip, 3 classes: logits differ by at most") and "pets_fcn_lite0.onnx" in text
+    assert [path.name for path in Path().glob("*pets*")] == ["pets_fcn_lite0.onnx"]
+    session = onnxruntime.InferenceSession("pets_fcn_lite0.onnx")
+    about = {key: json.loads(value) for key, value in session.get_modelmeta().custom_metadata_map.items()}
+    pixels = torch.tensor(read_image(photo)).permute(2, 0, 1) / 255  # (300, 451, 3) uint8 -> (3, 300, 451) in [0, 1]
+    mean, std = (torch.tensor(about[key])[:, None, None] for key in ("mean", "std"))
+    images = ((pixels - mean) / std)[None]
+    logits = torch.from_numpy(session.run(["logits"], {"images": images.numpy()})[0])
+    with torch.no_grad():
+        expected = load_model(models.BUNDLED)(images)["out"]
+    torch.testing.assert_close(logits, expected, rtol=1e-3, atol=1e-3)
+    assert about["classes"][int(logits[0].flatten(1).argmax(0).bincount()[1:].argmax()) + 1] == "cat"
+
+
+def test_export_says_what_is_wrong(tmp_path):
+    (tmp_path / "bad.safetensors").write_bytes(b"no")
+    assert "pets_fcn_lite0.pt" in run("export", models.BUNDLED, "--format", "torchscript")
+    for arguments, words in (
+        ((models.BUNDLED, "--format", "torchscript"), ("pets_fcn_lite0.pt", "--overwrite")),
+        ((models.BUNDLED, "--format", "tflite"), ("tflite", "torchscript")),
+        ((models.BUNDLED, "--out", "pets.txt"), ("pets.txt", ".onnx")),
+        (("bad.safetensors",), ("bad.safetensors", "damaged")),
+    ):
+        text = run("export", *arguments, code=1)
+        assert all(word in text for word in words), text
+        assert "Traceback" not in text
+    run("export", models.BUNDLED, "--format", "torchscript", "--out", "pets_fcn_lite0.pt", "--overwrite")

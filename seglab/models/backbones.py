@@ -102,7 +102,8 @@ def build_backbone(name: str, return_stages: Mapping[str, str], output_stride: i
     Args:
         name: a ResNet of torchvision ("resnet18" … "wide_resnet101_2"), "mobilenet_v3_large", "efficientnet_lite0", or
             any network of timm that has feature maps.
-        return_stages: {stage, "c1" to "c5": name of the output}.
+        return_stages: {stage, "c1" to "c5": name of the output}. "mobilenet_v3_large" also has "c3_first", the first
+            block of c3: torchvision's auxiliary head looks there.
         output_stride: how much smaller than the picture the last map is: 8, 16 or 32. Smaller is finer, and slower.
 
     Returns:
@@ -119,8 +120,9 @@ def build_backbone(name: str, return_stages: Mapping[str, str], output_stride: i
     """
     if output_stride not in {8, 16, 32}:
         raise ArgumentError("output_stride", found=output_stride, expected="8, 16 or 32")
-    if unknown := [stage for stage in return_stages if stage not in STAGES]:
-        raise ArgumentError("return_stages", found=unknown, expected=f"stages among {', '.join(STAGES)}")
+    known = (*STAGES, "c3_first") if name == "mobilenet_v3_large" else STAGES
+    if unknown := [stage for stage in return_stages if stage not in known]:
+        raise ArgumentError("return_stages", found=unknown, expected=f"stages among {', '.join(known)}")
     normalize = {"mean": list(IMAGENET[0]), "std": list(IMAGENET[1])}
     if is_resnet(name):
         body, channels = _resnet(name, return_stages, output_stride)
@@ -205,10 +207,10 @@ def _mobilenet(return_stages: Mapping[str, str], output_stride: int) -> tuple[nn
     features = torchvision.models.mobilenet_v3_large(weights=None, dilated=output_stride == 16).features
     # The last block before each halving of the map; c5 is the widening 1×1 convolution at the end.
     places = dict(zip(STAGES, ("1", "3", "6", "12", "16"), strict=True))
-    widths = dict(zip(STAGES, (16, 24, 40, 112, 960), strict=True))
-    body = IntermediateLayerGetter(features, {places[stage]: new for stage, new in return_stages.items()})
+    layers = {{**places, "c3_first": "4"}[stage]: new for stage, new in return_stages.items()}
+    body = IntermediateLayerGetter(features, layers)
     body.stages = places
-    return body, {new: widths[stage] for stage, new in return_stages.items()}
+    return body, {new: features[int(layer)].out_channels for layer, new in layers.items()}
 
 
 def _timm_normalize(name: str) -> dict[str, Any]:

@@ -18,6 +18,7 @@ from seglab.errors import ArgumentError, CheckpointError
 from seglab.files import check_free
 from seglab.labels import VOC
 from seglab.models import build
+from seglab.models.weights import COCO
 
 #: How far logits may differ from the original's, absolutely and relatively.
 TOLERANCE = 1e-5
@@ -70,7 +71,7 @@ def _read_state(path: Path) -> Any:
 
 
 def convert(source: str | Path, target: str | Path, overwrite: bool = False) -> str:
-    """Turn weights of torchvision's `fcn_resnet50` or `fcn_resnet101` into a checkpoint for `load_model`.
+    """Turn weights of torchvision's FCN or DeepLabV3 into a checkpoint for `load_model`.
 
     Torchvision's network and ours get the weights, strictly, and must give the same logits for a random picture of odd
     size. Only then is the file written.
@@ -116,15 +117,19 @@ def convert(source: str | Path, target: str | Path, overwrite: bool = False) -> 
 def _recognise(weights: dict[str, Tensor], source: Path) -> tuple[str, dict[str, Any]]:
     """Torchvision's name and our recipe, from the names of the tensors."""
     blocks = {int(m[1]) for key in weights if (m := re.match(r"backbone\.layer3\.(\d+)\.", key))}
-    depth = {6: "resnet50", 23: "resnet101"}.get(len(blocks))
+    backbone = {6: "resnet50", 23: "resnet101"}.get(len(blocks)) if "backbone.layer1.0.conv3.weight" in weights else (
+        "mobilenet_v3_large" if "backbone.16.0.weight" in weights else None)
+    # Both heads end in classifier.4; only DeepLabV3's begins with several convolutions side by side.
+    name = "deeplabv3" if "classifier.0.convs.0.0.weight" in weights else "fcn"
     head = weights.get("classifier.4.weight")
-    if depth is None or head is None or "backbone.layer1.0.conv3.weight" not in weights:
+    if head is None or backbone not in COCO[name]:
+        names = [f"{name}_{backbone}" for name, backbones in COCO.items() for backbone in backbones]
         raise CheckpointError(f"{source}: architecture",
                               found=f"{len(weights)} tensors: {', '.join(list(weights)[:3])} …",
-                              expected="torchvision's fcn_resnet50 or fcn_resnet101",
+                              expected=f"torchvision's {', '.join(names[:-1])} or {names[-1]}",
                               fix="For your own model, save_file(model.state_dict(), path) of safetensors will do.")
     aux = any(key.startswith("aux_classifier.") for key in weights)
-    return f"fcn_{depth}", {"name": "fcn", "num_classes": head.shape[0], "backbone": depth, "aux": aux}
+    return f"{name}_{backbone}", {"name": name, "num_classes": head.shape[0], "backbone": backbone, "aux": aux}
 
 
 def _is_torchscript(path: Path) -> bool:

@@ -7,6 +7,9 @@ stages on the way back up, as the paper did; on a CPU it is many times faster.
 
 from __future__ import annotations
 
+from typing import Any
+
+import torch
 from torch import Tensor, nn
 from torch.nn import functional as F
 
@@ -63,6 +66,32 @@ class BackboneWithHeads(nn.Module):
             logits["aux"] = self.aux_classifier(maps["aux"])
         return {name: F.interpolate(scores, size=size, mode="bilinear", align_corners=False)  # -> (N, C, H, W)
                 for name, scores in logits.items()}
+
+    def parameter_groups(self, lr: float, aux_factor: float = 10.0) -> list[dict[str, Any]]:
+        """What trains, for an optimizer: backbone and head at `lr`, the auxiliary head at `aux_factor` times that.
+
+        Parts without a parameter that trains are left out. As in torchvision's published training of these networks
+        (references/segmentation/train.py).
+
+        Raises:
+            ArgumentError: a rate or factor that is not above 0, or nothing that trains.
+
+        Example:
+            >>> model = FCN(3, backbone="resnet18", aux=True)
+            >>> [(g["name"], g["lr"]) for g in model.parameter_groups(0.02)]
+            [('backbone', 0.02), ('classifier', 0.02), ('aux_classifier', 0.2)]
+        """
+        if lr <= 0 or aux_factor <= 0:
+            raise ArgumentError("parameter_groups", found=f"lr {lr}, aux_factor {aux_factor}",
+                                expected="numbers above 0")
+        rates = {"backbone": lr, "classifier": lr, "aux_classifier": aux_factor * lr}
+        parts = {name: getattr(self, name) for name in rates if getattr(self, name) is not None}
+        groups = [{"params": found, "lr": rates[name], "name": name} for name, part in parts.items()
+                  if (found := [p for p in part.parameters() if p.requires_grad])]
+        if not groups:
+            raise ArgumentError("parameters", found="all of them frozen", expected="some that train",
+                                fix="Leave at least the head free: model.classifier.requires_grad_(True).")
+        return groups
 
 
 class FCN(BackboneWithHeads):
@@ -140,13 +169,13 @@ class SkipFCN(nn.Module):
 
     def forward(self, images: Tensor) -> dict[str, Tensor]:
         size = images.shape[-2:]
-        inside = images
-        if min(size) < self.min_size:
-            scale = self.min_size / min(size)
-            inside = F.interpolate(images, size=[max(1, round(side * scale)) for side in size], mode="bilinear",
-                                   align_corners=False)
-        height, width = inside.shape[-2:]
-        inside = F.pad(inside, (0, -width % 32, 0, -height % 32))  # right and bottom, with 0: the mean colour
+        height, width = self._inside(*size)
+        # While a model is exported, sizes are symbols: then both resizings stay in, and change nothing if not needed.
+        resize = not isinstance(height, int) or (height, width) != tuple(size)
+        inside = F.interpolate(images, size=(height, width), mode="bilinear", align_corners=False) if resize else images
+        # Up to multiples of 32. (−side % 32 would be shorter, but ONNX divides negative numbers in another way.)
+        right, below = ((side + 31) // 32 * 32 - side for side in (width, height))
+        inside = F.pad(inside, (0, right, 0, below))  # with 0: the mean colour
         maps = self.backbone(inside)  # {"c2": (N, K2, H / 4, W / 4), …, "c5": (N, K5, H / 32, W / 32)}
         x = self.context(self.lateral["c5"](maps["c5"]))  # (N, K, H / 32, W / 32)
         for stage in ("c4", "c3", "c2"):
@@ -154,9 +183,23 @@ class SkipFCN(nn.Module):
             x = self.smooth[stage](x + self.lateral[stage](maps[stage]))
         logits = self.classifier(x)  # (N, K, H / 4, W / 4) -> (N, C, H / 4, W / 4)
         logits = F.interpolate(logits, scale_factor=4, mode="bilinear", align_corners=False)[..., :height, :width]
-        if (height, width) != tuple(size):
+        if resize:
             logits = F.interpolate(logits, size=size, mode="bilinear", align_corners=False)
         return {"out": logits}  # (N, C, H, W)
+
+    def _inside(self, height: int, width: int) -> tuple[int, int]:
+        """The size to work at: that of the picture, or if its shorter side is below `min_size`, as much larger.
+
+        Whole numbers and no branches, so that it can be exported: ONNX then computes it for each picture.
+        """
+        if self.min_size == 0:
+            return height, width
+        # While it is traced (TorchScript), sizes are tensors.
+        less, more = (torch.minimum, torch.maximum) if isinstance(height, Tensor) else (torch.sym_min, torch.sym_max)
+        short = less(height, width)
+        # side · min_size / short, rounded. It is below `side` where the picture is large enough.
+        height, width = (more(side, (2 * side * self.min_size + short) // (2 * short)) for side in (height, width))
+        return height, width
 
 
 def _conv(in_channels: int, out_channels: int, kernel_size: int) -> nn.Sequential:

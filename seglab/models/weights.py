@@ -19,6 +19,8 @@ from seglab.models.backbones import is_resnet
 
 #: The network that ships with seglab: see the card beside it.
 BUNDLED = Path(__file__).parent / "bundled" / "pets_fcn_lite0.safetensors"
+#: Of which models, with which backbones, torchvision publishes weights for whole networks.
+COCO = {"fcn": ("resnet50", "resnet101"), "deeplabv3": ("resnet50", "resnet101", "mobilenet_v3_large")}
 _OFFLINE_BACKBONE = 'backbone="efficientnet_lite0": its weights come with the package'
 
 
@@ -82,23 +84,31 @@ def load_imagenet(backbone: nn.Module, name: str, neck: nn.Module | None = None)
     neck.load_state_dict({key: whole[key] for key in neck.state_dict()})
 
 
-def coco_weights(backbone: str) -> Any:
-    """Torchvision's entry for the FCN with this backbone, trained on COCO's pictures with VOC's 21 classes.
+def coco_weights(name: str, backbone: str) -> Any:
+    """Torchvision's entry for a model ("fcn", "deeplabv3") with this backbone, trained on COCO's pictures with VOC's 21
+    classes.
 
     Raises:
         ArgumentError: there is none.
+
+    Example:
+        >>> coco_weights("deeplabv3", "resnet50").meta["num_params"]
+        42004074
     """
-    if backbone not in {"resnet50", "resnet101"}:
-        raise ArgumentError("weights 'coco'", found=f"backbone {backbone!r}", expected="resnet50 or resnet101")
-    return torchvision.models.get_model_weights(f"fcn_{backbone}").COCO_WITH_VOC_LABELS_V1
+    if name not in COCO:
+        raise ArgumentError("weights 'coco'", found=name, expected=" or ".join(COCO))
+    if backbone not in COCO[name]:
+        raise ArgumentError("weights 'coco'", found=f"{name} with backbone {backbone!r}",
+                            expected=" or ".join(COCO[name]))
+    return torchvision.models.get_model_weights(f"{name}_{backbone}").COCO_WITH_VOC_LABELS_V1
 
 
 def choose(backbone: str = "resnet50", progress: bool = True) -> str:
-    """What "auto" means here and now: "coco" if it is in the torch cache or can be downloaded, else "bundled".
+    """What "auto" means for an FCN here and now: "coco" if it is cached or can be downloaded, else "bundled".
 
     Prints one line that says which, and why. With `SEGLAB_OFFLINE=1` it is "bundled", whatever is cached.
     """
-    weights = coco_weights(backbone)
+    weights = coco_weights("fcn", backbone)
     if _offline():
         choice, why = "bundled", "SEGLAB_OFFLINE is set"
     elif cache_path(weights).is_file():

@@ -2,19 +2,24 @@
 
 from __future__ import annotations
 
+import os
 from dataclasses import dataclass
+from inspect import signature
 from pathlib import Path
 from typing import Any
 
 import torch
 
 from seglab.datasets import Normalize, Splits, load
+from seglab.datasets.coco import find_coco
 from seglab.datasets.folder import SPLITS
+from seglab.datasets.sample_coco import SAMPLE_CATEGORIES
 from seglab.errors import ArgumentError, CheckpointError
-from seglab.metrics import ClassificationScores, SegmentationScores
+from seglab.metrics import ClassificationScores, SegmentationScores, SizedScores
 from seglab.models import Classifier, build, list_models, load_model
+from seglab.recipes.coco import CocoRecipe
 from seglab.recipes.transfer import TransferRecipe, evaluate_classifier
-from seglab.training import History, evaluate, fit, load_checkpoint
+from seglab.training import History, evaluate, evaluate_by_size, fit, load_checkpoint
 
 
 @dataclass(frozen=True)
@@ -55,7 +60,9 @@ class Recipe:
         return history, evaluate(model, splits.test, normalize=normalize, progress=progress).compute(), splits
 
 
-RECIPES: dict[str, Recipe | TransferRecipe] = {
+AnyRecipe = Recipe | TransferRecipe | CocoRecipe
+
+RECIPES: dict[str, AnyRecipe] = {
     "single-conv": Recipe("lesson 1, mended: plain logits, normalised pictures, larger steps", "drone", (400, 600),
                           "single_conv", {"relu": False}, 0.03, "dataset", batch_size=6, epochs=5),
     "single-conv-published": Recipe("lesson 1, as published: a ReLU on the logits, pictures in [0, 1]", "drone",
@@ -63,10 +70,13 @@ RECIPES: dict[str, Recipe | TransferRecipe] = {
     "transfer-catdog": TransferRecipe("lesson 3: a linear head on frozen ImageNet features"),
     "transfer-catdog-finetune": TransferRecipe("lesson 3: the same, then the layers from stage c4 on with it",
                                                finetune_epochs=2),
+    "deeplabv3-coco": CocoRecipe("lesson 4: DeepLabV3 on categories of COCO, with a backbone that suits CPUs"),
+    "deeplabv3-coco-resnet50": CocoRecipe("the same with the published backbone, for GPUs; downloads its weights",
+                                          backbone="resnet50", output_stride=8),
 }
 
 
-def recipe(name: str) -> Recipe | TransferRecipe:
+def recipe(name: str) -> AnyRecipe:
     """The recipe of a name; raises ArgumentError for one that is not there."""
     if name not in RECIPES:
         raise ArgumentError("recipe", found=repr(name), expected=", ".join(RECIPES))
@@ -74,8 +84,8 @@ def recipe(name: str) -> Recipe | TransferRecipe:
 
 
 def train(name: str, *, data: str | Path | None = None, folder: str | Path | None = None, epochs: int | None = None,
-          seed: int = 0, progress: bool = True,
-          resume: bool = True) -> tuple[History, SegmentationScores | ClassificationScores, Splits]:
+          seed: int = 0, progress: bool = True, resume: bool = True,
+          **options: Any) -> tuple[History, SegmentationScores | ClassificationScores, Splits]:
     """Train a recipe and score it on the test split.
 
     Args:
@@ -86,19 +96,36 @@ def train(name: str, *, data: str | Path | None = None, folder: str | Path | Non
         seed: of weights and order.
         progress: show bars and lines.
         resume: see `seglab.fit`.
+        options: of this recipe alone, such as `categories`; see its `train`.
 
     Returns:
         (history, scores on the test split, the dataset).
+
+    Raises:
+        ArgumentError: an unknown recipe, or an option that it does not have.
     """
-    return recipe(name).train(data=data, folder=folder, epochs=epochs, seed=seed, progress=progress, resume=resume)
+    run = recipe(name).train
+    if unknown := sorted(options.keys() - signature(run).parameters.keys()):
+        having = [other for other, one in RECIPES.items() if unknown[0] in signature(one.train).parameters]
+        raise ArgumentError(f"options of {name}", found=", ".join(unknown), expected="none of them for this recipe",
+                            fix=f"Recipes with {unknown[0]!r}: {', '.join(having) or 'none'}.")
+    return run(data=data, folder=folder, epochs=epochs, seed=seed, progress=progress, resume=resume, **options)
 
 
 def evaluate_checkpoint(path: str | Path, *, data: str | Path | None = None, split: str = "test",
-                        progress: bool = True) -> tuple[SegmentationScores | ClassificationScores, Splits]:
+                        by_size: bool = False, progress: bool = True
+                        ) -> tuple[SegmentationScores | ClassificationScores | SizedScores, Splits]:
     """Score a checkpoint on a split of a dataset with the same classes.
 
+    Args:
+        path: of the checkpoint.
+        data: as for `train`.
+        split: "train", "val" or "test".
+        by_size: of a segmentation, score small, medium and large objects apart.
+        progress: show bars.
+
     Raises:
-        ArgumentError: an unknown split.
+        ArgumentError: an unknown split, or `by_size` for a classifier.
         CheckpointError: unreadable, not of a model that `build` knows, or trained on other classes.
     """
     if split not in SPLITS:
@@ -110,11 +137,24 @@ def evaluate_checkpoint(path: str | Path, *, data: str | Path | None = None, spl
                               fix="Build your model in Python, then load_weights(model, path) and evaluate it.")
     model = load_model(path)
     if isinstance(model, Classifier):
+        if by_size:
+            raise ArgumentError("by_size", found="a classifier", expected="a segmentation model")
         return evaluate_classifier(model, Path(path), data, split, progress)
-    splits = load("drone", root=data, progress=progress)
+    splits = _splits_for(settings["classes"] or [], data or os.environ.get("SEGLAB_DATA") or None, progress)
     if settings["classes"] != list(splits.label_set.classes):
         raise CheckpointError(f"{path}: classes", found=f"{len(settings['classes'] or [])}: {settings['classes']}",
                               expected=f"those of {splits.name}: {list(splits.label_set.classes)}",
                               fix="Evaluate it on a dataset with the classes that it was trained on.")
-    normalize = Normalize(**model.normalize)
-    return evaluate(model, getattr(splits, split), normalize=normalize, progress=progress).compute(), splits
+    normalize, pictures = Normalize(**model.normalize), getattr(splits, split)
+    if by_size:
+        return evaluate_by_size(model, pictures, normalize=normalize, progress=progress), splits
+    return evaluate(model, pictures, normalize=normalize, progress=progress).compute(), splits
+
+
+def _splits_for(classes: list[str], root: str | Path | None, progress: bool) -> Splits:
+    """The dataset in a folder, or the built-in one, that a model with these classes was made for."""
+    things = classes[1:] if classes[:1] == ["background"] else []
+    is_coco = (set(things) <= SAMPLE_CATEGORIES if root is None else
+               any(find_coco(folder, s) for folder in (Path(root), Path(root) / "coco") for s in ("train", "val")))
+    return load("coco", root=root, categories=things, progress=progress) if things and is_coco else load(
+        "drone", root=root, progress=progress)

@@ -7,26 +7,20 @@ lesson lies in `recorded/`.
 from __future__ import annotations
 
 import argparse
-import json
 import math
-import os
-import platform
 from collections.abc import Sequence
 from pathlib import Path
 
 import numpy as np
 import torch
 
-from seglab import __version__
 from seglab.datasets import ClassificationDataset, Normalize, Splits, load
-from seglab.errors import ArgumentError
-from seglab.files import atomic_write
 from seglab.models import Classifier, classifier
+from seglab.recipes.records import read_record, write_record
 from seglab.recipes.transfer import augmented, score_classifier
 from seglab.training import FeatureDataset, extract_features, fit
 
 WAYS = ("frozen", "fine-tuned", "from scratch")
-RECORDS = Path(__file__).parent / "recorded"
 _BATCH = 16
 
 
@@ -119,10 +113,7 @@ def recorded(name: str) -> dict[str, object]:
         >>> sorted({row["way"] for row in recorded("drawings")["rows"]})
         ['fine-tuned', 'from scratch', 'frozen']
     """
-    path = RECORDS / f"learning_curve_{name}.json"
-    if not path.is_file():
-        raise ArgumentError("recorded", found=repr(name), expected='"drawings" or "photographs"')
-    return json.loads(path.read_text(encoding="utf-8"))
+    return read_record(f"learning_curve_{name}")
 
 
 def main() -> None:
@@ -136,11 +127,8 @@ def main() -> None:
     options = parser.parse_args()
     splits = load("catdog", "real" if options.data else "sample", root=options.data, size=options.size)
     command = f"python -m seglab.recipes.learning_curve{' DATA' * bool(options.data)}"
-    content = {"command": f"{command} --size {options.size} --effort {options.effort:g}", "pictures": str(splits),
-               "machine": f"{platform.machine()}, {os.cpu_count()} cores, {torch.cuda.device_count()} GPUs",
-               "versions": {"seglab": __version__, "torch": torch.__version__},
-               "rows": learning_curve(splits, effort=options.effort)}
-    atomic_write(options.out, (json.dumps(content, indent=1) + "\n").encode())
+    write_record(options.out, f"{command} --size {options.size} --effort {options.effort:g}", str(splits),
+                 learning_curve(splits, effort=options.effort))
 
 
 if __name__ == "__main__":

@@ -29,10 +29,35 @@ def test_a_pixel_sees_its_3x3_neighbourhood_and_nothing_else():
 
 
 def test_build_arguments():
-    assert list_models() == ["classifier", "fcn", "fcn_skip", "single_conv"]
+    assert list_models() == ["classifier", "deeplabv3", "fcn", "fcn_skip", "single_conv"]
     with pytest.raises(ArgumentError, match="'unet'"):
         build("unet", 3)
     with pytest.raises(ArgumentError, match="num_classes"):
         build("single_conv", 0)
     with pytest.raises(ArgumentError, match="depth"):
         build("single_conv", 3, depth=2)
+
+
+@pytest.mark.parametrize(("joined", "name", "backbone"), [
+    ("deeplabv3_resnet50", "deeplabv3", "resnet50"),
+    ("deeplabv3_mobilenet_v3_large", "deeplabv3", "mobilenet_v3_large"),
+    ("fcn_resnet101", "fcn", "resnet101"),
+    ("fcn_skip_resnet18", "fcn_skip", "resnet18"),
+    ("classifier_test_efficientnet", "classifier", "test_efficientnet"),
+])
+def test_torchvisions_names_join_model_and_backbone(joined, name, backbone):
+    model = build(joined, 2)
+    assert model.recipe == {"name": name, "num_classes": 2, "backbone": backbone}
+    assert list(model.state_dict()) == list(build(name, 2, backbone=backbone).state_dict())
+
+
+def test_a_joined_name_and_an_option():
+    assert build("fcn_resnet18", 2, backbone="resnet18", aux=True).recipe["aux"]
+    assert build("fcn_skip", 2).recipe == {"name": "fcn_skip", "num_classes": 2}, "a model of its own"
+    with pytest.raises(ArgumentError, match=r"'resnet50' for 'fcn_resnet18'"):
+        build("fcn_resnet18", 2, backbone="resnet50")
+    with pytest.raises(ArgumentError, match="'resnet51'"):
+        build("deeplabv3_resnet51", 2)
+    for name in ("single_conv_resnet18", "fcn_", "resnet18"):
+        with pytest.raises(ArgumentError, match=f"model\n.*'{name}'"):
+            build(name, 2)

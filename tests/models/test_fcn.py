@@ -165,3 +165,36 @@ def test_lite0_backbone_is_the_classifier_cut_open():
             classifier.bn2(classifier.conv_head(maps))
         torch.testing.assert_close(expected, classifier.forward_features(x))
     assert np.allclose(model.normalize["mean"], 127 / 255) and np.allclose(model.normalize["std"], 128 / 255)
+
+
+def test_parameter_groups_give_the_auxiliary_head_its_own_rate():
+    model = build("fcn", 3, backbone="resnet18", aux=True)
+    model.backbone["conv1"].requires_grad_(False)
+    groups = model.parameter_groups(0.1, aux_factor=5)
+    assert [(g["name"], g["lr"]) for g in groups] == [("backbone", 0.1), ("classifier", 0.1), ("aux_classifier", 0.5)]
+    listed = [p for g in groups for p in g["params"]]
+    assert {id(p) for p in listed} == {id(p) for p in model.parameters() if p.requires_grad}
+    assert len(listed) == len(list(model.parameters())) - 1
+    torch.optim.SGD(groups, lr=1.0, momentum=0.9)
+
+    model = build("fcn", 3, backbone="resnet18")
+    model.backbone.requires_grad_(False)
+    assert [g["name"] for g in model.parameter_groups(0.1)] == ["classifier"]
+    with pytest.raises(ArgumentError, match="lr 0"):
+        model.parameter_groups(0)
+    with pytest.raises(ArgumentError, match="aux_factor -1"):
+        model.parameter_groups(1, aux_factor=-1)
+    with pytest.raises(ArgumentError, match="frozen"):
+        model.requires_grad_(False).parameter_groups(0.1)
+
+
+@pytest.mark.parametrize(("size", "inside"), [
+    ((224, 500), (224, 500)), ((300, 400), (300, 400)), ((97, 131), (224, 302)), ((131, 97), (303, 224)),
+    ((1, 1), (224, 224)), ((112, 200), (224, 400)), ((223, 223), (224, 224))])
+def test_skip_fcn_enlarges_small_pictures_until_the_shorter_side_fits(size, inside):
+    model = build("fcn_skip", 2, backbone="test_efficientnet", channels=4, min_size=224).eval()
+    seen = []
+    model.backbone.register_forward_pre_hook(lambda _, inputs: seen.append(tuple(inputs[0].shape[-2:])))
+    with torch.no_grad():
+        assert model(torch.randn(1, 3, *size))["out"].shape == (1, 2, *size)
+    assert seen == [tuple(-(-side // 32) * 32 for side in inside)]

@@ -33,7 +33,7 @@ def cached(monkeypatch, tmp_path):
     """A torch cache that holds the published file, as far as its hash lets us tell: random numbers in its place."""
     monkeypatch.setenv("TORCH_HOME", str(tmp_path / "torch"))
     monkeypatch.delenv("SEGLAB_OFFLINE")
-    entry = weights.coco_weights("resnet50")
+    entry = weights.coco_weights("fcn", "resnet50")
     path = weights.cache_path(entry)
     path.parent.mkdir(parents=True)
     torch.manual_seed(0)
@@ -59,6 +59,36 @@ def test_coco_weights_come_from_the_torch_cache(cached):
         assert model.label_set == VOC and model.normalize["mean"][0] == 0.485 and not model.training
         with torch.no_grad():
             torch.testing.assert_close(model(images)["out"], cached.eval()(images)["out"], rtol=1e-5, atol=1e-5)
+
+
+@pytest.mark.parametrize("weights_name", ["coco", "auto"])
+def test_coco_weights_of_deeplabv3(monkeypatch, tmp_path, weights_name):
+    monkeypatch.setenv("TORCH_HOME", str(tmp_path))
+    path = weights.cache_path(weights.coco_weights("deeplabv3", "mobilenet_v3_large"))
+    path.parent.mkdir(parents=True)
+    theirs = torchvision.models.segmentation.deeplabv3_mobilenet_v3_large(weights=None, weights_backbone=None,
+                                                                          aux_loss=True).eval()
+    torch.save(theirs.state_dict(), path)
+    images = torch.randn(1, 3, 33, 49)
+    for aux in (False, True):
+        model = build("deeplabv3_mobilenet_v3_large", weights=weights_name, aux=aux)
+        assert model.label_set == VOC and not model.training
+        with torch.no_grad():
+            expected, found = theirs(images), model(images)
+        assert set(found) == ({"out", "aux"} if aux else {"out"})
+        for name in found:
+            torch.testing.assert_close(found[name], expected[name], rtol=1e-5, atol=1e-5)
+    with pytest.raises(CheckpointError, match=r"classifier\.0\.convs\.2\..* missing"):
+        build("deeplabv3_mobilenet_v3_large", weights="coco", rates=(6,))
+
+
+@pytest.mark.parametrize("weights_name", ["coco", "auto"])
+def test_deeplabv3_without_a_network_names_the_file_and_the_way_out(offline, weights_name):
+    with pytest.raises(DataError) as error:
+        build("deeplabv3", weights=weights_name)
+    for part in ("DeepLabV3_ResNet50_Weights.COCO_WITH_VOC_LABELS_V1", "161 MB", "name resolution",
+                 'build("fcn", weights="bundled")'):
+        assert part in str(error.value), part
 
 
 def test_auto_takes_coco_when_cached_and_says_so(cached, capsys):
@@ -92,6 +122,10 @@ def test_imagenet_without_a_network_names_the_way_out(offline, monkeypatch, back
 @pytest.mark.parametrize(("call", "error", "message"), [
     (lambda: build("fcn", 3, weights="coco"), ArgumentError, "21 classes"),
     (lambda: build("fcn", backbone="mobilenet_v3_large", weights="coco"), ArgumentError, "resnet50 or resnet101"),
+    (lambda: build("deeplabv3", backbone="resnet18", weights="auto"), ArgumentError, "or mobilenet_v3_large"),
+    (lambda: build("deeplabv3", 5, weights="coco"), ArgumentError, "fcn or deeplabv3 with 21 classes"),
+    (lambda: build("deeplabv3", weights="bundled"), CheckpointError, "fcn_skip"),
+    (lambda: build("fcn_resnet50", weights="bundled"), CheckpointError, "efficientnet_lite0"),
     (lambda: build("fcn", 5, weights="bundled"), CheckpointError, "num_classes"),
     (lambda: build("fcn", backbone="resnet50", weights="bundled"), CheckpointError, "efficientnet_lite0"),
     (lambda: build("single_conv", 3, weights="bundled"), CheckpointError, "fcn_skip"),
@@ -165,6 +199,29 @@ def test_convert_and_verify(published, tmp_path, kind):
         torch.testing.assert_close(model(images)["out"], published(images)["out"], rtol=1e-5, atol=1e-5)
     with pytest.raises(ArgumentError, match="there already"):
         convert(path, target)
+
+
+@pytest.mark.parametrize("aux", [False, True])
+@pytest.mark.parametrize("name", ["deeplabv3_resnet50", "deeplabv3_resnet101", "deeplabv3_mobilenet_v3_large"])
+def test_convert_knows_deeplabv3(tmp_path, name, aux):
+    theirs = torchvision.models.get_model(name, weights=None, weights_backbone=None, num_classes=21, aux_loss=aux)
+    torch.save(theirs.state_dict(), tmp_path / "in.pth")
+    line = convert(tmp_path / "in.pth", tmp_path / "out.safetensors")
+    assert f"{name}, 21 classes, {'with' if aux else 'without'} aux" in line
+    model = load_model(tmp_path / "out.safetensors")
+    assert model.label_set == VOC and model.recipe["name"] == "deeplabv3"
+    images = torch.randn(1, 3, 43, 57)
+    with torch.no_grad():
+        torch.testing.assert_close(model(images)["out"], theirs.eval()(images)["out"], rtol=1e-5, atol=1e-5)
+
+
+def test_convert_lists_what_it_knows(tmp_path):
+    for name in ("fcn_mobilenet_v3_large", "deeplabv3_resnet18", "lraspp"):
+        network = build(name, 2) if name != "lraspp" else torchvision.models.segmentation.lraspp_mobilenet_v3_large(
+            weights=None, weights_backbone=None)
+        torch.save(network.state_dict(), tmp_path / "in.pth")
+        with pytest.raises(CheckpointError, match="fcn_resnet50, .* or deeplabv3_mobilenet_v3_large"):
+            convert(tmp_path / "in.pth", tmp_path / "out.safetensors")
 
 
 class Bomb:

@@ -1,0 +1,192 @@
+"""DeepLabV3 (Chen et al. 2017, arXiv 1706.05587): look at every place at several scales at once.
+
+The backbone is dilated, as in `FCN`. New is the head, *atrous spatial pyramid pooling* (ASPP, section 3.3): side by
+side, convolutions that look at one place, at its neighbours 12, 24 and 36 places away, and at the whole picture.
+"Atrous" is the paper's word for dilated: à trous, with holes. Key-for-key compatible with torchvision.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+
+import torch
+from torch import Tensor, nn
+from torch.nn import functional as F
+
+from seglab.errors import ArgumentError
+from seglab.models.backbones import build_backbone, default_output_stride
+from seglab.models.fcn import BackboneWithHeads, FCNHead
+
+#: The paper's rates on maps an eighth of the picture's size (section 4.1; there "doubled" from those of 16).
+_RATES_AT_8 = (12, 24, 36)
+
+
+class ASPPConv(nn.Sequential):
+    """A 3×3 convolution whose nine places lie `dilation` apart: it sees 2·dilation + 1 places across.
+
+    Shapes:
+        (N, in_channels, h, w) -> (N, out_channels, h, w).
+
+    Example:
+        >>> ASPPConv(8, 4, dilation=12)(torch.zeros(2, 8, 5, 7)).shape
+        torch.Size([2, 4, 5, 7])
+    """
+
+    def __init__(self, in_channels: int, out_channels: int, dilation: int) -> None:
+        super().__init__(
+            # As much padding as dilation, so that the map keeps its size.
+            nn.Conv2d(in_channels, out_channels, kernel_size=3, padding=dilation, dilation=dilation, bias=False),
+            nn.BatchNorm2d(out_channels),
+            nn.ReLU(),
+        )
+
+
+class ASPPPooling(nn.Sequential):
+    """What the whole picture shows, told to every place: the map's mean, a 1×1 convolution, spread out again.
+
+    A convolution with a large rate sees mostly padding at the border of a map; the mean sees all of it (section 3.3).
+
+    The mean is one value a channel and picture. In train mode BatchNorm normalises over the batch, and for one picture
+    (often the last batch of an epoch) there is nothing to normalise over: PyTorch raises. In that one case this layer
+    uses the running statistics, as in eval mode, and leaves them as they are.
+
+    Shapes:
+        (N, in_channels, h, w) -> (N, out_channels, h, w), the same value at all places.
+
+    Example:
+        >>> ASPPPooling(8, 4).train()(torch.zeros(1, 8, 5, 7)).shape
+        torch.Size([1, 4, 5, 7])
+    """
+
+    def __init__(self, in_channels: int, out_channels: int) -> None:
+        super().__init__(
+            nn.AdaptiveAvgPool2d(1),
+            nn.Conv2d(in_channels, out_channels, kernel_size=1, bias=False),
+            nn.BatchNorm2d(out_channels),
+            nn.ReLU(),
+        )
+
+    def forward(self, x: Tensor) -> Tensor:
+        size = x.shape[-2:]
+        for layer in self:  # (N, K, h, w) -> (N, K, 1, 1) -> (N, k, 1, 1)
+            # SyncBatchNorm is another class: it sees the pictures of the other processes too, and must wait for them.
+            if isinstance(layer, nn.BatchNorm2d) and layer.training and len(x) == 1:
+                # A single value less its own mean is 0, whatever the picture shows.
+                x = F.batch_norm(x, layer.running_mean, layer.running_var, layer.weight, layer.bias, training=False,
+                                 eps=layer.eps)
+            else:
+                x = layer(x)
+        return F.interpolate(x, size=size, mode="bilinear", align_corners=False)  # -> (N, k, h, w)
+
+
+class ASPP(nn.Module):
+    """Atrous spatial pyramid pooling: a 1×1 convolution, one dilated 3×3 for each rate, and the picture's mean.
+
+    Args:
+        in_channels: K, of the map.
+        rates: the dilations.
+        out_channels: k, of each branch and of the result.
+
+    Shapes:
+        (N, K, h, w) -> (N, k, h, w).
+
+    Example:
+        >>> ASPP(8, rates=(1, 2), out_channels=4).eval()(torch.zeros(2, 8, 5, 7)).shape
+        torch.Size([2, 4, 5, 7])
+    """
+
+    def __init__(self, in_channels: int, rates: Sequence[int], out_channels: int = 256) -> None:
+        super().__init__()
+        self.convs = nn.ModuleList([
+            nn.Sequential(nn.Conv2d(in_channels, out_channels, kernel_size=1, bias=False),
+                          nn.BatchNorm2d(out_channels), nn.ReLU()),
+            *(ASPPConv(in_channels, out_channels, rate) for rate in rates),
+            ASPPPooling(in_channels, out_channels),
+        ])
+        self.project = nn.Sequential(
+            nn.Conv2d(len(self.convs) * out_channels, out_channels, kernel_size=1, bias=False),
+            nn.BatchNorm2d(out_channels),
+            nn.ReLU(),
+            nn.Dropout(0.5),
+        )
+
+    def forward(self, x: Tensor) -> Tensor:
+        branches = [conv(x) for conv in self.convs]  # each (N, K, h, w) -> (N, k, h, w)
+        return self.project(torch.cat(branches, dim=1))  # (N, branches · k, h, w) -> (N, k, h, w)
+
+
+class DeepLabHead(nn.Sequential):
+    """From feature maps to class scores: ASPP, a 3×3 convolution, then 1×1 to C scores.
+
+    Shapes:
+        (N, in_channels, h, w) -> (N, num_classes, h, w).
+
+    Example:
+        >>> DeepLabHead(64, 21).eval()(torch.zeros(2, 64, 5, 7)).shape
+        torch.Size([2, 21, 5, 7])
+    """
+
+    def __init__(self, in_channels: int, num_classes: int, rates: Sequence[int] = _RATES_AT_8) -> None:
+        super().__init__(
+            ASPP(in_channels, rates, out_channels=256),
+            nn.Conv2d(256, 256, kernel_size=3, padding=1, bias=False),
+            nn.BatchNorm2d(256),
+            nn.ReLU(),
+            nn.Conv2d(256, num_classes, kernel_size=1),
+        )
+
+
+class DeepLabV3(BackboneWithHeads):
+    """DeepLabV3: torchvision's `deeplabv3_resnet50`, `_resnet101` and `_mobilenet_v3_large`.
+
+    A batch of one picture can be trained on: see `ASPPPooling`.
+
+    Args:
+        num_classes: C.
+        backbone: see `build_backbone`.
+        aux: add the auxiliary head, on stage c4; on MobileNet, as torchvision has it, on the first block of c3.
+        output_stride: 8, 16 or 32; by default torchvision's (8 for large ResNets, 16 for MobileNet), else 32.
+        rates: dilations of the head, one or more. By default the paper's: (12, 24, 36) at output stride 8, (6, 12, 18)
+            at 16 and (3, 6, 9) at 32, which are the same distances in the picture. One exception: torchvision's
+            MobileNet has (12, 24, 36) at 16, so ours does too, whatever the weights.
+
+    Shapes:
+        (N, 3, H, W) float, normalised -> {"out": (N, C, H, W), "aux"?: (N, C, H, W)} logits.
+
+    Raises:
+        ArgumentError: an unknown backbone, one that cannot be had at this output stride, or rates that are not whole
+            numbers of 1 or more.
+
+    Source: Chen et al. 2017, arXiv 1706.05587, section 3.3 and figure 5. The paper has no auxiliary head; torchvision's
+    is the one of PSPNet (Zhao et al. 2016, arXiv 1612.01105).
+
+    Example:
+        >>> model = DeepLabV3(21, backbone="resnet18").eval()
+        >>> model(torch.zeros(1, 3, 65, 43))["out"].shape, model.rates
+        (torch.Size([1, 21, 65, 43]), (3, 6, 9))
+    """
+
+    def __init__(self, num_classes: int = 21, backbone: str = "resnet50", aux: bool = False,
+                 output_stride: int | None = None, rates: Sequence[int] | None = None) -> None:
+        output_stride = default_output_stride(backbone) if output_stride is None else output_stride
+        early = "c3_first" if backbone == "mobilenet_v3_large" else "c4"
+        body = build_backbone(backbone, {early: "aux", "c5": "out"} if aux else {"c5": "out"}, output_stride)
+        rates = _default_rates(backbone, output_stride) if rates is None else _checked(rates)
+        super().__init__(body, DeepLabHead(body.channels["out"], num_classes, rates),
+                         FCNHead(body.channels["aux"], num_classes) if aux else None)
+        self.rates = rates
+
+
+def _default_rates(backbone: str, output_stride: int) -> tuple[int, ...]:
+    if backbone == "mobilenet_v3_large" and output_stride == 16:
+        return _RATES_AT_8  # torchvision's choice, which its weights were trained with
+    return tuple(rate * 8 // output_stride for rate in _RATES_AT_8)
+
+
+def _checked(rates: Sequence[int]) -> tuple[int, ...]:
+    whole = isinstance(rates, Sequence) and not isinstance(rates, str) and len(rates) > 0 and all(
+        isinstance(rate, int) and not isinstance(rate, bool) and rate >= 1 for rate in rates)
+    if not whole:
+        raise ArgumentError("rates", found=repr(rates), expected="one or more whole numbers of 1 or more, for instance "
+                                                                 "(12, 24, 36)")
+    return tuple(rates)
