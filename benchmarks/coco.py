@@ -7,6 +7,7 @@ maximum over objects), on the objects of COCO's 80 categories, or of cats and do
 Without COCO's folder, on the drawn sample.
 *Opening*: a made-up annotation of 118,000 pictures and 860,000 objects, as large as `instances_train2017.json`: making
 the index, opening it afterwards, and memory, each in a process of its own; beside pycocotools.
+*Evaluation*: peak memory over the loaded network, of 15 and of 120 pictures that all have different sizes.
 """
 
 from __future__ import annotations
@@ -47,7 +48,7 @@ def compare_masks(data: CocoSegmentation, what: str, repeats: int) -> None:
     pictures = range(min(len(data), 60))
     objects = [data.annotations(i) for i in pictures]
     classes = [[data.class_of[one["category_id"]] for one in those] for those in objects]
-    sizes = [data.size(i) for i in pictures]
+    sizes = [data.picture_size(i) for i in pictures]
     ratios = []
     for _ in range(repeats):
         start = time.perf_counter()
@@ -117,6 +118,31 @@ print(f"pycocotools: {{time.perf_counter() - start:.2f}} s, {{peak() - before:.0
 """
 
 
+_EVALUATE = _PEAK + """
+import torch
+sys.path.insert(0, {root!r})
+from seglab.models import build
+from seglab.training import evaluate
+class Pictures(torch.utils.data.Dataset):
+    def __len__(self):
+        return {count}
+    def __getitem__(self, i):
+        size = 320 + i * 37 % 160, 480 + i * 53 % 160
+        return torch.zeros(3, *size, dtype=torch.uint8), torch.zeros(size, dtype=torch.uint8)
+model = build("deeplabv3", 21, backbone="efficientnet_lite0", output_stride=16, aux=True)
+before = peak()
+evaluate(model, Pictures())
+print(f"evaluation of {count} pictures of about 400x560, 21 classes: {{peak() - before:.0f}} MB over the network")
+"""
+
+
+def compare_evaluation() -> None:
+    root = str(Path(__file__).resolve().parents[1])
+    for count in (15, 120):
+        code = _EVALUATE.format(root=root, count=count)
+        print(subprocess.run([sys.executable, "-c", code], check=True, capture_output=True, text=True).stdout.strip())
+
+
 def compare_opening(folder: Path) -> None:
     path = write_large(folder)
     print(f"opening: {path.stat().st_size / 1e6:.0f} MB of JSON")
@@ -131,7 +157,7 @@ def compare_opening(folder: Path) -> None:
 
 
 def main() -> None:
-    """Run both comparisons."""
+    """Run all comparisons."""
     parser = argparse.ArgumentParser()
     parser.add_argument("--data", type=Path, help="COCO's folder; the drawn sample by default")
     parser.add_argument("--repeats", type=int, default=5)
@@ -144,6 +170,7 @@ def main() -> None:
                                     crowd="fill", progress=False)
             compare_masks(data, "all categories" if categories is None else "cats and dogs", arguments.repeats)
         compare_opening(Path(scratch) / "large")
+    compare_evaluation()
 
 
 if __name__ == "__main__":

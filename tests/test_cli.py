@@ -219,6 +219,11 @@ def test_sample_of_cats_and_dogs():
     assert "drone, catdog or coco" in run("sample", "t", "--dataset", "horses", code=1)
 
 
+def test_sample_of_coco():
+    assert "10 pictures" in run("sample", "s", "--dataset", "coco", "--count", 10)
+    assert len(list(Path("s/train2017").iterdir())) == 8 and len(list(Path("s/val2017").iterdir())) == 2
+
+
 def test_export_writes_a_file_that_runs_alone(photo):
     import onnxruntime
 

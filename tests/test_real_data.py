@@ -56,6 +56,6 @@ def test_coco_masks_are_torchvisions_reference_bit_for_bit(tmp_path, monkeypatch
     for i in range(len(data)):
         objects = data.annotations(i)
         expected = reference([one["segmentation"] for one in objects],
-                             [data.class_of[one["category_id"]] for one in objects], data.size(i))
+                             [data.class_of[one["category_id"]] for one in objects], data.picture_size(i))
         assert np.array_equal(data.mask(i), expected)
         assert np.array_equal(data[i][1], expected)

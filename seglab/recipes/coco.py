@@ -9,6 +9,7 @@ from pathlib import Path
 from typing import Literal
 
 import torch
+from accelerate import PartialState
 
 from seglab.checkpoint import load_weights
 from seglab.datasets import CocoSegmentation, Normalize, Splits, load, random_scale_crop
@@ -64,7 +65,7 @@ class CocoRecipe:
             categories, problems: see `CocoSegmentation`.
             at_once: pictures in memory at a time; gradients add up until a batch is full. None takes the whole batch,
                 "auto" tries what fits.
-            num_workers: loader processes; None measures which number is fastest here.
+            num_workers: loader processes; None measures which number is fastest here, and takes 0 without a GPU.
         """
         splits = load(self.dataset, root=data, categories=categories, problems=problems, progress=progress)
         crop = crop_size(splits.train)
@@ -76,12 +77,13 @@ class CocoRecipe:
         model = build("deeplabv3", len(splits.label_set), backbone=self.backbone, output_stride=self.output_stride,
                       aux=self.aux, rates=rates, weights="imagenet").to(memory_format=torch.channels_last)
         normalize = Normalize(**model.normalize)
+        device = PartialState().device  # where `fit` will train
         if at_once == "auto":
-            at_once = largest_batch(model, crop, start=self.batch_size)
+            at_once = largest_batch(model.to(device), crop, start=self.batch_size, normalize=normalize)
         accumulate = -(-self.batch_size // (at_once or self.batch_size))
         at_once = -(-self.batch_size // accumulate)
-        if num_workers is None:
-            num_workers = choose_num_workers(train, at_once).best
+        if num_workers is None:  # without a GPU, all cores belong to the network
+            num_workers = choose_num_workers(train, at_once).best if device.type != "cpu" else 0
         if progress:
             print(f"crops of {crop} px, {accumulate} × {at_once} pictures a step, {num_workers} loader workers")
         epochs = epochs or self.epochs
@@ -103,5 +105,5 @@ def crop_size(data: CocoSegmentation) -> int:
     Returns:
         the median of the shorter sides, rounded to a multiple of 32, at least 32 and at most 480.
     """
-    middle = statistics.median(min(data.size(i)) for i in range(len(data)))
+    middle = statistics.median(min(data.picture_size(i)) for i in range(len(data)))
     return int(min(max(32, round(middle / 32) * 32), CROP))

@@ -189,10 +189,6 @@ def evaluate(model: nn.Module, data: Dataset, *, batch_size: int = 1, normalize:
     Memory holds one batch at a time, and those that loader processes have ready. Pictures of different sizes never
     share a batch: what pads the smaller one would change what the network sees at its edges.
 
-    On a CPU under Linux, pictures of hundreds of different sizes still let memory grow, since PyTorch's convolutions
-    keep small plans for each size and glibc's heap cannot reuse the space between them: 120 sizes took 1170 MB more
-    than the network, and 300 MB with ONEDNN_PRIMITIVE_CACHE_CAPACITY=0 in the environment, which keeps no plans.
-
     Args:
         model: as for `fit`; put into eval mode, and back afterwards.
         data: a dataset of (uint8 image, uint8 mask), or for a classifier of (uint8 image or features, int label).

@@ -46,7 +46,7 @@ def run(root, tmp_path_factory) -> Path:
 
 def test_a_run_leaves_what_is_needed_to_use_it(run):
     model = load_model(run / "best.safetensors")
-    assert model.recipe["name"] == "deeplabv3" and model.recipe["rates"] == [2, 4, 6] and model.recipe["aux"]
+    assert model.recipe["name"] == "deeplabv3" and tuple(model.recipe["rates"]) == (2, 4, 6) and model.recipe["aux"]
     assert model.label_set.classes == ("background", "dog", "cat")
 
 
@@ -66,7 +66,7 @@ def test_a_checkpoint_with_other_classes_is_refused(run, drone_root):
 
 
 def test_batches_and_workers_can_be_found(root, tmp_path, monkeypatch, capsys):
-    monkeypatch.setattr("seglab.recipes.coco.largest_batch", lambda model, size, start: 2)
+    monkeypatch.setattr("seglab.recipes.coco.largest_batch", lambda model, size, start, normalize: 2)
     history, scores, _ = recipes.train("deeplabv3-coco", data=root, epochs=1, at_once="auto")
     assert "4 × 2 pictures a step" in capsys.readouterr().out and len(history) == 1 and 0 <= scores.miou <= 1
 

@@ -163,7 +163,7 @@ class CocoSegmentation(Dataset):
         """A picture's file."""
         return self.images / self._names[self._pictures[index]]
 
-    def size(self, index: int) -> Size:
+    def picture_size(self, index: int) -> Size:
         """(height, width) that the annotation gives for a picture."""
         picture = self._pictures[index]
         return int(self.index.heights[picture]), int(self.index.widths[picture])
@@ -185,7 +185,7 @@ class CocoSegmentation(Dataset):
 
     def _shapes(self, index: int) -> tuple[list[Rle], list[int], list[bool], np.ndarray]:
         """Run lengths, class ids, crowds and areas of a picture's objects."""
-        rows, size = self._rows(index), self.size(index)
+        rows, size = self._rows(index), self.picture_size(index)
         rles = []
         for row in rows:
             one = self.index.annotation(row)
@@ -200,7 +200,7 @@ class CocoSegmentation(Dataset):
     def mask(self, index: int) -> np.ndarray:
         """The mask alone, at the annotation's own resolution: (H, W) uint8 class ids, 255 = ignore."""
         rles, classes, crowds, _ = self._shapes(index)
-        return semantic_mask(rles, classes, crowds, self.size(index), crowd=self.crowd, overlap=self.overlap)
+        return semantic_mask(rles, classes, crowds, self.picture_size(index), crowd=self.crowd, overlap=self.overlap)
 
     def objects(self, index: int) -> tuple[np.ndarray, np.ndarray]:
         """Which object each pixel belongs to, at the annotation's own resolution, and the objects' areas.
@@ -213,13 +213,13 @@ class CocoSegmentation(Dataset):
         solid = [i for i, is_crowd in enumerate(crowds) if self.crowd == "fill" or not is_crowd]
         if self.overlap == "max":
             solid.sort(key=lambda i: classes[i])  # as the mask is painted
-        numbers = paint([rles[i] for i in solid], [i + 1 for i in solid], self.size(index), np.int32)
-        mask = semantic_mask(rles, classes, crowds, self.size(index), crowd=self.crowd, overlap=self.overlap)
+        numbers = paint([rles[i] for i in solid], [i + 1 for i in solid], self.picture_size(index), np.int32)
+        mask = semantic_mask(rles, classes, crowds, self.picture_size(index), crowd=self.crowd, overlap=self.overlap)
         return np.where((mask == 0) | (mask == IGNORE), np.int32(0), numbers), areas
 
     def read(self, index: int) -> tuple[np.ndarray, np.ndarray]:
         """One pair before transforms: image (H, W, 3) uint8, mask (H, W) uint8."""
-        path, size = self.path(index), self.size(index)
+        path, size = self.path(index), self.picture_size(index)
         if (found := image_size(path)) != size:
             raise DataError(f"{path}: picture of another size than its annotation", found=f"{found[1]}×{found[0]}",
                             expected=f"{size[1]}×{size[0]}, as {self.index.path.name} says",

@@ -21,7 +21,7 @@ from safetensors import SafetensorError, safe_open
 from safetensors.numpy import save
 from tqdm.auto import tqdm
 
-from seglab.datasets.coco.rows import Rows
+from seglab.datasets.coco.rows import Rows, is_whole
 from seglab.errors import CacheError, DataError
 from seglab.files import atomic_write, data_home, file_digests
 
@@ -192,7 +192,8 @@ def _elements(text: str, path: Path) -> Iterator[tuple[str, int, int, Any]]:
 
 def _build(path: Path, progress: bool) -> tuple[dict[str, np.ndarray], dict[str, str]]:
     # Latin-1 makes one character of each byte, so that places in the text are places in the file.
-    text = path.read_bytes().decode("latin-1")
+    with open(path, "rb") as file:
+        text = str(mmap.mmap(file.fileno(), 0, access=mmap.ACCESS_READ), "latin-1") if path.stat().st_size else ""
     images: dict[int, tuple[str, int, int]] = {}
     categories: dict[int, str] = {}
     rows = Rows()
@@ -231,14 +232,14 @@ def _build(path: Path, progress: bool) -> tuple[dict[str, np.ndarray], dict[str,
 def _image(value: Any, path: Path) -> tuple[int, tuple[str, int, int]]:
     found = value if isinstance(value, dict) else {}
     name, *numbers = (found.get(key) for key in ("file_name", "id", "height", "width"))
-    if not isinstance(name, str) or not name or "\0" in name or not all(type(n) is int for n in numbers) or min(
-            numbers[1:]) < 1:
+    if not isinstance(name, str) or not name or "\0" in name or not all(map(is_whole, numbers)) or not (
+            0 < min(numbers[1:]) <= max(numbers[1:]) < 1 << 20):
         raise _not_coco(path, f"a picture {str(value)[:120]}", "pictures with id, file_name, height and width")
     return numbers[0], (_unicode(name), numbers[1], numbers[2])
 
 
 def _add_category(categories: dict[int, str], value: Any, path: Path) -> None:
-    if not isinstance(value, dict) or type(value.get("id")) is not int or not isinstance(value.get("name"), str):
+    if not isinstance(value, dict) or not is_whole(value.get("id")) or not isinstance(value.get("name"), str):
         raise _not_coco(path, f"a category {str(value)[:120]}", "categories with id and name")
     name = _unicode(value["name"])
     if value["id"] in categories or name in categories.values():

@@ -10,6 +10,7 @@ from __future__ import annotations
 from collections.abc import Sequence
 from typing import Any
 
+import cv2
 import numpy as np
 from pycocotools import mask as coco_mask
 
@@ -41,15 +42,25 @@ def to_rle(segmentation: list | Rle, height: int, width: int) -> Rle:
     size, counts = list(segmentation["size"]), segmentation["counts"]
     if size != [height, width]:
         raise ValueError(f"run lengths for {size[1]}×{size[0]}")
-    if isinstance(counts, list):
-        if sum(counts) != height * width or min(counts) < 0:
-            raise ValueError(f"run lengths that cover {sum(counts):,} of {height * width:,} pixels")
-        return coco_mask.frPyObjects(segmentation, height, width)
-    counts = counts.encode() if isinstance(counts, str) else counts
-    # Too short ones would be decoded to whatever lies in memory.
-    if (covered := int(rle_counts(counts).sum())) != height * width:
-        raise ValueError(f"run lengths that cover {covered:,} of {height * width:,} pixels")
-    return {"size": size, "counts": counts}
+    is_list = isinstance(counts, list)
+    runs = np.array(counts) if is_list else rle_counts(counts.encode() if isinstance(counts, str) else counts)
+    # What does not fill the picture would be decoded to whatever lies in memory.
+    if runs.dtype.kind != "i" or (covered := int(runs.sum())) != height * width or runs.min() < 0:
+        raise ValueError("run lengths that are no counts" if runs.dtype.kind != "i" else
+                         f"run lengths that cover {covered:,} of {height * width:,} pixels")
+    if not runs[1:].all():  # pycocotools' merge goes astray, even out of its memory, at a run of 0 behind the first
+        runs = _without_empty_runs(runs)
+    elif not is_list:
+        return {"size": size, "counts": counts.encode() if isinstance(counts, str) else counts}
+    return coco_mask.frPyObjects({"size": size, "counts": runs.tolist()}, height, width)
+
+
+def _without_empty_runs(runs: np.ndarray) -> np.ndarray:
+    """The same mask, with neighbours of an empty run joined; only the first run may be empty."""
+    values, lengths = (np.arange(len(runs)) % 2)[runs > 0], runs[runs > 0]
+    starts = np.flatnonzero(np.diff(values, prepend=-1))
+    joined = np.add.reduceat(lengths, starts)
+    return joined if values[0] == 0 else np.concatenate([[0], joined])
 
 
 def rle_counts(counts: bytes) -> np.ndarray:
@@ -115,24 +126,32 @@ def semantic_mask(rles: Sequence[Rle], classes: Sequence[int], crowds: Sequence[
     """
     solid = [i for i, is_crowd in enumerate(crowds) if crowd == "fill" or not is_crowd]
     if overlap == "ignore":
-        mask = np.zeros(size, dtype=np.uint8, order="F")  # run lengths go down the columns
         by_class: dict[int, list[Rle]] = {}
         for i in solid:
             by_class.setdefault(int(classes[i]), []).append(rles[i])
         layers = [(class_id, _union(parts)) for class_id, parts in by_class.items()]
         if (twice := _claimed_twice([rles[i] for i in solid])) is not None:
             layers.append((IGNORE, twice))
-        for class_id, covered in layers:
-            # 255 is the highest, and classes meet only where it is: the maximum needs no comparison.
-            np.maximum(mask, coco_mask.decode(covered) * np.uint8(class_id), out=mask)
+        mask = _highest(layers, size)  # 255 is the highest, and classes meet only where it is
     else:
         if overlap == "max":
             solid.sort(key=lambda i: classes[i])  # stable; painted over by what is higher
         mask = paint([rles[i] for i in solid], [classes[i] for i in solid], size, np.uint8)
     if crowd == "ignore" and any(crowds):
         marked = _union([rle for rle, is_crowd in zip(rles, crowds, strict=True) if is_crowd])
-        np.maximum(mask, coco_mask.decode(marked) * np.uint8(IGNORE), out=mask)
-    return np.ascontiguousarray(mask)
+        np.maximum(mask, _highest([(IGNORE, marked)], size), out=mask)
+    return cv2.transpose(mask.T)  # as np.ascontiguousarray(mask), five times as fast
+
+
+def _highest(layers: list[tuple[int, Rle]], size: tuple[int, int]) -> np.ndarray:
+    """At each pixel the highest value whose layer covers it: (height, width) uint8, in Fortran's order."""
+    mask: np.ndarray | None = None
+    for value, covered in layers:
+        layer = coco_mask.decode(covered)  # (H, W) of 0 and 1
+        if value != 1:
+            layer *= np.uint8(value)
+        mask = layer if mask is None else np.maximum(mask, layer, out=mask)
+    return mask if mask is not None else np.zeros(size, dtype=np.uint8, order="F")
 
 
 def paint(rles: Sequence[Rle], values: Sequence[int], size: tuple[int, int], dtype: type) -> np.ndarray:

@@ -17,11 +17,17 @@ UNUSABLE = {
     2: "its category_id is no category's",
     3: "it lacks id, image_id, category_id or segmentation, or they are no numbers and no shape",
     4: "a polygon with fewer than 3 points, or half a point",
-    5: "coordinates that are no numbers",
+    5: "coordinates that are no numbers, or beyond a million",
     6: "run lengths of another size than the picture, or that do not fill it",
     7: "its id occurs twice",
 }
 WITHOUT_PIXELS = {8: "it lies outside of the picture", 9: "it has no area"}
+_FAR = 1e6
+
+
+def is_whole(number: Any) -> bool:
+    """Whether it is an integer that a table can hold; true and false are none."""
+    return type(number) is int and abs(number) < 1 << 62
 
 
 class Rows:
@@ -40,20 +46,20 @@ class Rows:
         row = len(self.starts)
         kind = 0
         ids = [value.get(key) for key in ("id", "image_id", "category_id")]
-        if not all(type(number) is int for number in ids):
-            kind, ids = 3, [number if type(number) is int else -1 for number in ids]
+        if not all(map(is_whole, ids)):
+            kind, ids = 3, [number if is_whole(number) else -1 for number in ids]
         shape, area = value.get("segmentation"), value.get("area")
         for column, number in zip((self.ids, self.images, self.categories), ids, strict=True):
             column.append(number)
         self.starts.append(start)
         self.ends.append(end)
         self.crowds.append(bool(value.get("iscrowd", 0)))
-        self.areas.append(area if type(area) in (int, float) else float("nan"))  # NaN: to be measured
+        self.areas.append(area if type(area) is float or is_whole(area) else float("nan"))  # NaN: to be measured
         if isinstance(shape, list) and shape:
             kind = kind or self._polygons(shape, row)
         elif isinstance(shape, dict) and isinstance(shape.get("size"), list) and len(shape["size"]) == 2:
             self.rle_rows.append(row)
-            self.rle_sizes.extend(side if type(side) is int else -1 for side in shape["size"])
+            self.rle_sizes.extend(side if is_whole(side) else -1 for side in shape["size"])
             if not isinstance(shape.get("counts"), (list, str)):
                 kind = kind or 3
         else:
@@ -71,7 +77,7 @@ class Rows:
                 break
             try:
                 self.coordinates.extend(array("d", polygon))
-            except TypeError:
+            except (TypeError, OverflowError):
                 kind = 5
                 break
             self.polygon_rows.append(row)
@@ -134,8 +140,9 @@ class Rows:
         inside, thick = np.zeros(len(kinds), dtype=bool), np.zeros(len(kinds), dtype=bool)
         measured = np.zeros(len(kinds), dtype=bool)
         for rows, low, high in self.boxes:
-            finite = np.isfinite(low).all(1) & np.isfinite(high).all(1)
-            kinds[rows[~finite & np.isin(kinds[rows], 0)]] = 5
+            # Not NaN, and small enough: pycocotools takes memory for each pixel of an outline.
+            usable = (np.abs(low) < _FAR).all(1) & (np.abs(high) < _FAR).all(1)
+            kinds[rows[~usable & (kinds[rows] == 0)]] = 5
             measured[rows] = True
             with np.errstate(invalid="ignore"):
                 inside[rows[(high > 0).all(1) & (low[:, 0] < width[rows]) & (low[:, 1] < height[rows])]] = True

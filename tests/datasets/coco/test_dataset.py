@@ -50,7 +50,7 @@ def test_the_sample_is_read_as_it_was_drawn(splits):
     ids = set()
     for i in range(len(data)):
         image, mask = data[i]
-        assert image.shape[1:] == mask.shape == data.size(i) and image.dtype == mask.dtype == torch.uint8
+        assert image.shape[1:] == mask.shape == data.picture_size(i) and image.dtype == mask.dtype == torch.uint8
         ids |= set(mask.unique().tolist())
     assert ids == {0, 1, 2, 255}
     assert not {*splits.train.ids} & {*splits.val.ids} and not {*splits.train.ids} & {*splits.test.ids}
@@ -109,6 +109,7 @@ def test_objects_are_numbered_where_the_mask_counts(splits, overlap):
     (json.dumps({"images": [], "categories": []}), "no list 'annotations'"),
     (json.dumps(content([]))[:-30], "cut off"), (json.dumps(content([thing(1, box(0, 0, 9, 9))]))[:260], "cut off"),
     (json.dumps({**content([]), "images": [{"id": 1}]}), "pictures with id, file_name, height and width"),
+    (json.dumps({**content([]), "images": [{"id": 1, "file_name": "a", "height": 10**30, "width": 9}]}), "height"),
     (json.dumps({**content([]), "images": 2 * content([])["images"]}), "two pictures with one id"),
     (json.dumps({**content([]), "categories": [{"name": "cat"}]}), "categories with id and name"),
     (json.dumps({**content([]), "categories": [{"id": 1, "name": "cat"}, {"id": 1, "name": "dog"}]}), "twice"),
@@ -124,12 +125,15 @@ def test_files_that_are_no_coco_annotation(tmp_path, broken, message):
     (thing(9, box(0, 0, 9, 9), category=99), "category_id is no category's"),
     (thing(9, [0, 0, 9, 9]), "fewer than 3 points"), (thing(9, [*box(0, 0, 9, 9), 4]), "half a point"),
     (thing(9, [0, 0, float("nan"), 9, 5, 5]), "no numbers"), (thing(9, [0, 0, None, 9, 5, 5]), "no numbers"),
+    (thing(9, [0, 0, 1e12, 9, 5, 5]), "beyond a million"), (thing(9, [0, 0, 1e400, 9, 5, 5]), "beyond a million"),
     (thing(9, {"size": [80, 60], "counts": [4800]}), "another size"),
     (thing(9, {"size": [60, 80], "counts": [4801]}), "do not fill"),
     (thing(9, {"size": [60, 80], "counts": "00"}), "do not fill"),
     (thing(1, box(5, 5, 9, 9)), "occurs twice"), ({**thing(9, []), "segmentation": []}, "no shape"),
     ({"id": 9, "category_id": 17, "image_id": 1}, "no shape"), ("text", "lacks id"),
     ({**thing(9, box(0, 0, 9, 9)), "image_id": "1"}, "lacks id"),
+    ({**thing(9, box(0, 0, 9, 9)), "category_id": 10**30}, "lacks id"),
+    (thing(9, [0, 0, 10**400, 9, 5, 5]), "beyond a million"), (thing(9, {"size": [10**30, 2], "counts": [1]}), "another"),
 ])
 def test_annotations_that_cannot_be_used_stop_or_are_left_out(tmp_path, bad, message):
     good = thing(1, box(10, 10, 40, 40))

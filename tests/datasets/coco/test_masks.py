@@ -89,6 +89,20 @@ def test_crowds(overlap):
     assert masks["fill"].tolist() == [1] * 5 + [both] * 5 + [2] * 5 + [0] * 5
 
 
+@pytest.mark.parametrize("counts", [[0, 0, 0, 12], [3, 0, 4, 0, 5], [0, 4, 0, 4, 4], [12, 0], [0, 12, 0],
+                                    [2, 3, 0, 0, 7]])
+@pytest.mark.parametrize("compressed", [False, True])
+def test_empty_runs_mean_nothing(counts, compressed):
+    """pycocotools decodes them well, but its merge reads and writes past its memory."""
+    shape = {"size": [4, 3], "counts": counts}
+    expected = np.repeat(np.arange(len(counts)) % 2, counts).reshape(3, 4).T
+    rle = to_rle(coco_mask.frPyObjects(shape, 4, 3) if compressed else shape, 4, 3)
+    other = to_rle([box(1, 1, 1, 2)], 4, 3)
+    assert np.array_equal(coco_mask.decode(rle), expected)
+    for _ in range(20):
+        assert np.array_equal(coco_mask.decode(coco_mask.merge([rle, other])), expected | coco_mask.decode(other))
+
+
 def test_many_objects_on_a_large_picture_are_decoded_in_portions(monkeypatch):
     monkeypatch.setattr("seglab.datasets.coco.masks._DECODED_AT_ONCE", 2 * 30 * 40)
     rles = [to_rle([box(i, i, 5, 5)], 30, 40) for i in range(7)]
@@ -99,7 +113,8 @@ def test_many_objects_on_a_large_picture_are_decoded_in_portions(monkeypatch):
 @pytest.mark.parametrize("shape", [
     {"size": [4, 5], "counts": [25]}, {"size": [5, 5], "counts": [3, 4]}, {"size": [5, 5], "counts": [-5, 30]},
     {"size": [5, 5], "counts": ""}, {"size": [5, 5], "counts": "0000"}, {"size": [5, 5], "counts": "\x7f"},
-    {"size": [5, 5], "counts": "P" * 30}, {"size": [5, 5], "counts": b"11"}])
+    {"size": [5, 5], "counts": "P" * 30}, {"size": [5, 5], "counts": b"11"}, {"size": [5, 5], "counts": []},
+    {"size": [5, 5], "counts": [12.5, 12.5]}, {"size": [5, 5], "counts": ["a"]}])
 def test_run_lengths_that_do_not_fill_the_picture_are_refused(shape):
     """pycocotools decodes short ones to whatever lies in memory."""
     with pytest.raises(ValueError, match="run lengths"):
