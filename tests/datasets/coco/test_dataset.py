@@ -133,7 +133,8 @@ def test_files_that_are_no_coco_annotation(tmp_path, broken, message):
     ({"id": 9, "category_id": 17, "image_id": 1}, "no shape"), ("text", "lacks id"),
     ({**thing(9, box(0, 0, 9, 9)), "image_id": "1"}, "lacks id"),
     ({**thing(9, box(0, 0, 9, 9)), "category_id": 10**30}, "lacks id"),
-    (thing(9, [0, 0, 10**400, 9, 5, 5]), "beyond a million"), (thing(9, {"size": [10**30, 2], "counts": [1]}), "another"),
+    (thing(9, [0, 0, 10**400, 9, 5, 5]), "beyond a million"),
+    (thing(9, {"size": [10**30, 2], "counts": [1]}), "another"),
 ])
 def test_annotations_that_cannot_be_used_stop_or_are_left_out(tmp_path, bad, message):
     good = thing(1, box(10, 10, 40, 40))
