@@ -44,7 +44,7 @@ class CocoSegmentation(Dataset):
     second, also for all of COCO, and loader workers share the index.
 
     Args:
-        images: the folder of the pictures.
+        images: the folder of the pictures. None for masks alone, where the pictures are not at hand.
         annotations: the JSON file, such as `annotations/instances_train2017.json`.
         categories: category ids (17 is cat) or names, in the order of the classes; a leading 0 or "background" may
             stand for the background. None takes all, in the order of their ids.
@@ -84,15 +84,15 @@ class CocoSegmentation(Dataset):
         (('background', 'cat', 'dog'), dtype('uint8'), True)
     """
 
-    def __init__(self, images: str | Path, annotations: str | Path, categories: Iterable[int | str] | None = None, *,
-                 min_pixels: float = 1000, drop_empty: bool = True, crowd: str = "ignore", overlap: str = "ignore",
-                 problems: str = "error", fit: Size | None = None, transforms: Transforms | None = None,
-                 progress: bool = True) -> None:
+    def __init__(self, images: str | Path | None, annotations: str | Path,
+                 categories: Iterable[int | str] | None = None, *, min_pixels: float = 1000, drop_empty: bool = True,
+                 crowd: str = "ignore", overlap: str = "ignore", problems: str = "error", fit: Size | None = None,
+                 transforms: Transforms | None = None, progress: bool = True) -> None:
         for name, value, known in (("crowd", crowd, _CROWD), ("overlap", overlap, _OVERLAP),
                                    ("problems", problems, _PROBLEMS)):
             if value not in known:
                 raise ArgumentError(name, found=repr(value), expected=" or ".join(f'"{k}"' for k in known))
-        self.images = existing_folder(images)
+        self.images = existing_folder(images) if images is not None else None
         self.index = CocoIndex.open(annotations, progress=progress)
         self.crowd, self.overlap, self.fit, self.transforms = crowd, overlap, fit, transforms
         chosen = _choose(categories, self.index)
@@ -101,7 +101,8 @@ class CocoSegmentation(Dataset):
         self._names = np.array(self.index.file_names, dtype=object)
         self._pictures = self._kept(min_pixels) if drop_empty else np.arange(len(self.index.image_ids))
         self._check_annotations(problems)
-        self._check_files(problems)
+        if self.images is not None:
+            self._check_files(problems)
         if not len(self):
             raise DataError(f"{self.index.path}: pictures", found="none left",
                             expected=f"pictures in which {', '.join(self.label_set.classes[1:])} cover more than "
@@ -161,6 +162,9 @@ class CocoSegmentation(Dataset):
 
     def path(self, index: int) -> Path:
         """A picture's file."""
+        if self.images is None:
+            raise ArgumentError("images", found=None, expected="the folder of the pictures",
+                                fix="Name it when you open the dataset; without, there are masks alone.")
         return self.images / self._names[self._pictures[index]]
 
     def picture_size(self, index: int) -> Size:

@@ -179,6 +179,14 @@ def test_pictures_without_a_file_stop_or_are_left_out(tmp_path):
         assert CocoSegmentation(images, path, ["cat"], problems="skip", progress=False).ids == [1, 3]
 
 
+def test_masks_can_be_had_without_pictures(tmp_path):
+    images, path = write(tmp_path, content([thing(1, box(0, 0, 40, 40))]))
+    data = CocoSegmentation(None, path, ["cat"], progress=False)
+    assert np.array_equal(data.mask(0), CocoSegmentation(images, path, ["cat"], progress=False).mask(0))
+    with pytest.raises(ArgumentError, match="folder of the pictures"):
+        data[0]
+
+
 def test_a_picture_of_another_size_is_named(tmp_path):
     images, path = write(tmp_path, content([thing(1, box(0, 0, 40, 40))], size=(60, 80)))
     write(tmp_path / "other", content([], size=(80, 60)))
