@@ -100,10 +100,10 @@ class CocoRecipe:
 
 
 def crop_size(data: CocoSegmentation) -> int:
-    """Side of training crops: 480 as published, or less where the pictures' shorter sides are shorter than that.
+    """Side of training crops: 480 as published, or less where pictures are much smaller than COCO's.
 
     Returns:
-        the median of the shorter sides, rounded to a multiple of 32, at least 32 and at most 480.
+        480 if the median of the shorter sides is 320 or more; else the median, rounded to a multiple of 32.
     """
     middle = statistics.median(min(data.picture_size(i)) for i in range(len(data)))
-    return int(min(max(32, round(middle / 32) * 32), CROP))
+    return CROP if middle >= CROP * 2 / 3 else max(32, round(middle / 32) * 32)

@@ -80,9 +80,9 @@ def test_what_cannot_be_trained_says_why(arguments, message):
     assert result.exit_code == 1 and message in result.output and "Traceback" not in result.output
 
 
-@pytest.mark.parametrize(("size", "crop"), [((60, 80), 64), ((160, 208), 160), ((480, 640), 480), ((3000, 2000), 480),
+@pytest.mark.parametrize(("size", "crop"), [((60, 80), 64), ((160, 208), 160), ((427, 640), 480), ((3000, 2000), 480),
                                             ((20, 30), 32)])
-def test_crops_are_as_large_as_the_pictures_but_at_most_as_published(tmp_path, size, crop):
+def test_crops_are_as_published_and_smaller_for_small_pictures(tmp_path, size, crop):
     images, path = write(tmp_path, content([thing(1, box(0, 0, 9, 9))], size=size))
     assert crop_size(CocoSegmentation(images, path, ["cat"], progress=False)) == crop
 
