@@ -151,7 +151,7 @@ def compare_opening(folder: Path) -> None:
         code = _OPEN.format(root=root, folder=str(folder), path=str(path))
         print(f"  {what}:", subprocess.run([sys.executable, "-c", code], check=True, capture_output=True,
                                            text=True).stdout.strip())
-    print(f"  the index has {path.with_name(path.name + '.index').stat().st_size / 1e6:.0f} MB")
+    print(f"  the index has {path.with_name(path.name + '.seglab-index').stat().st_size / 1e6:.0f} MB")
     print(" ", subprocess.run([sys.executable, "-c", _THEIRS.format(path=str(path))], check=True, capture_output=True,
                               text=True).stdout.strip().splitlines()[-1])
 

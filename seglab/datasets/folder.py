@@ -243,17 +243,28 @@ def choose_split(pairs: Sequence[Pair], split: str, fractions: tuple[float, floa
     """
     if split == "all":
         return list(pairs)
+    return sorted(pairs[place] for place in split_places([pair[0].stem for pair in pairs], split, fractions, seed))
+
+
+def split_places(names: Sequence[str], split: str, fractions: tuple[float, float, float] = (0.7, 0.1, 0.2),
+                 seed: int = 0) -> list[int]:
+    """The places of the pictures in one split ("train", "val" or "test"), by their names; see `choose_split`.
+
+    Example:
+        >>> [split_places(["a", "b", "c", "d"], split) for split in ("train", "val", "test")]
+        [[0, 1], [2], [3]]
+    """
     if split not in SPLITS:
         raise ArgumentError("split", found=repr(split), expected='"train", "val", "test" or "all"')
     if len(fractions) != 3 or min(fractions) <= 0 or abs(sum(fractions) - 1) > 1e-6:
         raise ArgumentError("fractions", found=fractions, expected="three positive numbers that add up to 1")
-    if len(pairs) < 3:
-        raise DataError("dataset", found=f"{len(pairs)} pictures", expected="at least 3, to make train, val and test")
-    order = sorted(pairs, key=lambda pair: hashlib.blake2b(f"{seed}/{pair[0].stem}".encode()).digest())
-    val = max(1, round(len(pairs) * fractions[1]))
-    test = max(1, round(len(pairs) * fractions[2]))
-    train = max(1, len(pairs) - val - test)
-    start, stop = {"train": (0, train), "val": (train, train + val), "test": (train + val, len(pairs))}[split]
+    if len(names) < 3:
+        raise DataError("dataset", found=f"{len(names)} pictures", expected="at least 3, to make train, val and test")
+    order = sorted(range(len(names)), key=lambda place: hashlib.blake2b(f"{seed}/{names[place]}".encode()).digest())
+    val = max(1, round(len(names) * fractions[1]))
+    test = max(1, round(len(names) * fractions[2]))
+    train = max(1, len(names) - val - test)
+    start, stop = {"train": (0, train), "val": (train, train + val), "test": (train + val, len(names))}[split]
     return sorted(order[start:stop])
 
 

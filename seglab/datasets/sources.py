@@ -17,10 +17,10 @@ from seglab.datasets.animals import VERSION as ANIMALS_VERSION
 from seglab.datasets.cache import CachedDataset
 from seglab.datasets.camvid import CamVid
 from seglab.datasets.classification import ClassificationDataset
-from seglab.datasets.coco import CocoSegmentation, find_coco
+from seglab.datasets.coco import CocoSegmentation, find_coco, has_coco
 from seglab.datasets.drone import SemanticDrone
 from seglab.datasets.duplicates import find_duplicates
-from seglab.datasets.folder import SPLITS, SegmentationFolder, existing_folder, split_pairs
+from seglab.datasets.folder import SPLITS, SegmentationFolder, existing_folder, split_pairs, split_places
 from seglab.datasets.io import Size
 from seglab.datasets.sample import write_catdog_sample, write_drone_sample
 from seglab.datasets.sample_coco import VERSION as SCENES_VERSION
@@ -127,23 +127,26 @@ def _load_catdog(root: str | Path | None, size: int, progress: bool) -> Splits:
 
 def _load_coco(root: str | Path | None, categories: Sequence[int | str] | None, problems: str,
                progress: bool) -> Splits:
-    """COCO's test annotations are not public: "val" is tested on, and a tenth of "train" is kept for validation."""
+    """COCO's test annotations are not public: "val" is tested on, and a tenth of "train" is kept for validation.
+
+    What comes in one annotation is split by the pictures' names, 70 : 10 : 20.
+    """
     source, title = "real", "coco"
     if root is None:
         source = "sample"
         root = write_coco_sample(data_home() / "samples" / f"coco-{SCENES_VERSION}", progress=progress)
     else:
         root = existing_folder(root)
-        root = root / "coco" if (root / "coco").is_dir() and find_coco(root, "train") is None else root
+        root = root / "coco" if (root / "coco").is_dir() and not has_coco(root) else root
         title = root.name
     options = {"categories": categories, "problems": problems, "progress": progress}
-    splits = {"train": CocoSegmentation.from_root(root, "train", **options)}
-    for split in ("val", "test"):
-        if find_coco(root, split) is not None:
-            splits[split] = CocoSegmentation.from_root(root, split, **options)
+    there = [split for split in SPLITS if find_coco(root, split) is not None]
+    if there in ([], ["train"]):  # one annotation for all
+        whole = "train" if there or find_coco(root, "all") is None else "all"
+        data = CocoSegmentation.from_root(root, whole, **options)  # if there is none, it says what is missing
+        return Splits(title, source, **{s: data.subset(split_places(data.names, s)) for s in SPLITS})
+    splits = {split: CocoSegmentation.from_root(root, split, **options) for split in {*there, "train"}}
     if "test" not in splits:
-        if "val" not in splits:
-            splits["val"] = CocoSegmentation.from_root(root, "val", **options)  # says what is missing
         splits["test"] = splits.pop("val")
     if "val" not in splits:
         places = range(len(splits["train"]))

@@ -11,7 +11,7 @@ from typing import Any
 import torch
 
 from seglab.datasets import Normalize, Splits, load
-from seglab.datasets.coco import find_coco
+from seglab.datasets.coco import has_coco
 from seglab.datasets.folder import SPLITS
 from seglab.datasets.sample_coco import SAMPLE_CATEGORIES
 from seglab.errors import ArgumentError, CheckpointError
@@ -155,6 +155,6 @@ def _splits_for(classes: list[str], root: str | Path | None, progress: bool) -> 
     """The dataset in a folder, or the built-in one, that a model with these classes was made for."""
     things = classes[1:] if classes[:1] == ["background"] else []
     is_coco = (set(things) <= SAMPLE_CATEGORIES if root is None else
-               any(find_coco(folder, s) for folder in (Path(root), Path(root) / "coco") for s in ("train", "val")))
+               any(map(has_coco, (Path(root), Path(root) / "coco"))))
     return load("coco", root=root, categories=things, progress=progress) if things and is_coco else load(
         "drone", root=root, progress=progress)

@@ -19,7 +19,7 @@ from torchvision import tv_tensors
 from seglab.datasets.coco.index import CocoIndex
 from seglab.datasets.coco.masks import Rle, paint, semantic_mask, to_rle
 from seglab.datasets.coco.rows import UNUSABLE, WITHOUT_PIXELS
-from seglab.datasets.folder import Transforms, as_sample, existing_folder
+from seglab.datasets.folder import SPLITS, Transforms, as_sample, existing_folder
 from seglab.datasets.io import Size, fitted_size, image_size, read_image
 from seglab.errors import ArgumentError, DataError
 from seglab.labels import IGNORE, LabelSet, known_label_set
@@ -29,6 +29,9 @@ _CROWD, _OVERLAP, _PROBLEMS = ("ignore", "drop", "fill"), ("ignore", "last", "ma
 _LAYOUTS = (("annotations/instances_{s}2017.json", "{s}2017"), ("annotations/instances_{s}2017.json", "images/{s}2017"),
             ("annotations/instances_{s}2014.json", "{s}2014"), ("annotations/instances_{s}.json", "{s}"),
             ("annotations/instances_{s}.json", "images/{s}"), ("{s}/_annotations.coco.json", "{s}"))
+#: The same for a dataset that is not split, as annotation tools export it.
+_WHOLE = (("annotations/instances_default.json", "images/default"), ("annotations/instances_default.json", "images"),
+          ("annotations.json", "images"), ("result.json", "."), ("_annotations.coco.json", "."))
 
 
 class CocoSegmentation(Dataset):
@@ -244,11 +247,12 @@ class CocoSegmentation(Dataset):
         """Open a split of a folder in the published layout: `annotations/instances_train2017.json`, `train2017/`.
 
         Also 2014, `annotations/instances_train.json` with `train/` or `images/train/`, and
-        `train/_annotations.coco.json`.
+        `train/_annotations.coco.json`. Not split: `annotations/instances_default.json` or `annotations.json` with
+        `images/`, or `result.json` or `_annotations.coco.json` beside the pictures.
 
         Args:
             root: the dataset's folder.
-            split: "train", "val" or "test", as the files are named.
+            split: "train", "val" or "test", as the files are named; "all" for a dataset that is not split.
             categories, options: as for CocoSegmentation.
 
         Raises:
@@ -259,19 +263,28 @@ class CocoSegmentation(Dataset):
         if found is None:
             raise DataError(f"{root}: COCO dataset, split {split!r}",
                             found=sorted(p.name for p in root.iterdir() if not p.name.startswith("."))[:12],
-                            expected=f"annotations/instances_{split}2017.json + {split}2017/",
+                            expected=f"annotations/instances_{split}2017.json + {split}2017/" if split != "all" else
+                            "annotations.json + images/",
                             fix="Unpack pictures and annotations side by side, or name both: "
                                 "CocoSegmentation(images, annotations).")
         return cls(found[1], found[0], categories, **options)
 
 
 def find_coco(root: Path, split: str) -> tuple[Path, Path] | None:
-    """(annotation, folder of pictures) of a split in a folder with a known layout; None if there is none."""
+    """(annotation, folder of pictures) of a split in a folder with a known layout; None if there is none.
+
+    "all" looks for an annotation that is not split.
+    """
     for name in (split, "valid") if split == "val" else (split,):
-        for annotation, images in _LAYOUTS:
+        for annotation, images in _LAYOUTS if split != "all" else _WHOLE:
             if (root / annotation.format(s=name)).is_file() and (root / images.format(s=name)).is_dir():
                 return root / annotation.format(s=name), root / images.format(s=name)
     return None
+
+
+def has_coco(root: Path) -> bool:
+    """Whether a folder holds COCO in a known layout."""
+    return any(find_coco(root, split) is not None for split in (*SPLITS, "all"))
 
 
 def _choose(categories: Iterable[int | str] | None, index: CocoIndex) -> list[int]:

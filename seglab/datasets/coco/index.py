@@ -61,16 +61,17 @@ class CocoIndex:
             CacheError: neither place can be written.
         """
         path = Path(path).expanduser()
-        if not path.is_file():
-            raise DataError(f"{path}: annotation", found="a folder" if path.is_dir() else "nothing there",
+        if not path.is_file() or not os.access(path, os.R_OK):
+            found = "a folder" if path.is_dir() else "a file that may not be read" if path.exists() else "nothing there"
+            raise DataError(f"{path}: annotation", found=found,
                             expected="a JSON file such as instances_train2017.json", fix="Check the path.")
         cache = data_home() / "cache"
         try:
             cache.mkdir(parents=True, exist_ok=True)
             with FileLock(cache / ".lock"):  # one process builds, the others wait and then read
                 digest = file_digests([path], cache / "digests.json")[0]
-                beside = path.with_name(f"{path.name}.index")
-                places = [beside, cache / f"coco-{digest}.index"]
+                beside = path.with_name(f"{path.name}.seglab-index")
+                places = [beside, cache / f"coco-{digest}.seglab-index"]
                 for place in places:
                     if _is_index_of(place, digest):
                         return cls(path, place)
@@ -106,7 +107,8 @@ class CocoIndex:
     def annotation(self, row: int) -> dict[str, Any]:
         """One object as the file has it."""
         start = int(self._starts[row])
-        return json.loads(self._text[start:start + int(self._lengths[row])])
+        text = self._text[start:start + int(self._lengths[row])]
+        return json.loads(text.decode(errors="replace"))  # what is no UTF-8 can only be in a comment
 
     # A worker that is spawned opens the maps itself.
     def __getstate__(self) -> dict[str, Any]:

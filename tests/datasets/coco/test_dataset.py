@@ -222,7 +222,7 @@ def test_unknown_names_suggest_the_nearest(tmp_path):
 def test_the_index_is_made_once_and_belongs_to_its_annotation(tmp_path, monkeypatch):
     images, path = write(tmp_path, content([thing(1, box(0, 0, 40, 40))]))
     first = CocoIndex.open(path, progress=False)
-    assert first.place == path.with_name("instances_train2017.json.index")
+    assert first.place == path.with_name("instances_train2017.json.seglab-index")
 
     def fail(*_):
         raise AssertionError("built again")
@@ -254,7 +254,7 @@ def test_the_index_of_a_folder_that_is_read_only_lies_in_the_cache(tmp_path, hom
     try:
         for _ in range(2):
             data = CocoSegmentation(images, path, ["cat"], progress=False)
-            assert data.index.place.parent == home / "cache" and not list(path.parent.glob("*.index"))
+            assert data.index.place.parent == home / "cache" and not list(path.parent.glob("*.seglab-index"))
     finally:
         path.parent.chmod(0o755)
 
@@ -290,6 +290,29 @@ def test_other_layouts(tmp_path, annotation, pictures):
     assert len(CocoSegmentation.from_root(tmp_path, "train", [17])) == 1
     with pytest.raises(DataError, match="val2017"):
         CocoSegmentation.from_root(tmp_path, "val", [17])
+
+
+@pytest.mark.parametrize(("annotation", "pictures"), [
+    ("annotations/instances_default.json", "images"), ("annotations/instances_default.json", "images/default"),
+    ("annotations.json", "images"), ("_annotations.coco.json", "."),
+    ("annotations/instances_train2017.json", "train2017")])
+def test_what_comes_in_one_annotation_is_split_by_name(tmp_path, annotation, pictures):
+    things = [thing(i, box(0, 0, 40, 40), image=i) for i in range(1, 11)]
+    images, path = write(tmp_path / "a", content(things, images=10))
+    root = tmp_path / "b"
+    for source, target in ((path, root / annotation), *((one, root / pictures / one.name) for one in images.iterdir())):
+        target.parent.mkdir(parents=True, exist_ok=True)
+        source.rename(target)
+    splits = load("coco", root=root, categories=["cat"], progress=False)
+    ids = [splits.train.ids, splits.val.ids, splits.test.ids]
+    assert [len(one) for one in ids] == [7, 1, 2] and {*ids[0], *ids[1], *ids[2]} == {*range(1, 11)}
+    assert ids == [getattr(load("coco", root=root, categories=["cat"], progress=False), s).ids
+                   for s in ("train", "val", "test")]
+
+
+def test_a_folder_without_coco_says_what_was_looked_for(tmp_path):
+    with pytest.raises(DataError, match="instances_train2017.json"):
+        load("coco", root=tmp_path, progress=False)
 
 
 def test_no_other_error_reaches_the_user_from_random_damage(tmp_path):
