@@ -30,7 +30,7 @@ class CocoRecipe:
     Attributes:
         summary: one line.
         backbone, output_stride: see `DeepLabV3`.
-        batch_size: pictures a step of the optimizer.
+        batch_size: pictures a step of the optimizer, in each process.
         epochs: passes over the pictures.
         learning_rate: of backbone and head; the auxiliary head has ten times as much.
         momentum, weight_decay: of SGD.
@@ -77,7 +77,7 @@ class CocoRecipe:
         model = build("deeplabv3", len(splits.label_set), backbone=self.backbone, output_stride=self.output_stride,
                       aux=self.aux, rates=rates, weights="imagenet").to(memory_format=torch.channels_last)
         normalize = Normalize(**model.normalize)
-        device = PartialState().device  # where `fit` will train
+        device, processes = PartialState().device, PartialState().num_processes  # where `fit` will train
         if at_once == "auto":
             at_once = largest_batch(model.to(device), crop, start=self.batch_size, normalize=normalize)
         accumulate = -(-self.batch_size // (at_once or self.batch_size))
@@ -89,7 +89,7 @@ class CocoRecipe:
         epochs = epochs or self.epochs
         sgd = torch.optim.SGD(model.parameter_groups(self.learning_rate), momentum=self.momentum,
                               weight_decay=self.weight_decay)
-        steps = epochs * -(-len(train) // (at_once * accumulate))
+        steps = epochs * -(-len(train) // (at_once * accumulate * processes))
         poly = torch.optim.lr_scheduler.PolynomialLR(sgd, steps, self.power)
         history = fit(model, train, splits.val, optimizer=sgd, scheduler=poly, epochs=epochs, batch_size=at_once,
                       accumulate=accumulate, val_batch_size=1, normalize=normalize, folder=folder, seed=seed,
