@@ -104,9 +104,7 @@ class SegmentationFolder(Dataset):
         return image, mask
 
     def __getitem__(self, index: int) -> tuple[tv_tensors.Image, tv_tensors.Mask]:
-        image, mask = self.read(index)
-        pixels = torch.from_numpy(image.copy()).permute(2, 0, 1)  # (H, W, 3) -> (3, H, W)
-        return as_sample(pixels, torch.from_numpy(mask.copy()), self.transforms)
+        return sample_of(*self.read(index), self.transforms)
 
     @classmethod
     def from_root(cls, root: str | Path, split: str = "train", label_set: LabelSet | None = None,
@@ -131,6 +129,13 @@ class SegmentationFolder(Dataset):
         if label_set is None:
             label_set = LabelSet.from_csv(find_class_table(root), name=root.name)
         return cls(pairs, label_set, **options)
+
+
+def sample_of(image: np.ndarray, mask: np.ndarray,
+              transforms: Transforms | None) -> tuple[tv_tensors.Image, tv_tensors.Mask]:
+    """A sample of what was read: (H, W, 3) and (H, W) uint8, copied, since a transform may write in place."""
+    pixels = torch.from_numpy(image.copy()).permute(2, 0, 1)  # (H, W, 3) -> (3, H, W)
+    return as_sample(pixels, torch.from_numpy(mask.copy()), transforms)
 
 
 def as_sample(image: torch.Tensor, mask: torch.Tensor,

@@ -11,7 +11,6 @@ from pathlib import Path
 from typing import Any
 
 import numpy as np
-import torch
 from PIL import Image
 from torch.utils.data import Dataset
 from torchvision import tv_tensors
@@ -19,7 +18,7 @@ from torchvision import tv_tensors
 from seglab.datasets.coco.index import CocoIndex
 from seglab.datasets.coco.masks import Rle, paint, semantic_mask, to_rle
 from seglab.datasets.coco.rows import UNUSABLE, WITHOUT_PIXELS
-from seglab.datasets.folder import SPLITS, Transforms, as_sample, existing_folder
+from seglab.datasets.folder import SPLITS, Transforms, existing_folder, sample_of
 from seglab.datasets.io import Size, fitted_size, image_size, read_image
 from seglab.errors import ArgumentError, DataError
 from seglab.labels import IGNORE, LabelSet, known_label_set
@@ -237,9 +236,7 @@ class CocoSegmentation(Dataset):
         return image, mask
 
     def __getitem__(self, index: int) -> tuple[tv_tensors.Image, tv_tensors.Mask]:
-        image, mask = self.read(index)
-        pixels = torch.from_numpy(image.copy()).permute(2, 0, 1)  # (H, W, 3) -> (3, H, W)
-        return as_sample(pixels, torch.from_numpy(mask.copy()), self.transforms)
+        return sample_of(*self.read(index), self.transforms)
 
     @classmethod
     def from_root(cls, root: str | Path, split: str = "train", categories: Iterable[int | str] | None = None,
