@@ -2,35 +2,18 @@ from __future__ import annotations
 
 import pytest
 import torch
-import torchvision
 from torch import nn
 
 from seglab.errors import ArgumentError
 from seglab.models import build, build_backbone
 from seglab.models.deeplabv3 import ASPP, ASPPConv, ASPPPooling
-from tests.models.test_fcn import randomised
-
-
-def published(backbone: str, aux: bool) -> nn.Module:
-    return torchvision.models.get_model(f"deeplabv3_{backbone}", weights=None, weights_backbone=None, num_classes=5,
-                                        aux_loss=aux)
+from tests.models.test_fcn import assert_torchvision_and_ours_are_one, randomised
 
 
 @pytest.mark.parametrize("aux", [False, True])
 @pytest.mark.parametrize("backbone", ["resnet50", "resnet101", "mobilenet_v3_large"])
 def test_torchvision_and_ours_are_one(backbone, aux):
-    theirs = randomised(published(backbone, aux))
-    ours = build("deeplabv3", 5, backbone=backbone, aux=aux).eval()
-    assert list(ours.state_dict()) == list(theirs.state_dict())
-    ours.load_state_dict(theirs.state_dict(), strict=True)
-    images = torch.randn(2, 3, 65, 97)
-    with torch.no_grad():
-        expected, found = theirs(images), ours(images)
-    assert found.keys() == expected.keys() == ({"out", "aux"} if aux else {"out"})
-    for name in expected:
-        assert found[name].shape == (2, 5, 65, 97)
-        torch.testing.assert_close(found[name], expected[name], rtol=1e-5, atol=1e-5)
-    published(backbone, aux).load_state_dict(ours.state_dict(), strict=True)  # and back
+    assert_torchvision_and_ours_are_one("deeplabv3", backbone, aux)
 
 
 def test_mobilenets_auxiliary_head_looks_at_the_first_block_of_c3():
