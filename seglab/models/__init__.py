@@ -17,18 +17,19 @@ from seglab.models.classifier import Classifier
 from seglab.models.deeplabv3 import ASPP, DeepLabHead, DeepLabV3
 from seglab.models.fcn import FCN, BackboneWithHeads, FCNHead, SkipFCN
 from seglab.models.fold import fold_batch_norm
+from seglab.models.gcn import GCN, BoundaryRefinement, GlobalConvBlock
 from seglab.models.single_conv import SingleConv
 from seglab.models.weights import BUNDLED, COCO, choose, coco_weights, fetch, imagenet_classifier, load_imagenet
 
 _MODELS: dict[str, Callable[..., nn.Module]] = {"classifier": Classifier, "deeplabv3": DeepLabV3, "fcn": FCN,
-                                                "fcn_skip": SkipFCN, "single_conv": SingleConv}
+                                                "fcn_skip": SkipFCN, "gcn": GCN, "single_conv": SingleConv}
 #: Where none is named.
 _BACKBONES = {name: signature(model).parameters["backbone"].default for name, model in _MODELS.items()
               if "backbone" in signature(model).parameters}
 
-__all__ = ["ASPP", "BUNDLED", "FCN", "BackboneWithHeads", "Classifier", "DeepLabHead", "DeepLabV3", "FCNHead",
-           "IntermediateLayerGetter", "SingleConv", "SkipFCN", "build", "build_backbone", "classifier",
-           "fold_batch_norm", "imagenet_classifier", "list_models", "load_model"]
+__all__ = ["ASPP", "BUNDLED", "FCN", "GCN", "BackboneWithHeads", "BoundaryRefinement", "Classifier", "DeepLabHead",
+           "DeepLabV3", "FCNHead", "GlobalConvBlock", "IntermediateLayerGetter", "SingleConv", "SkipFCN", "build",
+           "build_backbone", "classifier", "fold_batch_norm", "imagenet_classifier", "list_models", "load_model"]
 
 
 def list_models() -> list[str]:

@@ -9,12 +9,12 @@ from __future__ import annotations
 
 from typing import Any
 
-import torch
 from torch import Tensor, nn
 from torch.nn import functional as F
 
 from seglab.errors import ArgumentError
 from seglab.models.backbones import build_backbone, default_output_stride
+from seglab.models.grid import GridModel
 
 
 class FCNHead(nn.Sequential):
@@ -125,7 +125,7 @@ class FCN(BackboneWithHeads):
                          FCNHead(body.channels["aux"], num_classes) if aux else None)
 
 
-class SkipFCN(nn.Module):
+class SkipFCN(GridModel):
     """A fully convolutional network with skip connections: coarse maps say what, fine ones say where.
 
     Each stage's map is brought to the same number of channels by a 1×1 convolution. From the coarsest on, a map is
@@ -136,8 +136,7 @@ class SkipFCN(nn.Module):
         num_classes: C.
         backbone: see `build_backbone`; it must have stages c2 to c5.
         channels: of the maps that are added.
-        min_size: enlarge pictures whose shorter side is below this many pixels, and scale the scores back. Backbones
-            learned on pictures of some 224 pixels; at 128, their last map is 4×4 and they recognise less.
+        min_size: see `GridModel`.
 
     Shapes:
         (N, 3, H, W) float, normalised -> {"out": (N, C, H, W)} logits, for any H and W. Inside, pictures are padded to
@@ -155,11 +154,10 @@ class SkipFCN(nn.Module):
 
     def __init__(self, num_classes: int = 3, backbone: str = "efficientnet_lite0", channels: int = 64,
                  min_size: int = 0) -> None:
-        super().__init__()
         if channels < 1 or min_size < 0:
             raise ArgumentError("SkipFCN", found=f"channels {channels}, min_size {min_size}",
                                 expected="channels of 1 or more, min_size of 0 or more")
-        self.min_size = min_size
+        super().__init__(min_size)
         stages = ("c2", "c3", "c4", "c5")
         self.backbone = build_backbone(backbone, {stage: stage for stage in stages})
         self.lateral = nn.ModuleDict({stage: _conv(self.backbone.channels[stage], channels, 1) for stage in stages})
@@ -167,39 +165,14 @@ class SkipFCN(nn.Module):
         self.smooth = nn.ModuleDict({stage: _conv(channels, channels, 3) for stage in ("c2", "c3", "c4")})
         self.classifier = nn.Sequential(nn.Dropout2d(0.1), nn.Conv2d(channels, num_classes, kernel_size=1))
 
-    def forward(self, images: Tensor) -> dict[str, Tensor]:
-        size = images.shape[-2:]
-        height, width = self._inside(*size)
-        # While a model is exported, sizes are symbols: then both resizings stay in, and change nothing if not needed.
-        resize = not isinstance(height, int) or (height, width) != tuple(size)
-        inside = F.interpolate(images, size=(height, width), mode="bilinear", align_corners=False) if resize else images
-        # Up to multiples of 32. (−side % 32 would be shorter, but ONNX divides negative numbers in another way.)
-        right, below = ((side + 31) // 32 * 32 - side for side in (width, height))
-        inside = F.pad(inside, (0, right, 0, below))  # with 0: the mean colour
-        maps = self.backbone(inside)  # {"c2": (N, K2, H / 4, W / 4), …, "c5": (N, K5, H / 32, W / 32)}
+    def score_maps(self, images: Tensor) -> Tensor:
+        maps = self.backbone(images)  # {"c2": (N, K2, H / 4, W / 4), …, "c5": (N, K5, H / 32, W / 32)}
         x = self.context(self.lateral["c5"](maps["c5"]))  # (N, K, H / 32, W / 32)
         for stage in ("c4", "c3", "c2"):
             x = F.interpolate(x, scale_factor=2, mode="bilinear", align_corners=False)
             x = self.smooth[stage](x + self.lateral[stage](maps[stage]))
         logits = self.classifier(x)  # (N, K, H / 4, W / 4) -> (N, C, H / 4, W / 4)
-        logits = F.interpolate(logits, scale_factor=4, mode="bilinear", align_corners=False)[..., :height, :width]
-        if resize:
-            logits = F.interpolate(logits, size=size, mode="bilinear", align_corners=False)
-        return {"out": logits}  # (N, C, H, W)
-
-    def _inside(self, height: int, width: int) -> tuple[int, int]:
-        """The size to work at: that of the picture, or if its shorter side is below `min_size`, as much larger.
-
-        Whole numbers and no branches, so that it can be exported: ONNX then computes it for each picture.
-        """
-        if self.min_size == 0:
-            return height, width
-        # While it is traced (TorchScript), sizes are tensors.
-        less, more = (torch.minimum, torch.maximum) if isinstance(height, Tensor) else (torch.sym_min, torch.sym_max)
-        short = less(height, width)
-        # side · min_size / short, rounded. It is below `side` where the picture is large enough.
-        height, width = (more(side, (2 * side * self.min_size + short) // (2 * short)) for side in (height, width))
-        return height, width
+        return F.interpolate(logits, scale_factor=4, mode="bilinear", align_corners=False)  # (N, C, H, W)
 
 
 def _conv(in_channels: int, out_channels: int, kernel_size: int) -> nn.Sequential:

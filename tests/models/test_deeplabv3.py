@@ -7,7 +7,8 @@ from torch import nn
 from seglab.errors import ArgumentError
 from seglab.models import build, build_backbone
 from seglab.models.deeplabv3 import ASPP, ASPPConv, ASPPPooling
-from tests.models.test_fcn import assert_torchvision_and_ours_are_one, randomised
+from tests.models.test_fcn import assert_torchvision_and_ours_are_one
+from tests.models.tester import randomised
 
 
 @pytest.mark.parametrize("aux", [False, True])

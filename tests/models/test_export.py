@@ -5,7 +5,6 @@ import sys
 import warnings
 
 import onnx
-import onnxruntime
 import pytest
 import torch
 from safetensors.torch import save_file
@@ -14,65 +13,16 @@ from torch import nn
 from torch.nn import functional as F
 
 from seglab import models
-from seglab.checkpoint import save_checkpoint
 from seglab.errors import ArgumentError, CheckpointError, SeglabError
 from seglab.labels import PETS
-from seglab.models import BUNDLED, build, load_model
+from seglab.models import BUNDLED, build
 from seglab.models.export import _SameConv, export
-from tests.models.test_fcn import randomised
-
-SMALL = [(65, 43), (64, 96)]  # to compare on, for speed
+from tests.models.tester import SMALL, agree, checkpoint, runner
 
 
 @pytest.fixture(autouse=True)
 def here(tmp_path, monkeypatch):
     monkeypatch.chdir(tmp_path)
-
-
-def checkpoint(path, model):
-    settings = {"model": model.recipe, "normalize": model.normalize, "classes": list(PETS.classes)}
-    save_checkpoint(path, {"settings": settings, "model": randomised(model).state_dict()})
-    return path
-
-
-def runner(path):
-    """The file alone, without seglab."""
-    if path.suffix == ".onnx":
-        session = onnxruntime.InferenceSession(str(path))
-        return lambda images: torch.from_numpy(session.run(None, {"images": images.numpy()})[0])
-    with warnings.catch_warnings():
-        warnings.simplefilter("ignore", FutureWarning)
-        return torch.jit.load(str(path))
-
-
-def agree(path, source, sizes):
-    run, model = runner(path), load_model(source)
-    for size in sizes:
-        images = torch.randn(size[0], 3, *size[1:])
-        with torch.no_grad():
-            expected, found = model(images), run(images)
-        expected = expected["out"] if isinstance(expected, dict) else expected
-        torch.testing.assert_close(found, expected, rtol=1e-3, atol=1e-4 * float(expected.abs().max()))
-
-
-NETWORKS = {"single_conv": {"relu": True}, "classifier": {"backbone": "test_efficientnet"},
-            "fcn": {"backbone": "test_efficientnet"}, "deeplabv3": {"backbone": "test_efficientnet", "aux": True},
-            "fcn_skip": {"backbone": "test_efficientnet", "channels": 8, "min_size": 96}}
-
-
-@pytest.mark.parametrize(("name", "format"), [(name, format) for name in NETWORKS for format in ("onnx", "torchscript")
-                                              # half a minute; test_cli has the bundled one
-                                              if (name, format) != ("fcn_skip", "onnx")])
-def test_the_file_alone_gives_the_same_logits_for_pictures_of_any_size(tmp_path, name, format):
-    source = checkpoint(tmp_path / "w.safetensors", build(name, 3, **NETWORKS[name]))
-    out = tmp_path / ("w.onnx" if format == "onnx" else "w.pt")
-    with warnings.catch_warnings():
-        warnings.simplefilter("error")  # none reaches the user
-        warnings.filterwarnings("ignore", category=DeprecationWarning, module="(?!seglab)")
-        line = export(source, format=format, sizes=SMALL)
-    assert line.startswith(f"{name}, 3 classes: logits differ by at most") and line.endswith("written to " + out.name)
-    agree(out, source, [(1, 97, 131), (3, 64, 64), (2, 33, 200), (1, 160, 101)])
-    assert {path.name for path in tmp_path.iterdir()} == {"w.safetensors", out.name}
 
 
 @pytest.mark.parametrize("backbone", ["resnet50", "mobilenet_v3_large", "efficientnet_lite0"])

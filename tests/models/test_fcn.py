@@ -15,16 +15,7 @@ from seglab.models import (
     build_backbone,
     imagenet_classifier,
 )
-
-
-def randomised(model: nn.Module, seed: int = 0) -> nn.Module:
-    """Random BatchNorm statistics too, so that a mixed-up layer shows."""
-    torch.manual_seed(seed)
-    for module in model.modules():
-        if isinstance(module, nn.BatchNorm2d):
-            module.running_mean.normal_(0, 0.1)
-            module.running_var.uniform_(0.5, 1.5)
-    return model.eval()
+from tests.models.tester import randomised
 
 
 def assert_torchvision_and_ours_are_one(name: str, backbone: str, aux: bool) -> None:

@@ -1,0 +1,154 @@
+from __future__ import annotations
+
+import pytest
+import torch
+from torch import nn
+from torch.nn import functional as F
+
+from seglab.errors import ArgumentError, CheckpointError
+from seglab.models import BoundaryRefinement, GlobalConvBlock, build
+from seglab.models.gcn import GCN, default_kernel
+from tests.models.tester import checkpoint
+
+
+def count(module: nn.Module) -> int:
+    return sum(p.numel() for p in module.parameters())
+
+
+@pytest.mark.parametrize(("inside", "out", "k"), [(2048, 21, 15), (1024, 21, 7), (24, 3, 5), (1, 1, 1)])
+def test_parameters_of_a_block_counted_by_hand(inside, out, k):
+    # Each of two paths: in -> out along one axis, out -> out along the other, a bias each.
+    by_hand = 2 * ((k * inside * out + out) + (k * out * out + out))
+    assert count(GlobalConvBlock(inside, out, k)) == by_hand == 2 * k * out * (inside + out) + 4 * out
+    if k > 4:
+        assert by_hand < count(nn.Conv2d(inside, out, k)), "cheaper than the full kernel"
+
+
+@pytest.mark.parametrize("k", [1, 3, 7, 15])
+def test_a_place_sees_a_square_of_k_and_nothing_else(k):
+    torch.manual_seed(0)
+    x = torch.randn(1, 4, 21, 19, requires_grad=True)
+    GlobalConvBlock(4, 3, k)(x)[0, :, 10, 9].sum().backward()
+    seen = x.grad[0].abs().sum(0) > 0
+    assert seen[10 - k // 2:11 + k // 2, 9 - k // 2:10 + k // 2].all()
+    assert seen.sum() == k * k
+
+
+@pytest.mark.parametrize("k", [3, 7])
+def test_a_block_is_a_full_convolution_whose_kernel_is_made_of_strips(k):
+    torch.manual_seed(0)
+    block = GlobalConvBlock(5, 4, k).double()
+    for path in (block.left, block.right):
+        nn.init.zeros_(path[0].bias)  # else it would be missing where the second strip reaches outside
+    (down, across), (across2, down2) = block.left, block.right
+    kernel = (torch.einsum("omx,miy->oiyx", across.weight[:, :, 0], down.weight[..., 0])
+              + torch.einsum("omy,mix->oiyx", down2.weight[..., 0], across2.weight[:, :, 0]))  # (4, 5, k, k)
+    x = torch.randn(2, 5, 11, 16, dtype=torch.float64)
+    torch.testing.assert_close(block(x), F.conv2d(x, kernel, across.bias + down2.bias, padding=k // 2))
+
+
+def test_refinement_starts_from_what_it_is_given():
+    refine, x = BoundaryRefinement(3), torch.randn(2, 3, 6, 5)
+    nn.init.zeros_(refine.residual[2].weight)
+    nn.init.zeros_(refine.residual[2].bias)
+    assert torch.equal(refine(x), x)
+    assert count(refine) == 2 * (3 * 3 * 9 + 3)
+
+
+@pytest.mark.parametrize(("size", "k"), [(512, 15), (480, 13), (544, 15), (224, 5), (128, 3), (96, 1), (32, 1)])
+def test_k_follows_the_size_of_the_pictures(size, k):
+    assert default_kernel(size) == k
+    model = build("gcn", 3, backbone="test_efficientnet", size=size)
+    assert model.k == k
+    assert [block[0].k for block in model.large.values()] == [k] * 4
+
+
+@pytest.mark.parametrize("backbone", ["resnet50", "resnet101", "mobilenet_v3_large", "efficientnet_lite0",
+                                      "convnext_atto", "wide_resnet50_2"])
+def test_backbones(backbone):
+    model = build(f"gcn_{backbone}", 4, k=3).eval()
+    with torch.no_grad():
+        assert model(torch.randn(1, 3, 97, 130))["out"].shape == (1, 4, 97, 130)
+
+
+def test_every_level_adds_to_the_result():
+    """The sum of four scores: without the maps of any stage, the answer is another one."""
+    torch.manual_seed(0)
+    model, images = build("gcn", 3, backbone="test_efficientnet", k=3, channels=4).eval(), torch.randn(1, 3, 96, 96)
+    with torch.no_grad():
+        whole = model(images)["out"]
+        for stage, large in model.large.items():
+            handle = large.register_forward_hook(lambda _, inputs, output: torch.zeros_like(output))
+            assert not torch.allclose(model(images)["out"], whole, atol=1e-6), stage
+            handle.remove()
+        assert torch.equal(model(images)["out"], whole)
+
+
+def test_scores_pass_through_where_nothing_refines():
+    """With the kernels' centre alone, and refinements that do nothing, logits are a sum of enlarged score maps."""
+    torch.manual_seed(0)
+    model = GCN(2, backbone="test_efficientnet", k=1).eval()
+    for module in model.modules():
+        if isinstance(module, BoundaryRefinement):
+            nn.init.zeros_(module.residual[2].weight)
+            nn.init.zeros_(module.residual[2].bias)
+    images = torch.randn(1, 3, 64, 96)
+    with torch.no_grad():
+        maps = {stage: model.large[stage][0](found) for stage, found in model.backbone(images).items()}
+        x = maps["c5"]
+        for stage in ("c4", "c3", "c2"):
+            x = F.interpolate(x, scale_factor=2, mode="bilinear") + maps[stage]
+        for _ in range(2):
+            x = F.interpolate(x, scale_factor=2, mode="bilinear")
+        torch.testing.assert_close(model(images)["out"], x)
+
+
+def test_pictures_smaller_than_the_kernel_are_padded_not_refused():
+    model = build("gcn", 3, backbone="test_efficientnet", k=7).eval()
+    seen = []
+    model.backbone.register_forward_pre_hook(lambda _, inputs: seen.append(tuple(inputs[0].shape[-2:])))
+    with torch.no_grad():
+        for size in ((40, 300), (224, 224), (225, 32)):
+            assert model(torch.randn(1, 3, *size))["out"].shape == (1, 3, *size)
+    assert seen == [(224, 320), (224, 224), (256, 224)]
+
+
+@pytest.mark.parametrize(("call", "message"), [
+    (lambda: GlobalConvBlock(4, 3, 6), "k\n.*6\n.*odd"),
+    (lambda: GlobalConvBlock(4, 3, 0), "k\n.*0\n.*odd"),
+    (lambda: GlobalConvBlock(4, 3, 7.0), r"k\n.*7\.0"),
+    (lambda: GlobalConvBlock(0, 3, 7), "0 channels in"),
+    (lambda: GlobalConvBlock(4, 3, 7)(torch.zeros(1, 4, 9, 6)), "feature map\n.*9×6\n.*at least 7×7"),
+    (lambda: BoundaryRefinement(0), "0 channels"),
+    (lambda: build("gcn", 3, k=4), "k\n.*4"),
+    (lambda: build("gcn", 3, k=17), "17 for pictures of 512 px\n.*up to 15"),
+    (lambda: build("gcn", 3, k=5, size=128), "5 for pictures of 128 px\n.*up to 3"),
+    (lambda: build("gcn", 3, size=31), "size\n.*31 px"),
+    (lambda: build("gcn", 3, channels=0), "channels 0"),
+    (lambda: build("gcn", 3, min_size=-1), "min_size -1"),
+    (lambda: build("gcn", 3, backbone="resnet51"), "resnet51"),
+    (lambda: build("gcn", 3, backbone="test_efficientnet", k=1)(torch.zeros(1, 3, 31, 64)), "31×64 px\n.*at least 32"),
+])
+def test_what_cannot_be_says_why(call, message):
+    with pytest.raises(ArgumentError, match=message):
+        call()
+
+
+def test_weights_of_another_kernel_are_refused(tmp_path):
+    path = checkpoint(tmp_path / "w.safetensors", build("gcn", 3, backbone="test_efficientnet", k=3))
+    with pytest.raises(CheckpointError, match="another model"):
+        build("gcn", weights=path, k=5)
+
+
+def test_parameter_groups():
+    model = build("gcn", 3, backbone="test_efficientnet", k=1)
+    groups = model.parameter_groups(0.01, head_factor=10)
+    assert [(g["name"], g["lr"]) for g in groups] == [("backbone", 0.01), ("head", 0.1)]
+    assert sum(len(g["params"]) for g in groups) == len(list(model.parameters()))
+    model.backbone.requires_grad_(False)
+    assert [g["name"] for g in model.parameter_groups(0.01)] == ["head"]
+    for arguments, message in (((0,), "lr 0"), ((1, -1), "head_factor -1")):
+        with pytest.raises(ArgumentError, match=message):
+            model.parameter_groups(*arguments)
+    with pytest.raises(ArgumentError, match="frozen"):
+        model.requires_grad_(False).parameter_groups(0.01)
