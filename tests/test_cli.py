@@ -216,7 +216,13 @@ def test_classifiers_and_other_classes(catdog, small_recipes, drone_root):
 def test_sample_of_cats_and_dogs():
     assert "12 pictures" in run("sample", "s", "--dataset", "catdog", "--count", 12)
     assert len(list(Path("s/train/dogs").iterdir())) == 5
-    assert "drone, catdog or coco" in run("sample", "t", "--dataset", "horses", code=1)
+    assert "drone, catdog, coco or pets" in run("sample", "t", "--dataset", "horses", code=1)
+
+
+def test_sample_of_pets():
+    assert "12 pictures" in run("sample", "s", "--dataset", "pets", "--count", 12)
+    assert len(list(Path("s/annotations/trimaps").glob("*.png"))) == 12
+    assert "count of 12 or more" in run("sample", "t", "--dataset", "pets", "--count", 5, code=1)
 
 
 def test_sample_of_coco():

@@ -15,6 +15,7 @@ import numpy as np
 from seglab.errors import ArgumentError
 
 ANIMALS = ("cats", "dogs")
+MARKS = ("striped", "patched", "plain")
 VERSION = 1  # of the drawings: raise it when they change, so that old samples are left alone
 OVER = 2  # drawn at twice the size and averaged down: smooth edges
 _COATS = ((60, 52, 48), (112, 82, 58), (168, 128, 84), (204, 172, 130), (226, 216, 200), (128, 124, 122),
@@ -49,7 +50,7 @@ def draw_animal(kind: str, index: int, seed: int = 0, size: tuple[int, int] = (1
     picture = background(rng, height, width)
     Animal(rng, kind == "cats", picture).draw()
     if rng.random() < 0.25:
-        _hide(rng, picture)
+        hide(rng, picture)
     picture = cv2.resize(picture, size[::-1], interpolation=cv2.INTER_AREA)
     return camera(rng, picture)
 
@@ -63,23 +64,29 @@ class Animal:
         picture: (H, W, 3) uint8, painted on.
         scales: bounds of the head's radius, as a share of the picture's shorter side.
         across, down: bounds of the head's place, as shares of width and height.
+        turn: standard deviation of the angle at which it is seen, in degrees.
+        marks: "striped", "patched" or "plain" gives it this coat from head to foot; by default it is left to chance,
+            and only the head is marked.
     """
 
     def __init__(self, rng: np.random.Generator, is_cat: bool, picture: np.ndarray,
                  scales: tuple[float, float] = (0.13, 0.25), across: tuple[float, float] = (0.32, 0.68),
-                 down: tuple[float, float] = (0.28, 0.5)) -> None:
+                 down: tuple[float, float] = (0.28, 0.5), turn: float = 14, marks: str | None = None) -> None:
         self.rng, self.is_cat, self.picture = rng, is_cat, picture
         height, width = picture.shape[:2]
         self.outline = np.zeros((height, width), np.uint8)  # 255 where the animal is painted
         self.scale = min(height, width) * rng.uniform(*scales)  # pixels of the head's radius
         self.centre = np.array([width * rng.uniform(*across), height * rng.uniform(*down)])
-        turn = np.radians(rng.normal(0, 14))
+        angle = np.radians(rng.normal(0, turn))
         mirror = rng.choice((-1.0, 1.0))
-        self.axes = np.array([[mirror * np.cos(turn), mirror * np.sin(turn)], [-np.sin(turn), np.cos(turn)]])
+        self.axes = np.array([[mirror * np.cos(angle), mirror * np.sin(angle)], [-np.sin(angle), np.cos(angle)]])
         self.coat = np.array(_COATS[rng.integers(len(_COATS))], float) * rng.uniform(0.85, 1.12)
         self.second = np.array(_COATS[rng.integers(len(_COATS))], float)
         self.fur = _noise(int(rng.integers(1 << 30)), height, width)
         self.look = rng.uniform(-0.16, 0.16)  # where the face points
+        self.marks = marks
+        if marks is not None:
+            self.coat, self.second = _coat(rng, marks)
 
     def draw(self) -> None:
         self._body()
@@ -95,8 +102,9 @@ class Animal:
                          [lean + 2.1, rng.uniform(0.6, 1.6)]])
         self._line(_smooth(tail), rng.uniform(0.2, 0.34), self.coat * 0.9)
         self._blob((lean, 2.3), (rng.uniform(1.0, 1.35), rng.uniform(1.5, 1.8)), self.coat * 0.94)
-        if rng.random() < 0.4:
+        if rng.random() < 0.4 and self.marks is None:
             self._blob((lean, 2.0), (0.55, 1.0), self.second)  # a bib
+        self._coat_marks((lean, 2.1), 0.95, 1.25)
         for side in (-0.5, 0.5):
             self._blob((lean + side, 3.2), (0.32, 0.9), self.coat * 0.86)
 
@@ -120,6 +128,9 @@ class Animal:
 
     def _marks(self) -> None:
         """Stripes, a mask or patches: both kinds have them."""
+        if self.marks is not None:
+            self._coat_marks((0, -0.1), 0.75, 0.65)
+            return
         kind = self.rng.integers(4)
         if kind == 0:
             for y in (-0.72, -0.55, -0.38):
@@ -128,6 +139,22 @@ class Animal:
             self._blob((self.rng.choice((-0.42, 0.42)), -0.12), (0.4, 0.42), self.second)
         elif kind == 2:
             self._blob((self.look, 0.1), (0.22, 0.8), self.second)
+
+    def _coat_marks(self, centre: tuple[float, float], across: float, down: float) -> None:
+        """The marks of a whole coat, within an ellipse of these radii: on the body, and on the head."""
+        rng = self.rng
+        if self.marks == "striped":
+            for y in np.arange(-0.85, 0.9, 0.34 / down) + rng.uniform(-0.05, 0.05):
+                half = 0.92 * across * np.sqrt(max(0.0, 1 - y * y))  # to the ellipse's edge
+                x = np.linspace(-half, half, 9)
+                sag = 0.16 * (1 - (x / half) ** 2) + 0.04 * np.sin(9 * x + rng.uniform(0, 6))
+                self._line(np.stack([centre[0] + x, centre[1] + down * y + sag], 1), 0.13, self.second)
+        elif self.marks == "patched":
+            for side in (-1, 1):
+                for _ in range(rng.integers(1, 3)):
+                    radii = across * rng.uniform(0.32, 0.5), down * rng.uniform(0.28, 0.46)
+                    x, y = side * across * rng.uniform(0.3, 0.6), down * rng.uniform(-0.6, 0.6)
+                    self._blob((centre[0] + x, centre[1] + y), radii, self.second, rng.uniform(0, 90))
 
     def _face(self) -> None:
         rng, look = self.rng, self.look
@@ -183,6 +210,22 @@ class Animal:
         self.outline[window][inside] = 255
         light = 1.0 if flat else self.fur[window][inside, None]
         self.picture[window][inside] = np.clip(np.clip(colour, 8, 248) * light, 0, 255)
+
+
+def _coat(rng: np.random.Generator, marks: str) -> tuple[np.ndarray, np.ndarray]:
+    """Two colours of fur that can be told apart: of the coat, and of its marks."""
+    coats = np.array(_COATS, float)
+    light = coats.mean(1)  # (8,)
+    if marks == "patched":
+        pale = coats[light > 160][rng.integers((light > 160).sum())]
+        dark = coats[light < 120][rng.integers((light < 120).sum())]
+        coat, second = (pale, dark) if rng.random() < 0.7 else (dark, pale)
+    else:
+        choice = coats[light > 100] if marks == "striped" else coats  # stripes do not show on a dark coat
+        coat = choice[rng.integers(len(choice))]
+        second = 0.45 * coat
+    shade = rng.uniform(0.85, 1.12)
+    return coat * shade, second * shade
 
 
 def _smooth(points: np.ndarray) -> np.ndarray:
@@ -247,7 +290,7 @@ def _thing(rng: np.random.Generator, picture: np.ndarray, size: float) -> None:
         cv2.line(picture, (x, y), far, colour, max(2, side // 5))
 
 
-def _hide(rng: np.random.Generator, picture: np.ndarray) -> None:
+def hide(rng: np.random.Generator, picture: np.ndarray) -> None:
     """Something in front of the animal."""
     for _ in range(rng.integers(1, 4)):
         _thing(rng, picture, rng.uniform(0.1, 0.25))

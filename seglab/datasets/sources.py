@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import os
 import warnings
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
@@ -22,9 +22,12 @@ from seglab.datasets.drone import SemanticDrone
 from seglab.datasets.duplicates import find_duplicates
 from seglab.datasets.folder import SPLITS, SegmentationFolder, existing_folder, split_pairs, split_places
 from seglab.datasets.io import Size
+from seglab.datasets.pets import OxfordPets
 from seglab.datasets.sample import write_catdog_sample, write_drone_sample
 from seglab.datasets.sample_coco import VERSION as SCENES_VERSION
 from seglab.datasets.sample_coco import write_coco_sample
+from seglab.datasets.sample_pets import VERSION as PETS_VERSION
+from seglab.datasets.sample_pets import write_pets_sample
 from seglab.errors import ArgumentError, DataError
 from seglab.files import data_home
 from seglab.labels import LabelSet
@@ -52,21 +55,26 @@ class Splits:
 
 
 def load(name: str = "drone", source: str | None = None, *, root: str | Path | None = None,
-         fit: Size | None = (400, 600), size: int = 224, categories: Sequence[int | str] | None = ("cat", "dog"),
-         problems: str = "error", cache: bool = True, progress: bool = True) -> Splits:
+         fit: Size | None = (400, 600), size: int | Size | None = None, how: str = "crop-or-pad",
+         categories: Sequence[int | str] | None = ("cat", "dog"), target: str = "species",
+         problems: Mapping[str, str] | str | None = None, cache: bool = True, progress: bool = True) -> Splits:
     """Open train, val and test of a dataset for a lesson.
 
     Args:
-        name: the lesson's dataset: "drone", pictures with masks, "catdog", pictures with one class each, or "coco",
-            pictures with masks of chosen categories.
+        name: the lesson's dataset: "drone", pictures with masks, "catdog", pictures with one class each, "coco",
+            pictures with masks of chosen categories, or "pets", pictures with trimaps.
         source: "sample" writes a small version with the same layout (once, no network); "real" reads `root` or
             `$SEGLAB_DATA`. By default "real" if either is given, else "sample".
         root: the real dataset's folder, or a folder of datasets. If it holds no dataset of that name but another
             one with masks (CamVid, or any folders of pictures and masks with a class_dict.csv), that one is opened.
         fit: "drone": scale pictures down to fit into (height, width); nothing is enlarged.
-        size: "catdog": side of the squares that are cut from the middle of the pictures.
+        size: "catdog": side of the squares that are cut from the middle of the pictures, 224 by default. "pets": side
+            or (height, width); by default the pictures' own.
+        how: "pets": how pictures get this size, "crop-or-pad", "resize" or "fit"; see `OxfordPets`.
         categories: "coco": ids or names, in the order of the classes; None takes all.
-        problems: "coco": "error" or "skip"; see `CocoSegmentation`.
+        target: "pets": "species", "foreground" or "breed".
+        problems: "coco": "error", as by default, or "skip"; see `CocoSegmentation`. "pets": {kind: policy}; see
+            `OxfordPets`.
         cache: "drone": decode and resize once, into `data/cache`.
         progress: show bars.
 
@@ -81,8 +89,8 @@ def load(name: str = "drone", source: str | None = None, *, root: str | Path | N
         >>> load("drone", source="sample", progress=False).label_set.classes[1]
         'paved-area'
     """
-    if name not in {"drone", "catdog", "coco"}:
-        raise ArgumentError("dataset", found=repr(name), expected='"drone", "catdog" or "coco"')
+    if name not in {"drone", "catdog", "coco", "pets"}:
+        raise ArgumentError("dataset", found=repr(name), expected='"drone", "catdog", "coco" or "pets"')
     if source not in {None, "sample", "real"}:
         raise ArgumentError("source", found=repr(source), expected='"sample" or "real"')
     root = root or os.environ.get("SEGLAB_DATA") or None
@@ -90,9 +98,12 @@ def load(name: str = "drone", source: str | None = None, *, root: str | Path | N
         raise DataError("source='real'", found="no folder", expected="the folder of a dataset",
                         fix="Set SEGLAB_DATA=/path/to/dataset, pass root=, or use source='sample'.")
     if name == "catdog":
-        return _load_catdog(None if source == "sample" else root, size, progress)
+        return _load_catdog(None if source == "sample" else root, size or 224, progress)
     if name == "coco":
-        return _load_coco(None if source == "sample" else root, categories, problems, progress)
+        return _load_coco(None if source == "sample" else root, categories, problems or "error", progress)
+    if name == "pets":
+        options = {"target": target, "size": size, "how": how, "problems": problems, "progress": progress}
+        return _load_pets(None if source == "sample" else root, options)
     if source == "sample" or root is None:
         source, title, opener = "sample", "drone", SemanticDrone
         root = write_drone_sample(data_home() / "samples" / f"drone-{VERSION}", progress=progress)
@@ -154,6 +165,13 @@ def _load_coco(root: str | Path | None, categories: Sequence[int | str] | None, 
         splits["val"] = splits["train"].subset(tenth)
         splits["train"] = splits["train"].subset(sorted(set(places) - set(tenth)))
     return Splits(title, source, **splits)
+
+
+def _load_pets(root: str | Path | None, options: dict[str, Any]) -> Splits:
+    source = "real" if root is not None else "sample"
+    if root is None:
+        root = write_pets_sample(data_home() / "samples" / f"pets-{PETS_VERSION}", progress=options["progress"])
+    return Splits("pets", source, **{split: OxfordPets(root, split, **options) for split in SPLITS})
 
 
 def find_dataset(root: str | Path) -> tuple[str, Opener, Path]:

@@ -118,6 +118,61 @@ def random_scale_crop(size: int = 480, base: int = 520, scale: tuple[float, floa
         v2.RandomCrop(size, pad_if_needed=True, fill={tv_tensors.Image: 0, tv_tensors.Mask: IGNORE})])
 
 
+class CropOrPad(nn.Module):
+    """The middle of a picture and its mask, at a fixed size: too large sides are cut, too small ones padded.
+
+    What is added around the picture is 0, around the mask 255: it is neither trained nor scored. Where an odd number
+    of pixels is cut or added, the right and the lower edge take the one more.
+
+    Args:
+        size: side of a square, or (height, width), in pixels.
+
+    Shapes:
+        (tv_tensors.Image (3, h, w) uint8, tv_tensors.Mask (h, w) uint8) -> the same types, (3, H, W) and (H, W).
+
+    Raises:
+        ArgumentError: a side below 1 pixel, or a picture and a mask of different sizes.
+
+    Example:
+        >>> sample = tv_tensors.Image(torch.ones(3, 2, 6)), tv_tensors.Mask(torch.ones(2, 6))
+        >>> image, mask = v2.Compose([CropOrPad(4)])(*sample)
+        >>> image.shape, mask[:, 0].tolist()
+        (torch.Size([3, 4, 4]), [255.0, 1.0, 1.0, 255.0])
+    """
+
+    def __init__(self, size: int | tuple[int, int]) -> None:
+        super().__init__()
+        self.size = height_and_width(size)
+
+    def forward(self, image: Tensor, mask: Tensor) -> tuple[Tensor, Tensor]:
+        if image.shape[-2:] != mask.shape[-2:]:
+            raise ArgumentError("CropOrPad", found=f"picture {tuple(image.shape)}, mask {tuple(mask.shape)}",
+                                expected="the same height and width")
+        spare = [want - have for want, have in zip(self.size, mask.shape[-2:], strict=True)]  # below 0: cut
+        top, left = (max(0, n) // 2 for n in spare)
+        bottom, right = max(0, spare[0]) - top, max(0, spare[1]) - left
+        image = v2.functional.pad(image, [left, top, right, bottom], fill=0)
+        mask = v2.functional.pad(mask, [left, top, right, bottom], fill=IGNORE)
+        corner = [max(0, -n) // 2 for n in spare]
+        return v2.functional.crop(image, *corner, *self.size), v2.functional.crop(mask, *corner, *self.size)
+
+    def extra_repr(self) -> str:
+        return f"size={self.size}"
+
+
+def height_and_width(size: int | Sequence[int]) -> tuple[int, int]:
+    """A size as (height, width), from that or from the side of a square; ArgumentError if a side is below 1 pixel.
+
+    Example:
+        >>> height_and_width(480), height_and_width((360, 480))
+        ((480, 480), (360, 480))
+    """
+    sides = tuple(size) if isinstance(size, Sequence) else (size, size)
+    if len(sides) != 2 or not all(isinstance(side, int) and side >= 1 for side in sides):
+        raise ArgumentError("size", found=repr(size), expected="a whole number of pixels, or (height, width)")
+    return sides
+
+
 def has_labels(sample: tuple[object, object]) -> bool:
     """True if a sample is a picture with one label, False if it is a picture with a mask.
 

@@ -5,7 +5,7 @@ import pytest
 import torch
 from PIL import Image
 
-from seglab.datasets import Normalize, load
+from seglab.datasets import Normalize, load, write_pets_sample
 from seglab.errors import ArgumentError, DataError
 from tests.conftest import COLOURS, write_pair
 
@@ -39,6 +39,19 @@ def test_your_own_pictures(home, tmp_path):
     splits = load(root=tmp_path / "mine", progress=False)
     assert str(splits) == "mine (real): 4 train, 1 val, 1 test pictures, 3 classes"
     assert splits.train[0][1].max() <= 2
+
+
+def test_pets(home, tmp_path, monkeypatch):
+    root = write_pets_sample(tmp_path / "data" / "pets", count=24, progress=False)
+    splits = load("pets", root=tmp_path / "data", size=64, problems={"no-pet": "keep"}, progress=False)
+    assert str(splits) == "pets (real): 11 train, 1 val, 12 test pictures, 3 classes"
+    assert splits.train[0][0].shape == (3, 64, 64) and splits.train.size == (64, 64)
+    assert load("pets", root=root, target="breed", problems="skip", progress=False).label_set.classes[3] == "Plain_cat"
+    monkeypatch.setattr("seglab.datasets.sources.write_pets_sample",
+                        lambda folder, progress: write_pets_sample(folder, count=12, progress=progress))
+    sample = load("pets", source="sample", target="foreground", progress=False)
+    assert (sample.source, sample.label_set.name) == ("sample", "pets-foreground")
+    assert next((home / "samples").iterdir()).name == "pets-1"
 
 
 def test_arguments(home, tmp_path):

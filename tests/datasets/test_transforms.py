@@ -7,8 +7,9 @@ import pickle
 import pytest
 import torch
 from torchvision import tv_tensors
+from torchvision.transforms import v2
 
-from seglab.datasets import collate, random_scale_crop
+from seglab.datasets import CropOrPad, collate, random_scale_crop
 from seglab.errors import ArgumentError
 
 
@@ -97,3 +98,32 @@ def test_the_seed_decides_and_survives_pickling_for_workers():
 def test_bad_arguments_are_named(bad):
     with pytest.raises(ArgumentError, match="random_scale_crop"):
         random_scale_crop(**bad)
+
+
+@pytest.mark.parametrize("size", [48, (40, 64), (1, 1), (7, 100), (61, 33)])
+@pytest.mark.parametrize("shape", [(60, 33), (33, 60), (48, 48), (5, 4)])
+def test_crop_or_pad_takes_the_middle_and_moves_picture_and_mask_together(shape, size):
+    image, mask = picture_that_shows_its_mask(*shape, block=3)
+    height, width = (size, size) if isinstance(size, int) else size
+    out, ids = v2.Compose([CropOrPad(size), v2.RandomHorizontalFlip(0.0)])(image, mask)
+    assert isinstance(out, tv_tensors.Image) and isinstance(ids, tv_tensors.Mask)
+    assert out.shape == (3, height, width) and ids.shape == (height, width) and out.dtype == ids.dtype == torch.uint8
+    kept = ids != 255
+    assert kept.sum() == min(height, shape[0]) * min(width, shape[1])
+    assert torch.equal(out[0][kept], ids[kept] * 50) and not out[:, ~kept].any()
+    rows, columns = kept.any(1).nonzero(), kept.any(0).nonzero()
+    for first, have, want in ((rows, shape[0], height), (columns, shape[1], width)):
+        before, after = int(first[0]), want - 1 - int(first[-1])
+        assert after - before in (0, 1) and before + after == max(0, want - have)
+    top, left = max(0, shape[0] - height) // 2, max(0, shape[1] - width) // 2
+    whole = mask[top:top + min(height, shape[0]), left:left + min(width, shape[1])]
+    assert torch.equal(ids[kept], whole.flatten())
+
+
+def test_crop_or_pad_names_what_is_wrong():
+    for size in (0, (5, 0), (1, 2, 3), 1.5, (2.0, 3)):
+        with pytest.raises(ArgumentError, match="size"):
+            CropOrPad(size)
+    image, _ = picture_that_shows_its_mask(8, 8)
+    with pytest.raises(ArgumentError, match="the same height and width"):
+        CropOrPad(4)(image, tv_tensors.Mask(torch.zeros(8, 9)))

@@ -1,0 +1,214 @@
+"""Downloads that can be interrupted, and archives that cannot write where they should not."""
+
+from __future__ import annotations
+
+import hashlib
+import http.client
+import os
+import tarfile
+import time
+import urllib.error
+import urllib.request
+import zlib
+from pathlib import Path, PurePosixPath, PureWindowsPath
+
+from filelock import FileLock
+from tqdm.auto import tqdm
+
+from seglab.errors import DataError
+from seglab.files import atomic_folder
+
+_BLOCK = 1 << 20
+_TIMEOUT = 30  # seconds without a byte
+
+
+def fetch(url: str, target: str | Path, md5: str, *, about: str = "", instead: str = "", attempts: int = 5,
+          pause: float = 1.0, progress: bool = True) -> Path:
+    """Download a file, or go on with a download; the file appears under its name only when its checksum is right.
+
+    What has arrived lies in `NAME.part` beside it. A later attempt, or a later call, asks the server for the rest; a
+    server that cannot do that sends all of it again. A file that is there with the right checksum is not fetched.
+
+    Args:
+        url: from where.
+        target: the file.
+        md5: its checksum, 32 hexadecimal digits.
+        about: how large it is, in words, for the error without a network.
+        instead: what those without a network can do, a sentence for that error.
+        attempts: how often to try, with pauses of `pause`, 2 · `pause`, 4 · `pause` … seconds.
+        progress: show a bar.
+
+    Returns:
+        The path of the file.
+
+    Raises:
+        DataError: the network or the server fails, or `SEGLAB_OFFLINE` is set (what has arrived is kept, and the
+            message says how much); the checksum is wrong (then nothing is kept); another file has the name already, or
+            the disk is full.
+    """
+    target = Path(target)
+    part = target.with_name(target.name + ".part")
+    try:
+        target.parent.mkdir(parents=True, exist_ok=True)
+        with FileLock(target.with_name(f".{target.name}.lock")):  # one process fetches, the others wait for it
+            if target.exists():
+                return _checked(target, target, md5, url)
+            _transfer(url, part, about, instead, attempts, pause, progress)
+            _checked(part, target, md5, url)
+            with open(part, "rb+") as file:
+                os.fsync(file.fileno())
+            os.replace(part, target)
+    except OSError as error:
+        raise DataError(f"{target}: download", found=str(error), expected="a folder with room that can be written",
+                        fix="Free some space or choose another folder, and call again: what has arrived is kept."
+                        ) from error
+    return target
+
+
+def _transfer(url: str, part: Path, about: str, instead: str, attempts: int, pause: float, progress: bool) -> None:
+    """Fill `part`; raises DataError when the attempts are used up, OSError if the disk fails."""
+    if os.environ.get("SEGLAB_OFFLINE", "0") not in {"", "0"}:
+        raise _broken(url, part, "SEGLAB_OFFLINE is set", about, f"Unset SEGLAB_OFFLINE. {instead}")
+    for attempt in range(attempts):
+        try:
+            problem = _attempt(url, part, progress)
+        except urllib.error.HTTPError as error:
+            error.close()
+            problem = f"the server answers {error.code} {error.reason}"
+            if error.code == 416 and part.exists():  # nothing follows what we have: all is there, or too much is
+                if error.headers.get("Content-Range") == f"bytes */{part.stat().st_size}":
+                    return
+                part.unlink()
+            elif 400 <= error.code < 500 and error.code not in {408, 429}:
+                raise _broken(url, part, problem, about, f"Check the address. {instead}") from error
+        except (_NetworkError, urllib.error.URLError) as error:
+            problem = str(error.args[0] if error.args else error)
+        if problem is None:
+            return
+        if attempt < attempts - 1:
+            time.sleep(pause * 2 ** attempt)
+    raise _broken(url, part, f"{problem} ({attempts} attempts)", about,
+                  f"Call again when the network works: it goes on from there. {instead}")
+
+
+class _NetworkError(Exception):
+    """The connection broke: unlike other OSErrors, it does not concern our disk."""
+
+
+def _attempt(url: str, part: Path, progress: bool) -> str | None:
+    """Ask for what is missing. None if all has arrived, else what went wrong."""
+    have = part.stat().st_size if part.exists() else 0
+    headers = {"User-Agent": "seglab", "Accept-Encoding": "identity"} | ({"Range": f"bytes={have}-"} if have else {})
+    try:
+        response = urllib.request.urlopen(urllib.request.Request(url, headers=headers), timeout=_TIMEOUT)
+    except urllib.error.URLError:  # HTTPError is one of them
+        raise
+    except (OSError, http.client.HTTPException) as error:
+        raise _NetworkError(f"{type(error).__name__}: {error}") from error
+    with response:
+        if have and not (response.status == 206
+                         and response.headers.get("Content-Range", "").startswith(f"bytes {have}-")):
+            have = 0  # it sends all again
+        length = response.headers.get("Content-Length")
+        total = have + int(length) if length is not None else None
+        with (open(part, "ab" if have else "wb") as file,
+              tqdm(desc=part.stem, initial=have, total=total, unit="B", unit_scale=True, unit_divisor=1024, leave=False,
+                   disable=not progress) as bar):
+            while block := _received(response):
+                file.write(block)
+                have += len(block)
+                bar.update(len(block))
+    return None if total is None or have == total else f"the connection ended after {have:,} of {total:,} bytes"
+
+
+def _received(response: http.client.HTTPResponse) -> bytes:
+    try:
+        return response.read1(_BLOCK)
+    except (OSError, http.client.HTTPException) as error:
+        raise _NetworkError(f"{type(error).__name__}: {error}") from error
+
+
+def _checked(path: Path, target: Path, md5: str, url: str) -> Path:
+    """The path, if its checksum is right; a download that is wrong is removed."""
+    digest = hashlib.md5(usedforsecurity=False)
+    with open(path, "rb") as file:
+        while block := file.read(_BLOCK):
+            digest.update(block)
+    if digest.hexdigest() == md5:
+        return path
+    size = path.stat().st_size
+    if path != target:
+        path.unlink()
+        fix = "It was removed. Call again; if it happens again, the file on the server has changed."
+    else:
+        fix = "Remove it, or give another folder; seglab replaces no file that it cannot tell."
+    raise DataError(f"{path}: not the file that was published at {url}",
+                    found=f"MD5 {digest.hexdigest()} ({size:,} bytes)", expected=f"MD5 {md5}", fix=fix)
+
+
+def _broken(url: str, part: Path, problem: str, about: str, fix: str) -> DataError:
+    arrived = f"; {part.stat().st_size:,} bytes are in {part}" if part.exists() else ""
+    return DataError(f"{part.with_suffix('')}: download", found=problem + arrived,
+                     expected=f"{about or 'the file'} from {url}", fix=fix.strip())
+
+
+def unpack(archive: str | Path, folder: str | Path, top: str | None = None, progress: bool = True) -> Path:
+    """Unpack a tar archive, compressed or not, into a new folder that appears whole or not at all.
+
+    Args:
+        archive: the file.
+        folder: the folder to make; missing or empty.
+        top: the archive's own folder that becomes `folder`; all else in the archive is left out. By default all is
+            unpacked, with the archive's folders.
+        progress: show a bar.
+
+    Returns:
+        The folder.
+
+    Raises:
+        DataError: the folder holds something; the archive is damaged, or a member of it would be written elsewhere or
+            is no file, folder or link within: an absolute name, "..", a link that leaves, a device. The message names
+            it, and nothing is left.
+    """
+    archive, folder = Path(archive), Path(folder)
+    if os.path.lexists(folder) and not (folder.is_dir() and not any(folder.iterdir())):
+        raise DataError(f"{folder}: already there", found="a file" if folder.is_file() else "a folder with files",
+                        expected="nothing, or an empty folder", fix="Move it away, or give another folder.")
+    if not hasattr(tarfile, "data_filter"):
+        raise DataError("Python", found="a version without tarfile.data_filter", expected="3.10.12, 3.11.4 or newer",
+                        fix=f"Update Python, or unpack {archive} by hand.")
+
+    def wanted(member: tarfile.TarInfo, draft: str) -> tarfile.TarInfo | None:
+        path = PurePosixPath(member.name)
+        if path.is_absolute() or ".." in path.parts or PureWindowsPath(member.name).anchor:
+            raise _refused(archive, member, "a name that leaves the folder")
+        if top is not None:
+            if path.parts[:1] != (top,):
+                return None
+            member = member.replace(name=str(path.relative_to(top)), deep=False)
+        try:
+            return tarfile.data_filter(member, draft)  # refuses links that leave, and devices
+        except tarfile.FilterError as error:
+            raise _refused(archive, member, str(error)) from error
+
+    try:
+        with atomic_folder(folder) as draft, tarfile.open(archive) as tar:
+            members = tqdm(tar, desc=f"unpacking {archive.name}", unit="file", leave=False, disable=not progress)
+            tar.extractall(draft, members=members, filter=wanted)
+            if folder.is_dir():
+                folder.rmdir()  # empty, or it fails; Windows does not rename onto an empty folder
+    except (tarfile.TarError, EOFError, zlib.error) as error:
+        raise DataError(f"{archive}: archive", found=f"{type(error).__name__}: {error}", expected="a whole tar archive",
+                        fix="Remove it and fetch it again.") from error
+    except OSError as error:
+        raise DataError(f"{archive}: cannot be unpacked into {folder}", found=str(error),
+                        expected="an archive that can be read, and a folder with room",
+                        fix="Check the path, the disk and the rights.") from error
+    return folder
+
+
+def _refused(archive: Path, member: tarfile.TarInfo, why: str) -> DataError:
+    link = f" -> {member.linkname!r}" if member.linkname else ""
+    return DataError(f"{archive}: archive", found=f"{member.name!r}{link}: {why}",
+                     expected="files and folders within the archive's own",
+                     fix="Nothing was unpacked. Take the archive from its publisher; do not trust this one.")

@@ -1,0 +1,212 @@
+"""Downloads go on where they ended, and archives cannot write outside of their folder. The server is our own."""
+
+from __future__ import annotations
+
+import hashlib
+import io
+import tarfile
+import threading
+from http.server import BaseHTTPRequestHandler, ThreadingHTTPServer
+from pathlib import Path
+
+import pytest
+
+from seglab.datasets.download import fetch, unpack
+from seglab.errors import DataError
+
+CONTENT = bytes(range(256)) * 40_000  # 10 MB
+MD5 = hashlib.md5(CONTENT).hexdigest()
+
+
+class Server(ThreadingHTTPServer):
+    """Serves CONTENT; `cuts` are the numbers of bytes after which it drops the next connections."""
+
+    def __init__(self):
+        super().__init__(("127.0.0.1", 0), Handler)
+        self.cuts: list[int] = []
+        self.ranges, self.status, self.asked = True, 200, []
+        self.url = f"http://127.0.0.1:{self.server_port}/images.tar.gz"
+
+
+class Handler(BaseHTTPRequestHandler):
+    def do_GET(self):
+        self.server.asked.append(self.headers.get("Range"))
+        if self.server.status != 200:
+            self.send_error(self.server.status)
+            return
+        wanted = self.headers.get("Range") if self.server.ranges else None
+        start = int(wanted[len("bytes="):-1]) if wanted else 0
+        if start >= len(CONTENT):
+            self.send_response(416)
+            self.send_header("Content-Range", f"bytes */{len(CONTENT)}")
+            self.end_headers()
+            return
+        self.send_response(206 if wanted else 200)
+        if wanted:
+            self.send_header("Content-Range", f"bytes {start}-{len(CONTENT) - 1}/{len(CONTENT)}")
+        self.send_header("Content-Length", str(len(CONTENT) - start))
+        self.end_headers()
+        end = start + self.server.cuts.pop(0) if self.server.cuts else len(CONTENT)
+        self.wfile.write(CONTENT[start:end])
+
+    def log_message(self, *_):
+        """Quiet."""
+
+
+@pytest.fixture
+def server(monkeypatch):
+    monkeypatch.delenv("SEGLAB_OFFLINE")
+    server = Server()
+    thread = threading.Thread(target=server.serve_forever, kwargs={"poll_interval": 0.01})
+    thread.start()
+    yield server
+    server.shutdown()
+    server.server_close()
+    thread.join()
+
+
+def get(server, folder, md5=MD5, **options) -> Path:
+    return fetch(server.url, folder / "images.tar.gz", md5, **{"pause": 0, "progress": False, **options})
+
+
+def test_a_whole_file_arrives_once(server, tmp_path):
+    path = get(server, tmp_path / "new" / "folder")
+    assert path.read_bytes() == CONTENT and not path.with_name("images.tar.gz.part").exists()
+    assert get(server, tmp_path / "new" / "folder") == path
+    assert server.asked == [None], "what is there is not fetched again"
+
+
+def test_a_broken_transfer_goes_on_by_itself(server, tmp_path):
+    server.cuts = [3_000_000, 10]
+    assert get(server, tmp_path).read_bytes() == CONTENT
+    assert server.asked == [None, "bytes=3000000-", "bytes=3000010-"]
+
+
+def test_what_arrived_is_kept_and_the_next_call_goes_on(server, tmp_path):
+    server.cuts = [1_000_000, 500_000]
+    with pytest.raises(DataError, match=r"(?s)1,500,000 of 10,240,000 bytes.*1,500,000 bytes are in.*goes on"):
+        get(server, tmp_path, attempts=2)
+    assert (tmp_path / "images.tar.gz.part").stat().st_size == 1_500_000
+    assert not (tmp_path / "images.tar.gz").exists()
+    assert get(server, tmp_path).read_bytes() == CONTENT
+    assert server.asked[-1] == "bytes=1500000-"
+
+
+def test_a_server_without_ranges_sends_all_again(server, tmp_path):
+    server.ranges, server.cuts = False, [2_000_000]
+    assert get(server, tmp_path).read_bytes() == CONTENT
+    assert server.asked == [None, "bytes=2000000-"]
+
+
+@pytest.mark.parametrize("extra", [b"", b"too much"])
+def test_a_part_that_is_as_long_as_the_file_or_longer(server, tmp_path, extra):
+    (tmp_path / "images.tar.gz.part").write_bytes(CONTENT + extra)
+    assert get(server, tmp_path).read_bytes() == CONTENT
+    assert len(server.asked) == (2 if extra else 1)
+
+
+def test_a_wrong_checksum_leaves_nothing(server, tmp_path):
+    with pytest.raises(DataError, match=f"(?s)found: *MD5 {MD5}.*expected: MD5 {'0' * 32}"):
+        get(server, tmp_path, md5="0" * 32)
+    assert not list(tmp_path.glob("images*"))
+
+
+def test_a_file_of_yours_with_that_name_is_left_alone(server, tmp_path):
+    (tmp_path / "images.tar.gz").write_text("mine")
+    with pytest.raises(DataError, match="(?s)not the file.*replaces no file"):
+        get(server, tmp_path)
+    assert (tmp_path / "images.tar.gz").read_text() == "mine" and server.asked == []
+
+
+@pytest.mark.parametrize(("status", "attempts"), [(404, 1), (503, 3)])
+def test_only_errors_that_may_pass_are_tried_again(server, tmp_path, status, attempts):
+    server.status = status
+    with pytest.raises(DataError, match=f"the server answers {status}"):
+        get(server, tmp_path, attempts=3)
+    assert len(server.asked) == attempts
+
+
+def test_pauses_grow(server, tmp_path, monkeypatch):
+    pauses = []
+    monkeypatch.setattr("seglab.datasets.download.time.sleep", pauses.append)
+    server.status = 503
+    with pytest.raises(DataError, match="4 attempts"):
+        get(server, tmp_path, attempts=4, pause=1)
+    assert pauses == [1, 2, 4]
+
+
+def test_nobody_answers(tmp_path, monkeypatch):
+    monkeypatch.delenv("SEGLAB_OFFLINE")
+    with pytest.raises(DataError, match="refused"):
+        fetch("http://127.0.0.1:9/x.tar", tmp_path / "x.tar", MD5, attempts=2, pause=0, progress=False)
+
+
+def test_offline_says_what_from_where_how_large_and_what_else(tmp_path):
+    with pytest.raises(DataError, match=r"(?s)x.tar: download.*SEGLAB_OFFLINE.*9 MB from http://a/x.tar.*Use the sam"):
+        fetch("http://a/x.tar", tmp_path / "x.tar", MD5, about="9 MB", instead="Use the sample.", progress=False)
+
+
+def archive(path: Path, *members: tuple[str, bytes | str, bytes]) -> Path:
+    """A tar.gz of (name, content, type); for links the content is where they point."""
+    with tarfile.open(path, "w:gz") as tar:
+        for name, content, kind in members:
+            info = tarfile.TarInfo(name)
+            info.type = kind
+            if kind in (tarfile.SYMTYPE, tarfile.LNKTYPE):
+                info.linkname = content
+            data = content if isinstance(content, bytes) else b""
+            info.size = len(data)
+            tar.addfile(info, io.BytesIO(data))
+    return path
+
+
+FILE = ("images/a.jpg", b"a", tarfile.REGTYPE)
+
+
+def test_unpacks_all_or_one_folder_of_it(tmp_path):
+    path = archive(tmp_path / "x.tar.gz", ("images", b"", tarfile.DIRTYPE), FILE,
+                   ("images/deep/b.jpg", b"b", tarfile.REGTYPE), ("./._images", b"mac", tarfile.REGTYPE))
+    (tmp_path / "images").mkdir()  # empty
+    unpack(path, tmp_path / "images", top="images", progress=False)
+    unpack(path, tmp_path / "all", progress=False)
+    for folder in ("images", "all/images"):
+        assert (tmp_path / folder / "a.jpg").read_bytes() == b"a"
+        assert (tmp_path / folder / "deep" / "b.jpg").read_bytes() == b"b"
+    assert sorted(p.name for p in (tmp_path / "images").iterdir()) == ["a.jpg", "deep"]
+    assert sorted(p.name for p in tmp_path.iterdir()) == ["all", "images", "x.tar.gz"]
+
+
+@pytest.mark.parametrize("bad", [
+    ("/etc/evil", b"e", tarfile.REGTYPE), ("../evil", b"e", tarfile.REGTYPE), ("C:\\evil", b"e", tarfile.REGTYPE),
+    ("images/../../evil", b"", tarfile.REGTYPE), ("images/evil", "../../outside", tarfile.SYMTYPE),
+    ("images/evil", "/etc/passwd", tarfile.SYMTYPE), ("images/evil", "../../outside", tarfile.LNKTYPE),
+    ("images/evil", b"", tarfile.CHRTYPE), ("images/evil", b"", tarfile.FIFOTYPE)])
+@pytest.mark.parametrize("top", [None, "images"])
+def test_refuses_what_leaves_the_folder_and_leaves_nothing(tmp_path, bad, top):
+    (tmp_path / "outside").write_text("mine")
+    (tmp_path / "work").mkdir()
+    path = archive(tmp_path / "work" / "x.tar.gz", FILE, bad)
+    with pytest.raises(DataError, match="evil"):
+        unpack(path, tmp_path / "work" / "images", top=top, progress=False)
+    assert [p.name for p in (tmp_path / "work").iterdir()] == ["x.tar.gz"]
+    assert sorted(p.name for p in tmp_path.iterdir()) == ["outside", "work"]
+    assert (tmp_path / "outside").read_text() == "mine"
+
+
+def test_nothing_is_overwritten(tmp_path):
+    path = archive(tmp_path / "x.tar.gz", FILE)
+    (tmp_path / "images").mkdir()
+    (tmp_path / "images" / "a.jpg").write_text("mine")
+    with pytest.raises(DataError, match="already there"):
+        unpack(path, tmp_path / "images", top="images", progress=False)
+    assert (tmp_path / "images" / "a.jpg").read_text() == "mine"
+
+
+@pytest.mark.parametrize("cut", [0, 40, 2_000])
+def test_a_damaged_archive_leaves_nothing(tmp_path, cut):
+    path = archive(tmp_path / "x.tar.gz", FILE, ("images/b.jpg", hashlib.sha256(b"").digest() * 500, tarfile.REGTYPE),
+                   *((f"images/{i}", hashlib.sha256(bytes([i])).digest(), tarfile.REGTYPE) for i in range(99)))
+    path.write_bytes(path.read_bytes()[:cut])
+    with pytest.raises(DataError, match="a whole tar archive"):
+        unpack(path, tmp_path / "images", progress=False)
+    assert [p.name for p in tmp_path.iterdir()] == ["x.tar.gz"]

@@ -1,0 +1,338 @@
+"""The Oxford-IIIT Pet dataset: layouts, splits, masks, targets, problem pictures and sizes."""
+
+from __future__ import annotations
+
+import hashlib
+import io
+import json
+import os
+import pickle
+import re
+import shutil
+import tarfile
+from pathlib import Path
+
+import numpy as np
+import pytest
+import torch
+from PIL import Image
+from torchvision import tv_tensors
+from torchvision.datasets import OxfordIIITPet
+from torchvision.transforms import v2
+
+from seglab.datasets import OxfordPets, download_pets, write_pets_sample
+from seglab.datasets.pets import checks, dataset
+from seglab.errors import ArgumentError, DataError
+from seglab.labels import PETS
+
+#: The trimap of every picture that these tests make: a pet, its border, and background.
+TRIMAP = np.full((20, 30), 2, np.uint8)
+TRIMAP[4:16, 5:20] = 3
+TRIMAP[6:14, 8:17] = 1
+IDS = {"cat": np.where(TRIMAP == 1, 1, np.where(TRIMAP == 3, 255, 0)).astype(np.uint8)}
+IDS["dog"] = np.where(IDS["cat"] == 1, 2, IDS["cat"]).astype(np.uint8)
+NAMES = [f"{breed}_{i}" for breed in ("beagle", "Bengal") for i in range(1, 11)]
+
+
+@pytest.fixture(autouse=True)
+def home(tmp_path, monkeypatch):
+    monkeypatch.setenv("SEGLAB_HOME", str(tmp_path / "home"))
+    return tmp_path / "home"
+
+
+def put(images: Path, masks: Path, name: str, mask: np.ndarray = TRIMAP, mode: str = "RGB",
+        ending: str = "jpg") -> None:
+    for folder in (images, masks):
+        folder.mkdir(parents=True, exist_ok=True)
+    noise = np.random.default_rng(len(name)).integers(0, 256, (*mask.shape, 3), dtype=np.uint8)
+    Image.fromarray(noise).convert(mode).save(images / f"{name}.{ending}")
+    Image.fromarray(mask).save(masks / f"{name}.png")
+
+
+def published(root: Path, names: list[str] = NAMES, **files) -> Path:
+    notes = root / "annotations"
+    for name in names:
+        put(root / "images", notes / "trimaps", name)
+    lines = [f"{name} {2 if name[0].isupper() else 1} {1 if name[0].isupper() else 2} 1\n" for name in names]
+    texts = {"list": "#Image CLASS-ID SPECIES BREED ID\n" + "".join(lines), "trainval": "".join(lines[::2]),
+             "test": "".join(lines[1::2])} | files
+    for name, text in texts.items():
+        if text is not None:
+            (notes / f"{name}.txt").write_text(text)
+    return root
+
+
+def opened(root: Path, split: str = "all", target: str = "species", **options) -> OxfordPets:
+    return OxfordPets(root, split, target, **{"progress": False, **options})
+
+
+def test_published_layout_splits_and_what_macos_leaves_behind(tmp_path):
+    root = published(tmp_path / "pets")
+    (root / "annotations" / "trimaps" / "._Bengal_1.png").write_bytes(b"mac")
+    (root / "images" / "Bengal_99.jpg").write_bytes(b"not listed, as 41 of the published pictures")
+    parts = {split: opened(root, split).names for split in ("train", "val", "test", "trainval", "all")}
+    assert {split: len(names) for split, names in parts.items()} == dict(train=9, val=1, test=10, trainval=10, all=20)
+    assert sorted(parts["train"] + parts["val"]) == sorted(parts["trainval"])
+    assert parts["test"] == NAMES[1::2] and parts["all"] == NAMES
+    assert opened(tmp_path, "val").names == parts["val"], "a folder that holds pets/ will do"
+    root.rename(tmp_path / "oxford-iiit-pet")
+    assert opened(tmp_path, "val").names == parts["val"], "and torchvision's"
+
+
+@pytest.mark.parametrize("missing", [{"list": None}, {"trainval": None, "test": None},
+                                     {"list": None, "trainval": None, "test": None}])
+def test_lists_that_are_not_there(tmp_path, missing):
+    root = published(tmp_path, **missing)
+    parts = [opened(root, split).names for split in ("train", "val", "test")]
+    assert sorted(name for part in parts for name in part) == sorted(NAMES) and all(parts)
+
+
+def test_the_list_may_lie_in_the_root(tmp_path):
+    root = published(tmp_path)
+    (root / "annotations" / "list.txt").rename(root / "list.txt")
+    (root / "list.txt").write_text((root / "list.txt").read_text().replace("beagle_1 1 2 1", "beagle_1 1 1 1"))
+    with pytest.raises(DataError, match=r"list.txt, line 2: name and species contradict(.|\n)*a cat's|a dog's"):
+        opened(root)
+
+
+@pytest.mark.parametrize(("files", "message"), [
+    ({"trainval": "beagle_1 1 2 1\nBengal_1 2 2 1\n"}, r"trainval.txt, line 2: name and species contradict"),
+    ({"test": "beagle_1 1 2\n"}, r"test.txt, line 1"), ({"test": "beagle_1 1 3 1\n"}, r"test.txt, line 1"),
+    ({"test": "beagle_1\nbeagle_1\n"}, r"line 2(.|\n)*second time"), ({"list": "# nothing\n"}, "no names in it"),
+    ({"test": None}, "trainval.txt alone"), ({"test": "beagle_1 1 2 1\n"}, "1 names in trainval.txt and in test.txt")])
+def test_lists_that_are_wrong(tmp_path, files, message):
+    with pytest.raises(DataError, match=message):
+        opened(published(tmp_path, **files))
+
+
+def test_prepared_copies(tmp_path):
+    for name in NAMES:
+        put(tmp_path / "flat" / "images", tmp_path / "flat" / "masks", name, ending="png")
+        for part in ("train", "test"):
+            put(tmp_path / "parts" / part / "images", tmp_path / "parts" / part / "trimaps", name)
+    flat, parts = ({s: opened(tmp_path / kind, s) for s in ("train", "val", "test", "trainval", "all")}
+                   for kind in ("flat", "parts"))
+    assert [len(data) for data in flat.values()] == [14, 2, 4, 16, 20]
+    assert [len(data) for data in parts.values()] == [18, 2, 20, 20, 40]
+    assert not {*parts["train"].names} & {*parts["val"].names}
+    assert {p[0].parent.parent.name for p in parts["test"].pairs} == {"test"}
+    for name in NAMES[:5]:
+        put(tmp_path / "parts" / "val" / "images", tmp_path / "parts" / "val" / "trimaps", name)
+    assert [len(opened(tmp_path / "parts", s)) for s in ("train", "val", "test", "all")] == [20, 5, 20, 45]
+    shutil.rmtree(tmp_path / "parts" / "test")  # then val is what is tested on
+    assert [len(opened(tmp_path / "parts", s)) for s in ("train", "val", "test")] == [18, 2, 5]
+    with pytest.raises(DataError, match=r"annotations/trimaps(.|\n)*download=True"):
+        opened(tmp_path)
+
+
+def test_the_border_is_ignored_and_never_foreground(tmp_path):
+    root = published(tmp_path)
+    for target, classes in (("species", {"beagle": 2, "Bengal": 1}), ("foreground", {"beagle": 1, "Bengal": 1}),
+                            ("breed", {"beagle": 1, "Bengal": 2})):
+        data = opened(root, target=target)
+        for i, name in enumerate(data.names):
+            image, mask = data[i]
+            pet = classes[name.partition("_")[0]]
+            assert isinstance(image, tv_tensors.Image) and isinstance(mask, tv_tensors.Mask)
+            assert image.shape == (3, 20, 30) and image.dtype == mask.dtype == torch.uint8
+            assert np.array_equal(mask, np.select([TRIMAP == 1, TRIMAP == 2], [pet, 0], 255))
+    assert opened(root).label_set is PETS
+    assert opened(root, target="foreground").label_set.colours == PETS.colours[:2]
+    for split in ("train", "test"):
+        breeds = opened(root, split, "breed").label_set
+        assert breeds.classes == ("background", "beagle", "Bengal") and breeds.colours[2] == (0, 128, 0)
+
+
+def test_masks_with_ids_say_the_species_themselves(tmp_path):
+    for i, kind in enumerate(["dog", "cat"] * 5):
+        put(tmp_path / "images", tmp_path / "masks", f"{i}", IDS[kind])
+    data = opened(tmp_path)
+    assert data.encoding == "ids"
+    for i in range(10):
+        assert np.array_equal(data[i][1], IDS[["dog", "cat"][i % 2]])
+    assert opened(tmp_path, target="foreground")[0][1].unique().tolist() == [0, 1, 255]
+    assert len(opened(tmp_path, encoding="ids")) == 10
+    with pytest.raises(DataError, match=r"0.png: values of the mask\n  found: *0 \(.* pixels\), 255 \(108 pixels\)"):
+        opened(tmp_path, encoding="trimap", target="foreground", problems={"no-pet": "keep"})
+
+
+def test_ids_that_mean_something_else(tmp_path):
+    for name in NAMES:
+        put(tmp_path / "images", tmp_path / "masks", name, IDS["cat"])  # 1 is any pet
+    with pytest.raises(DataError, match=r'beagle_1.*contradicts the name(.|\n)*cat \(72 pixels\)(.|\n)*"foreground"'):
+        opened(tmp_path)
+    assert opened(tmp_path, target="breed")[0][1].unique().tolist() == [0, 2, 255]  # Bengal
+
+
+def test_a_mask_with_other_values_is_named_with_its_pixels(tmp_path):
+    root = published(tmp_path)
+    wrong = TRIMAP.copy()
+    wrong[0, :3], wrong[1, 0] = 4, 77
+    Image.fromarray(wrong).save(root / "annotations" / "trimaps" / "beagle_9.png")
+    message = r"beagle_9.png: values of the mask(.|\n)*4 \(3 pixels\), 77 \(1 pixels\)"
+    with pytest.raises(DataError, match=message):
+        opened(root)
+    unread = opened(root, verify=False)
+    with pytest.raises(DataError, match=message):
+        unread[unread.names.index("beagle_9")]
+
+
+@pytest.mark.parametrize("names", [[f"{i}" for i in range(20)], [f"img_{i}" for i in range(20)]])
+def test_names_that_do_not_tell(tmp_path, names):
+    for name in names:
+        put(tmp_path / "images", tmp_path / "trimaps", name)
+    with pytest.raises(DataError, match=r'20 of 20, such as (0|img_0), (.|\n)*target="foreground"'):
+        opened(tmp_path)
+    assert len(opened(tmp_path, target="foreground")) == 20
+    if names[0] == "0":
+        with pytest.raises(DataError, match="the breed of pictures cannot be told"):
+            opened(tmp_path, target="breed")
+
+
+def test_cat_and_dog_mean_what_they_say_and_a_list_helps_names_that_do_not(tmp_path):
+    for i in range(10):
+        put(tmp_path / "a" / "images", tmp_path / "a" / "masks", f"{'cat' if i % 2 else 'dog'}_{i}")
+    data = opened(tmp_path / "a")
+    assert {name.partition("_")[0]: data[i][1][9, 9].item() for i, name in enumerate(data.names)} == dict(cat=1, dog=2)
+    names = [f"{i}" for i in range(8)]
+    text = "".join(f"{name} 1 {1 + int(name) % 2} 1\n" for name in names)
+    data = opened(published(tmp_path / "b", names, list=text, trainval=None, test=None))
+    assert [mask[9, 9].item() for _, mask in data] == [1, 2] * 4
+
+
+@pytest.fixture
+def troubled(tmp_path) -> Path:
+    root = published(tmp_path / "pets")
+    images, trimaps = root / "images", root / "annotations" / "trimaps"
+    (images / "beagle_1.jpg").unlink()
+    (trimaps / "beagle_2.png").unlink()
+    (images / "beagle_3.jpg").write_bytes((images / "beagle_3.jpg").read_bytes()[:-400])
+    put(images, trimaps, "beagle_4", mode="L")
+    put(images, trimaps, "beagle_5", np.where(TRIMAP == 1, 2, TRIMAP).astype(np.uint8))
+    put(images, trimaps, "beagle_6", np.pad(TRIMAP, 20, constant_values=2))
+    Image.fromarray(TRIMAP.T).save(trimaps / "beagle_7.png")
+    return root
+
+
+def test_problems_are_found_listed_and_treated(troubled):
+    data = opened(troubled, problems={"missing": "skip", "undecodable": "skip", "other-size": "skip"}, max_side=50)
+    assert {kind: [name.removeprefix("beagle_") for name in names] for kind, names in data.problems.items()} == {
+        "missing": ["1", "2"], "undecodable": ["3"], "other-size": ["7"], "not-rgb": ["4"], "no-pet": ["5"],
+        "too-large": ["6"]}
+    assert len(data) == 15 and {"beagle_4", "beagle_6"} <= {*data.names} and "beagle_5" not in data.names
+    image, mask = data[data.names.index("beagle_4")]
+    assert image.shape[0] == 3 and torch.equal(image[0], image[2])
+    image, mask = data[data.names.index("beagle_6")]
+    assert image.shape == (3, 43, 50) and set(mask.unique().tolist()) == {0, 2, 255}
+    table = data.report()
+    assert "15 of 20" in table
+    for words in ("missing +2 +left out +beagle_1, beagle_2", "not-rgb +1 +converted to RGB +beagle_4",
+                  "too-large +1 +scaled down to 50 +beagle_6"):
+        assert any(re.match(words, line) for line in table.splitlines()), (words, table)
+    strict = opened(troubled, problems="skip", max_side=50)
+    assert len(strict) == 13 and strict.problems == data.problems
+    kept = opened(troubled, problems={**dict.fromkeys(("missing", "undecodable", "other-size"), "skip"),
+                                      "no-pet": "keep", "too-large": "keep"}, max_side=50)
+    assert len(kept) == 16 and kept[kept.names.index("beagle_6")][0].shape == (3, 60, 70)
+    assert set(kept[kept.names.index("beagle_5")][1].unique().tolist()) == {0, 255}
+
+
+def test_errors_count_and_name_the_pictures(troubled):
+    with pytest.raises(DataError, match=r"2 of 20 missing: beagle_1, beagle_2; 1 of 20 undecodable: beagle_3; "
+                                        r"1 of 20 other-size: beagle_7\n.*beagle_3.jpg: the picture cannot be decoded"
+                                        r"(.|\n)*truncated(.|\n)*\"missing\": \"skip\""):
+        opened(troubled)
+    with pytest.raises(DataError, match="1 of 20 no-pet: beagle_5"):
+        opened(troubled, problems={"missing": "skip", "undecodable": "skip", "other-size": "skip", "no-pet": "error"})
+
+
+@pytest.mark.parametrize(("name", "message"), [("beagle_3", "cannot be decoded"), ("beagle_7", "another size")])
+def test_without_verification_errors_come_when_the_file_is_read(troubled, home, name, message):
+    data = opened(troubled, problems={"missing": "skip"}, verify=False)
+    assert len(data) == 18 and not home.exists(), "existence is checked, and no file read"
+    assert "not looked for" in data.report() and data.problems["no-pet"] == []
+    with pytest.raises(DataError, match=f"(?s){name}.*{message}"):
+        data[data.names.index(name)]
+
+
+@pytest.mark.parametrize("bad", [{"problems": {"missing": "keep"}}, {"problems": {"blurred": "skip"}},
+                                 {"problems": "keep"}, {"split": "dev"}, {"target": "head"}, {"how": "stretch"},
+                                 {"encoding": "rgb"}, {"size": 0}, {"max_side": 0}])
+def test_bad_arguments(tmp_path, bad):
+    with pytest.raises(ArgumentError, match=next(iter(bad))):
+        opened(tmp_path, **bad)
+
+
+def test_files_are_read_once_and_again_only_if_they_change(tmp_path, home, monkeypatch):
+    root = published(tmp_path / "pets")
+    looked = []
+    look = checks._look
+    monkeypatch.setattr(checks, "_look", lambda pair: looked.append(pair[0].stem) or look(pair))
+    opened(root, "train")
+    opened(root, "all")
+    assert sorted(looked) == sorted(NAMES)
+    looked.clear()
+    trimap = root / "annotations" / "trimaps" / "Bengal_2.png"
+    Image.fromarray(np.full_like(TRIMAP, 2)).save(trimap)
+    os.utime(trimap, ns=(1, 1))
+    assert opened(root).problems["no-pet"] == ["Bengal_2"] and looked == ["Bengal_2"]
+    memory = next((home / "caches").glob("pets-*.json"))
+    memory.write_text(json.dumps({"format": 0}))
+    looked.clear()
+    assert len(opened(root)) == 19 and len(looked) == 20
+    memory.write_text("{")  # only a memory
+    assert len(opened(root)) == 19
+
+
+@pytest.mark.parametrize("how", ["crop-or-pad", "resize", "fit"])
+@pytest.mark.parametrize("size", [24, (40, 16), (20, 30), (60, 90)])
+def test_sizes(tmp_path, how, size):
+    data = opened(published(tmp_path), size=size, how=how)
+    height, width = (size, size) if isinstance(size, int) else size
+    image, mask = data[0]
+    assert image.shape == (3, height, width) and mask.shape == (height, width) and data.size == (height, width)
+    assert set(mask.unique().tolist()) <= {0, 2, 255}
+    image, mask = data.read(0)
+    assert image.shape == (height, width, 3) and mask.shape == (height, width) and image.dtype == np.uint8
+    shares = {"resize": 1, "fit": min(height / 20, width / 30) ** 2 * 600 / (height * width),
+              "crop-or-pad": min(height, 20) * min(width, 30) / (height * width)}
+    assert (image.any(2)).mean() == pytest.approx(shares[how], abs=0.04), "what is not picture is black"
+    if shares[how] < 0.9:
+        assert (mask[~image.any(2)] == 255).mean() > 0.95
+
+
+def test_subsets_transforms_and_workers(tmp_path):
+    data = opened(published(tmp_path), size=16, transforms=v2.RandomHorizontalFlip(1.0))
+    part = data.subset([3, 1])
+    assert part.names == [NAMES[3], NAMES[1]] and len(data) == 20
+    again = pickle.loads(pickle.dumps(part))
+    assert all(torch.equal(a, b) for a, b in zip(part[1], again[1], strict=True))
+    assert np.array_equal(part[0][1], data.read(3)[1][:, ::-1])
+
+
+def test_downloads_what_is_missing(tmp_path, monkeypatch):
+    """The archives are those that torchvision names; here they come from a folder instead of the network."""
+    sample = write_pets_sample(tmp_path / "sample", count=12, progress=False)
+    resources, fetched = [], []
+    for name in ("images", "annotations"):
+        data = io.BytesIO()
+        with tarfile.open(fileobj=data, mode="w:gz") as tar:
+            tar.add(sample / name, name)
+        (tmp_path / f"{name}.tar.gz").write_bytes(data.getvalue())
+        resources.append((f"https://pets/data/{name}.tar.gz", hashlib.md5(data.getvalue()).hexdigest()))
+    names = [(url.rpartition("/")[2], len(md5)) for url, md5 in OxfordIIITPet._RESOURCES]
+    assert names == [("images.tar.gz", 32), ("annotations.tar.gz", 32)], "torchvision's table is as we read it"
+    monkeypatch.setattr(OxfordIIITPet, "_RESOURCES", tuple(resources))
+    with pytest.raises(DataError, match=r"(?s)SEGLAB_OFFLINE.*790 MB from https://pets/data/images.*the sample"):
+        opened(tmp_path / "new", download=True)
+
+    def fetch(url, target, md5, **_):
+        fetched.append((url, md5))
+        return Path(shutil.copy(tmp_path / target.name, target))
+
+    monkeypatch.setattr(dataset, "fetch", fetch)
+    data = opened(tmp_path / "new", "trainval", download=True)
+    assert len(data) == 5 and data.names == opened(sample, "trainval").names and fetched == resources
+    assert len(opened(tmp_path / "new", download=True)) == 11 and len(fetched) == 2
+    shutil.rmtree(tmp_path / "new" / "annotations")
+    assert download_pets(tmp_path / "new", progress=False) == tmp_path / "new" and len(fetched) == 3
