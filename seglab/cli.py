@@ -65,6 +65,12 @@ def train(
                                                 "is measured.")] = None,
     skip_problems: Annotated[bool, typer.Option("--skip-problems", help="COCO: leave out annotations that cannot be "
                                                 "used and pictures without a file.")] = False,
+    target: Annotated[str | None, typer.Option(help="Pets: species, foreground or breed.")] = None,
+    loss: Annotated[str | None, typer.Option(help="Pets: ce, dice, iou, lovasz, or a sum such as ce+dice.")] = None,
+    optimizer: Annotated[str | None, typer.Option(help="Pets: adamw, adam or sgd.")] = None,
+    schedule: Annotated[str | None, typer.Option(help="Pets: one-cycle, plateau or constant.")] = None,
+    size: Annotated[int | None, typer.Option(min=32, help="Pets: side of the training pictures in pixels.")] = None,
+    k: Annotated[int | None, typer.Option("--k", help="Pets: size of the large kernels, odd.")] = None,
 ) -> None:
     """Train a recipe, going on where a run in the same folder ended, and score it on the test split."""
     from seglab.recipes import train as run
@@ -77,6 +83,8 @@ def train(
         options["at_once"] = _batch(batch)
     if skip_problems:
         options["problems"] = "skip"
+    own = {"target": target, "loss": loss, "optimizer": optimizer, "schedule": schedule, "size": size, "k": k}
+    options |= {name: value for name, value in own.items() if value is not None}
     _, scores, splits = run(recipe, data=data, folder=folder, epochs=epochs, seed=seed, **options)
     typer.echo(f"{splits}\n\n{scores.table(splits.label_set)}\n\ncheckpoints and history: {folder}")
 
@@ -251,13 +259,14 @@ def recipes() -> None:
 @_friendly
 def sample(
     folder: Path,
-    dataset: Annotated[str, typer.Option(help="drone; catdog: a folder a class, and map files; or coco.")] = "drone",
-    count: Annotated[int, typer.Option(min=3, help="Pictures; of catdog and coco, all splits together.")] = 120,
+    dataset: Annotated[str, typer.Option(help="drone; catdog: a folder a class, and map files; coco; or pets: "
+                                         "trimaps.")] = "drone",
+    count: Annotated[int, typer.Option(min=3, help="Pictures; of catdog, coco and pets, all splits together.")] = 120,
     seed: int = 0,
     layout: Annotated[str, typer.Option(help="drone: ids or colours, how the masks are stored.")] = "ids",
 ) -> None:
     """Write built-in pictures into a new folder, in the layout of the real dataset."""
-    from seglab.datasets import write_catdog_sample, write_coco_sample, write_drone_sample
+    from seglab.datasets import write_catdog_sample, write_coco_sample, write_drone_sample, write_pets_sample
 
     if dataset == "catdog":
         test = max(1, count // 12)  # a class; a sixth of all
@@ -266,10 +275,26 @@ def sample(
     elif dataset == "coco":
         val = max(1, count // 5)
         typer.echo(f"{count} pictures in {write_coco_sample(folder, (count - val, val), seed=seed)}")
+    elif dataset == "pets":
+        typer.echo(f"{count} pictures in {write_pets_sample(folder, count, seed=seed)}")
     elif dataset == "drone":
         typer.echo(f"{count} pictures in {write_drone_sample(folder, count=count, seed=seed, layout=layout)}")
     else:
-        raise ArgumentError("--dataset", found=repr(dataset), expected="drone, catdog or coco")
+        raise ArgumentError("--dataset", found=repr(dataset), expected="drone, catdog, coco or pets")
+
+
+@app.command()
+@_friendly
+def download(
+    folder: Annotated[Path, typer.Argument(help="Where images/ and annotations/ go.")],
+    dataset: Annotated[str, typer.Option(help="pets: the Oxford-IIIT Pet dataset, 810 MB, CC BY-SA 4.0.")] = "pets",
+) -> None:
+    """Fetch a published dataset, check and unpack it; a download that was interrupted goes on."""
+    from seglab.datasets import download_pets
+
+    if dataset != "pets":
+        raise ArgumentError("--dataset", found=repr(dataset), expected="pets")
+    typer.echo(f"the Oxford-IIIT Pet dataset is in {download_pets(folder)}")
 
 
 @app.command()

@@ -225,6 +225,13 @@ def test_sample_of_pets():
     assert "count of 12 or more" in run("sample", "t", "--dataset", "pets", "--count", 5, code=1)
 
 
+def test_download_without_a_network_says_what_it_would_have_fetched(monkeypatch):
+    monkeypatch.setenv("SEGLAB_OFFLINE", "1")
+    text = run("download", "pets", code=1)
+    assert "SEGLAB_OFFLINE" in text and "images.tar.gz" in text and "790 MB" in text and "Traceback" not in text
+    assert "horses" in run("download", "t", "--dataset", "horses", code=1)
+
+
 def test_sample_of_coco():
     assert "10 pictures" in run("sample", "s", "--dataset", "coco", "--count", 10)
     assert len(list(Path("s/train2017").iterdir())) == 8 and len(list(Path("s/val2017").iterdir())) == 2

@@ -1,17 +1,24 @@
 from __future__ import annotations
 
+import io
 import itertools
+import warnings
 
 import matplotlib as mpl
+import nbformat
 import numpy as np
 import pytest
 import torch
+from nbformat.v4 import new_code_cell, new_notebook
+from PIL import Image
 
 from seglab import viz
 from seglab.errors import ArgumentError
 from seglab.labels import DRONE, PETS, VOC
-from seglab.metrics import SizedIoU, calibration
+from seglab.lessons import execute
+from seglab.metrics import BandMatrix, SizedIoU, calibration
 from seglab.training import History
+from seglab.viz import live
 
 mpl.use("agg")
 from matplotlib import pyplot as plt
@@ -180,3 +187,100 @@ def test_learning_curves_show_the_mean_and_the_range():
     assert bars[0].lines[0].get_ydata() == pytest.approx([0.75, 0.75])
     low, high = bars[0].lines[1]
     assert low.get_ydata() == pytest.approx([0.7, 0.7]) and high.get_ydata() == pytest.approx([0.8, 0.8])
+
+
+def test_bands_are_lines_that_end_beyond_the_widest():
+    truth = np.zeros((20, 20), np.uint8)
+    truth[:, 10:] = 1
+    found = {}
+    for name, late in (("coarse", 2), ("fine", 1)):
+        metric = BandMatrix(PETS, widths=(1, 2, 4))
+        metric.update(np.roll(truth, late, axis=1), truth)
+        found[name] = metric.compute()
+    axis = viz.plot_bands(found).axes[0]
+    solid, dotted = axis.lines[2:]
+    assert solid.get_label() == "fine" and solid.get_ydata() == pytest.approx(found["fine"].pixel_accuracy)
+    assert dotted.get_ydata() == pytest.approx([found["fine"].pixel_accuracy[-1], found["fine"].beyond.pixel_accuracy])
+    assert dotted.get_color() == solid.get_color()
+    assert [label.get_text() for label in axis.get_xticklabels()] == ["1", "2", "4", "beyond"]
+    assert viz.plot_bands(found, "miou").axes[0].lines[0].get_ydata() == pytest.approx(found["coarse"].miou)
+    with pytest.raises(ArgumentError, match="'iou'"):
+        viz.plot_bands(found, "iou")
+    with pytest.raises(ArgumentError, match="the same"):
+        viz.plot_bands(found | {"other": BandMatrix(PETS).compute()})
+
+
+def history_of(epochs: int, **options: object) -> History:
+    history = History(**options)
+    for epoch in range(1, epochs + 1):
+        history.add({"epoch": epoch, "loss": 1 / epoch, "lr": 0.1 if epoch < 4 else 0.01,
+                     "miou": 0.5 - 0.1 * abs(epoch - 3)}, {})
+    return history
+
+
+def test_live_curves_mark_the_best_epoch_and_where_the_rate_fell():
+    figure = live.draw_history(history_of(6))
+    assert [axis.get_title(loc="left") for axis in figure.axes] == [
+        "loss   0.3333 in the best epoch, 3", "mIoU   0.5 in the best epoch, 3"]
+    for axis, values in zip(figure.axes, ([1 / n for n in range(1, 7)], [0.3, 0.4, 0.5, 0.4, 0.3, 0.2]), strict=True):
+        fell, curve, best = axis.lines
+        assert fell.get_xdata() == [3.5, 3.5]
+        assert curve.get_ydata() == pytest.approx(values)
+        assert (best.get_xdata(), best.get_ydata()) == ([3], [pytest.approx(values[2])])
+    assert [text.get_text() for text in figure.axes[0].texts] == ["lr 0.01"]
+
+
+def test_live_curves_take_what_a_history_has():
+    only_loss = History("loss", "min")
+    only_loss.add({"epoch": 1, "loss": float("nan")}, {})  # no rate, nothing best
+    assert len(live.draw_history(only_loss).axes) == 1
+    classifier = History("dog IoU")
+    classifier.add({"epoch": 1, "loss": 1.0, "accuracy": 0.5, "dog IoU": 0.2}, {})
+    titles = [axis.get_title(loc="left").split("  ")[0] for axis in live.draw_history(classifier).axes]
+    assert titles == ["loss", "dog IoU"]
+    assert len(live.draw_history(classifier, ["accuracy"]).axes) == 1
+    for history, columns in ((only_loss, ["loss", "miou"]), (classifier, []), (History(), None)):
+        with pytest.raises(ArgumentError, match="columns"):
+            live.draw_history(history, columns)
+
+
+def test_live_curves_change_one_widget_and_leave_no_figures(monkeypatch):
+    shown = []
+    monkeypatch.setattr(live, "_in_notebook", lambda: True)
+    monkeypatch.setattr("IPython.display.display", shown.append)
+    curve, history, values = viz.LiveCurve(), History(), []
+    with warnings.catch_warnings():
+        warnings.simplefilter("error")
+        for row in history_of(25).rows:
+            history.add(row, {})
+            curve(history)
+            values.append(curve.widget.value)
+    assert shown == [curve.widget] and curve.widget.format == "png"
+    assert len(set(values)) == 25 and Image.open(io.BytesIO(values[-1])).size == (840, 290)
+    assert plt.get_fignums() == []
+    curve(history_of(2))  # another training, in a cell of its own
+    assert len(shown) == 2 and shown[1] is curve.widget
+
+
+def test_live_curves_in_a_terminal_are_a_file_or_nothing(tmp_path):
+    curve = viz.LiveCurve()
+    curve(history_of(2))
+    assert curve.widget is None
+    path = tmp_path / "run" / "curves.png"
+    curve, sizes = viz.LiveCurve(columns=("loss",), path=path), set()
+    for epochs in (1, 3):
+        curve(history_of(epochs))
+        sizes.add(path.stat().st_size)
+        assert Image.open(path).size == (420, 290)
+    assert len(sizes) == 2 and [file.name for file in path.parent.iterdir()] == ["curves.png"]
+
+
+def test_live_curves_leave_nothing_in_a_stored_lesson(tmp_path):
+    code = ("from seglab import viz\nfrom seglab.training import History\ncurve, history = viz.LiveCurve(), History()\n"
+            "for n in (1, 2):\n    _ = history.add({'loss': 1 / n, 'miou': 0.1 * n}, {})\n    curve(history)\n"
+            "print(type(curve.widget).__name__, len(curve.widget.value) > 1000)")
+    nbformat.write(new_notebook(cells=[new_code_cell(code)]), tmp_path / "live.ipynb")
+    stored = execute(tmp_path / "live.ipynb", progress=False)
+    (output,) = stored.cells[0].outputs
+    assert output.output_type == "stream" and output.text == "Image True\n"
+    assert "widgets" not in stored.metadata

@@ -1,7 +1,8 @@
-"""Scores: of a segmentation, pixel by pixel and by the size of objects, and of a classifier, picture by picture."""
+"""Scores: of a segmentation, pixel by pixel, near outlines and by the size of objects; of a classifier, by pictures."""
 
 from __future__ import annotations
 
+from seglab.metrics.boundary import BandMatrix, BoundaryScores, boundary_distance
 from seglab.metrics.classification import Calibration, ClassificationScores, calibration, classification_scores
 from seglab.metrics.segmentation import (
     SCORE_NAMES,
@@ -13,6 +14,6 @@ from seglab.metrics.segmentation import (
 )
 from seglab.metrics.sizes import COCO_BOUNDS, SizedIoU, SizedScores
 
-__all__ = ["COCO_BOUNDS", "SCORE_NAMES", "Calibration", "ClassificationScores", "ConfusionMatrix",
-           "SegmentationScores", "SizedIoU", "SizedScores", "calibration", "classification_scores", "confusion_matrix",
-           "predictions", "scores"]
+__all__ = ["COCO_BOUNDS", "SCORE_NAMES", "BandMatrix", "BoundaryScores", "Calibration", "ClassificationScores",
+           "ConfusionMatrix", "SegmentationScores", "SizedIoU", "SizedScores", "boundary_distance", "calibration",
+           "classification_scores", "confusion_matrix", "predictions", "scores"]

@@ -215,5 +215,6 @@ def _nearest(place: np.ndarray, true: np.ndarray, wanted: np.ndarray) -> np.ndar
         return present[0]
     # OpenCV can also label the nearest pixel, but only with distances that are off by some per cent.
     distances = [cv2.distanceTransform((~(true & (place == bucket))).astype(np.uint8), cv2.DIST_L2,
-                                       cv2.DIST_MASK_PRECISE)[wanted] for bucket in present]
-    return present[np.argmin(distances, axis=0)]  # the first wins a tie
+                                       cv2.DIST_MASK_PRECISE)[wanted].astype(np.float64) for bucket in present]
+    # Squares are whole numbers; the last digits differ from call to call (OpenCV issue 24082) and would break ties.
+    return present[np.argmin(np.rint(np.square(distances)), axis=0)]  # the first wins a tie

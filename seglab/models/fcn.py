@@ -67,8 +67,10 @@ class BackboneWithHeads(nn.Module):
         return {name: F.interpolate(scores, size=size, mode="bilinear", align_corners=False)  # -> (N, C, H, W)
                 for name, scores in logits.items()}
 
-    def parameter_groups(self, lr: float, aux_factor: float = 10.0) -> list[dict[str, Any]]:
-        """What trains, for an optimizer: backbone and head at `lr`, the auxiliary head at `aux_factor` times that.
+    def parameter_groups(self, lr: float, aux_factor: float = 10.0, head_factor: float = 1.0) -> list[dict[str, Any]]:
+        """What trains, for an optimizer: the backbone at `lr`, the auxiliary head at `aux_factor` times that.
+
+        The head trains at `head_factor` times `lr`, by default like the backbone.
 
         Parts without a parameter that trains are left out. As in torchvision's published training of these networks
         (references/segmentation/train.py).
@@ -81,10 +83,10 @@ class BackboneWithHeads(nn.Module):
             >>> [(g["name"], g["lr"]) for g in model.parameter_groups(0.02)]
             [('backbone', 0.02), ('classifier', 0.02), ('aux_classifier', 0.2)]
         """
-        if lr <= 0 or aux_factor <= 0:
-            raise ArgumentError("parameter_groups", found=f"lr {lr}, aux_factor {aux_factor}",
-                                expected="numbers above 0")
-        rates = {"backbone": lr, "classifier": lr, "aux_classifier": aux_factor * lr}
+        if min(lr, aux_factor, head_factor) <= 0:
+            raise ArgumentError("parameter_groups", found=f"lr {lr}, aux_factor {aux_factor}, head_factor "
+                                f"{head_factor}", expected="numbers above 0")
+        rates = {"backbone": lr, "classifier": head_factor * lr, "aux_classifier": aux_factor * lr}
         parts = {name: getattr(self, name) for name in rates if getattr(self, name) is not None}
         groups = [{"params": found, "lr": rates[name], "name": name} for name, part in parts.items()
                   if (found := [p for p in part.parameters() if p.requires_grad])]

@@ -13,11 +13,14 @@ import torch
 from seglab.datasets import Normalize, Splits, load
 from seglab.datasets.coco import has_coco
 from seglab.datasets.folder import SPLITS
+from seglab.datasets.pets.layout import find_pets
 from seglab.datasets.sample_coco import SAMPLE_CATEGORIES
 from seglab.errors import ArgumentError, CheckpointError
+from seglab.labels import PETS
 from seglab.metrics import ClassificationScores, SegmentationScores, SizedScores
 from seglab.models import Classifier, build, list_models, load_model
 from seglab.recipes.coco import CocoRecipe
+from seglab.recipes.pets import PetsRecipe
 from seglab.recipes.transfer import TransferRecipe, evaluate_classifier
 from seglab.training import History, evaluate, evaluate_by_size, fit, load_checkpoint
 
@@ -60,7 +63,7 @@ class Recipe:
         return history, evaluate(model, splits.test, normalize=normalize, progress=progress).compute(), splits
 
 
-AnyRecipe = Recipe | TransferRecipe | CocoRecipe
+AnyRecipe = Recipe | TransferRecipe | CocoRecipe | PetsRecipe
 
 RECIPES: dict[str, AnyRecipe] = {
     "single-conv": Recipe("lesson 1, mended: plain logits, normalised pictures, larger steps", "drone", (400, 600),
@@ -73,6 +76,11 @@ RECIPES: dict[str, AnyRecipe] = {
     "deeplabv3-coco": CocoRecipe("lesson 4: DeepLabV3 on categories of COCO, with a backbone that suits CPUs"),
     "deeplabv3-coco-resnet50": CocoRecipe("the same with the published backbone, for GPUs; downloads its weights",
                                           backbone="resnet50", output_stride=8),
+    "gcn-pets": PetsRecipe("lesson 5: GCN on the Oxford pets, today's training, with a backbone that suits CPUs"),
+    "gcn-pets-published": PetsRecipe("lesson 5, as published: ResNet-50, 512×512, SGD, for GPUs; downloads its weights",
+                                     backbone="resnet50", model_options={}, size=512, how="crop-or-pad", loss="ce",
+                                     optimizer="sgd", schedule="plateau", learning_rate=0.01, backbone_factor=1.0,
+                                     weight_decay=1e-4, epochs=300),
 }
 
 
@@ -140,7 +148,8 @@ def evaluate_checkpoint(path: str | Path, *, data: str | Path | None = None, spl
         if by_size:
             raise ArgumentError("by_size", found="a classifier", expected="a segmentation model")
         return evaluate_classifier(model, Path(path), data, split, progress)
-    splits = _splits_for(settings["classes"] or [], data or os.environ.get("SEGLAB_DATA") or None, progress)
+    root = data or os.environ.get("SEGLAB_DATA") or None
+    splits = _splits_for(settings["classes"] or [], settings.get("labels", settings.get("name")), root, progress)
     if settings["classes"] != list(splits.label_set.classes):
         raise CheckpointError(f"{path}: classes", found=f"{len(settings['classes'] or [])}: {settings['classes']}",
                               expected=f"those of {splits.name}: {list(splits.label_set.classes)}",
@@ -151,9 +160,17 @@ def evaluate_checkpoint(path: str | Path, *, data: str | Path | None = None, spl
     return evaluate(model, pictures, normalize=normalize, progress=progress).compute(), splits
 
 
-def _splits_for(classes: list[str], root: str | Path | None, progress: bool) -> Splits:
-    """The dataset in a folder, or the built-in one, that a model with these classes was made for."""
+def _splits_for(classes: list[str], labels: str | None, root: str | Path | None, progress: bool) -> Splits:
+    """The dataset in a folder, or the built-in one, that a model with these classes was made for.
+
+    Args:
+        classes: of the model.
+        labels: the name of its label set, if the checkpoint says; COCO and the pets may have the same classes.
+    """
     things = classes[1:] if classes[:1] == ["background"] else []
+    if str(labels).startswith(PETS.name) and (root is None or find_pets(Path(root)) is not None):
+        target = {PETS.classes: "species", ("background", "pet"): "foreground"}.get(tuple(classes), "breed")
+        return load("pets", root=root, target=target, progress=progress)
     is_coco = (set(things) <= SAMPLE_CATEGORIES if root is None else
                any(map(has_coco, (Path(root), Path(root) / "coco"))))
     return load("coco", root=root, categories=things, progress=progress) if things and is_coco else load(

@@ -26,7 +26,7 @@ from torchvision import tv_tensors
 from torchvision.transforms import v2
 
 from seglab.checkpoint import load_checkpoint, load_weights, save_checkpoint
-from seglab.datasets import Normalize, draw_aerial
+from seglab.datasets import Normalize, OxfordPets, draw_aerial
 from seglab.inference import predict
 from seglab.labels import DRONE, IGNORE, PETS, LabelSet
 from seglab.metrics import ConfusionMatrix, SegmentationScores
@@ -59,6 +59,7 @@ class Stage:
 #: time.
 STAGES = {"fcn_skip": (Stage(22, 160, 0.25, 0.15, 5e-4, 2e-3), Stage(7, 192, 0.5, 0.05, 1.5e-4, 5e-4)),
           "gcn": (Stage(5, 192, 0.4, 0.1, 2e-4, 2e-3),)}
+_HOW = (Image.Resampling.BICUBIC, Image.Resampling.NEAREST)  # of pictures and of masks
 _OPTIONS = {"fcn_skip": {}, "gcn": {"k": 5, "size": 192, "channels": 16}}
 
 
@@ -121,34 +122,23 @@ def pet_loss(output: dict[str, Tensor], masks: Tensor) -> Tensor:
 
 
 def read_small(root: Path, split: str) -> list[Pair]:
-    """`pets128/{split}`; pictures whose trimap holds no pet are left out."""
-    names = sorted((root / split / "images").glob("*.jpg"), key=lambda path: int(path.stem))
-    pairs = [(_rgb(path), _trimap(root / split / "trimaps" / f"{path.stem}.png")) for path in names]
-    return [pair for pair in pairs if (pair[1] == 1).any()]
+    """`pets128/`, "trainval" or "test", in the order of the numbers; what has no pet is left out."""
+    data = OxfordPets(root, split, "foreground")
+    return [data.read(i) for i in sorted(range(len(data)), key=lambda i: int(data.names[i]))]
 
 
 def read_large(root: Path, split: str, side: int | None = 256) -> tuple[list[Pair], list[int]]:
     """`pets/` with this shorter side (None: as published), and the species by name: cats' breeds are capitalised."""
-    names = [line.split()[0] for line in (root / "annotations" / f"{split}.txt").read_text().splitlines()]
-    pairs = [(_rgb(root / "images" / f"{name}.jpg", side), _trimap(root / "annotations/trimaps" / f"{name}.png", side))
-             for name in names]
-    kept = [i for i, (_, mask) in enumerate(pairs) if (mask == 1).any()]
-    return [pairs[i] for i in kept], [CAT if names[i][0].isupper() else DOG for i in kept]
+    data = OxfordPets(root, split, "foreground")
+    pairs = [tuple(_scaled(array, side, how) for array, how in zip(data.read(i), _HOW, strict=True))
+             for i in range(len(data))]
+    return pairs, [CAT if name[0].isupper() else DOG for name in data.names]
 
 
-def _scaled(image: Image.Image, side: int | None, how: Image.Resampling) -> Image.Image:
-    scale = 1.0 if side is None else side / min(image.size)
-    return image if scale == 1 else image.resize([round(v * scale) for v in image.size], how)
-
-
-def _rgb(path: Path, side: int | None = None) -> np.ndarray:
-    return np.array(_scaled(Image.open(path).convert("RGB"), side, Image.Resampling.BICUBIC))
-
-
-def _trimap(path: Path, side: int | None = None) -> np.ndarray:
-    table = np.full(256, IGNORE, dtype=np.uint8)
-    table[1], table[2] = 1, 0  # 1 pet, 2 background, 3 border
-    return np.take(table, np.array(_scaled(Image.open(path), side, Image.Resampling.NEAREST)))
+def _scaled(array: np.ndarray, side: int | None, how: Image.Resampling) -> np.ndarray:
+    scale = 1.0 if side is None else side / min(array.shape[:2])
+    size = [round(v * scale) for v in array.shape[1::-1]]
+    return array if scale == 1 else np.array(Image.fromarray(array).resize(size, how))
 
 
 @torch.no_grad()
@@ -177,7 +167,7 @@ def _with_species(pair: Pair, species: int) -> Pair:
 
 def training_data(data: Path) -> tuple[list[Pair], list[Pair]]:
     """Pairs to train on, masks with CAT, DOG and SOME_PET, and pairs to watch the training with."""
-    small, (large, known) = read_small(data / "pets128", "train"), read_large(data / "pets", "trainval")
+    small, (large, known) = read_small(data / "pets128", "trainval"), read_large(data / "pets", "trainval")
     species = guess_species([p[0] for p in small])
     print(f"small pictures: {species.count(CAT)} cats, {species.count(DOG)} dogs, {species.count(SOME_PET)} either")
     small = [_with_species(pair, s) for pair, s in zip(small, species, strict=True)]

@@ -3,13 +3,23 @@
 from __future__ import annotations
 
 from seglab.checkpoint import load_checkpoint, load_weights, save_checkpoint
+from seglab.training.evaluator import Evaluator
 from seglab.training.features import FeatureDataset, extract_features
 from seglab.training.history import History, is_better
 from seglab.training.loop import epoch_order, evaluate, fit
-from seglab.training.losses import cross_entropy
+from seglab.training.losses import (
+    LOSSES,
+    CombinedLoss,
+    cross_entropy,
+    dice_loss,
+    iou_loss,
+    lovasz_loss,
+    make_loss,
+)
 from seglab.training.sizes import evaluate_by_size
 from seglab.training.tuning import LoaderSpeeds, choose_num_workers, find_batch_size, largest_batch
 
-__all__ = ["FeatureDataset", "History", "LoaderSpeeds", "choose_num_workers", "cross_entropy", "epoch_order",
-           "evaluate", "evaluate_by_size", "extract_features", "find_batch_size", "fit", "is_better", "largest_batch",
-           "load_checkpoint", "load_weights", "save_checkpoint"]
+__all__ = ["LOSSES", "CombinedLoss", "Evaluator", "FeatureDataset", "History", "LoaderSpeeds", "choose_num_workers",
+           "cross_entropy", "dice_loss", "epoch_order", "evaluate", "evaluate_by_size", "extract_features",
+           "find_batch_size", "fit", "iou_loss", "is_better", "largest_batch", "load_checkpoint", "load_weights",
+           "lovasz_loss", "make_loss", "save_checkpoint"]

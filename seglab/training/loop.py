@@ -16,7 +16,7 @@ from __future__ import annotations
 import hashlib
 import math
 import time
-from collections.abc import Callable, Iterator, Sequence
+from collections.abc import Callable, Iterator
 from contextlib import nullcontext
 from pathlib import Path
 from typing import Any
@@ -26,17 +26,19 @@ from accelerate import Accelerator
 from accelerate.utils import DataLoaderConfiguration, set_seed
 from torch import Tensor, nn
 from torch.optim import Optimizer
-from torch.optim.lr_scheduler import LRScheduler
+from torch.optim.lr_scheduler import LRScheduler, ReduceLROnPlateau
 from torch.utils.data import DataLoader, Dataset, Sampler, Subset
 from tqdm.auto import tqdm
 
 from seglab.datasets.transforms import Normalize, collate, has_labels
 from seglab.errors import ArgumentError, TrainingError
-from seglab.metrics import SCORE_NAMES, ConfusionMatrix
+from seglab.metrics import SCORE_NAMES
+from seglab.training.evaluator import Evaluator
 from seglab.training.history import History
 from seglab.training.losses import cross_entropy
 from seglab.training.memory import keep_freed_memory
 from seglab.training.run import Run, run_settings
+from seglab.training.scoring import evaluate
 
 Loss = Callable[[Any, Tensor], Tensor]
 
@@ -44,8 +46,9 @@ Loss = Callable[[Any, Tensor], Tensor]
 def fit(model: nn.Module, train: Dataset, val: Dataset | None = None, *, optimizer: Optimizer, epochs: int,
         batch_size: int, accumulate: int = 1, val_batch_size: int | None = None, normalize: nn.Module | None = None,
         loss: Loss = cross_entropy, scheduler: LRScheduler | None = None, folder: str | Path | None = None,
-        resume: bool = True, monitor: str | None = None, mode: str | None = None, seed: int = 0,
-        precision: str = "auto", num_workers: int = 0, progress: bool = True) -> History:
+        resume: bool = True, monitor: str | Evaluator | None = None, mode: str | None = None, seed: int = 0,
+        precision: str = "auto", num_workers: int = 0, progress: bool = True,
+        on_epoch: Callable[[History], None] | None = None) -> History:
     """Train a segmentation model, or a classifier; afterwards it holds the weights of the last epoch.
 
     Args:
@@ -65,17 +68,21 @@ def fit(model: nn.Module, train: Dataset, val: Dataset | None = None, *, optimiz
             depend on it.
         normalize: turns uint8 pictures into what the model expects, on the device; [0, 1] by default.
         loss: (model output, uint8 masks) -> scalar.
-        scheduler: stepped after each optimizer step.
+        scheduler: stepped after each optimizer step; a `ReduceLROnPlateau` after each epoch, with the value that
+            `monitor` watches. Give it the same mode; the setting published with GCN is
+            `ReduceLROnPlateau(optimizer, "max", patience=10, factor=0.1, threshold=1e-8)`.
         folder: for `last.safetensors`, `best.safetensors`, `history.json` and `timings.json`. None keeps nothing.
         resume: go on from `folder` if it holds a run with the same settings. With False, such a folder is an error,
             so that no run is overwritten.
         monitor: the column that decides which epoch is best: with `val` "miou", for a classifier "accuracy", else
-            "loss".
-        mode: "max" or "min"; by default "min" for "loss" and "max" for scores.
+            "loss". Or an `Evaluator`, which may compute a score of its own: that becomes a column of the history.
+        mode: "max" or "min"; by default "min" for "loss" and "max" for scores. An `Evaluator` brings its own.
         seed: of everything random inside.
         precision: "auto" (bf16 on a GPU that has it, else full), "no" or "bf16".
         num_workers: loader processes. The result does not depend on it.
         progress: show a bar, and print a line an epoch.
+        on_epoch: called with the history after each epoch, when its checkpoint is written, and once after a resume;
+            by the main process alone. An error in it ends training; `viz.LiveCurve` draws the history.
 
     Returns:
         the history. After Ctrl-C or the stop button it holds the finished epochs, with `interrupted` set.
@@ -96,12 +103,15 @@ def fit(model: nn.Module, train: Dataset, val: Dataset | None = None, *, optimiz
         >>> len(history), history["loss"][-1] < history["loss"][0]
         (4, True)
     """
-    columns = ["loss", *_score_names(val)]
-    monitor = monitor or next(name for name in ("miou", "accuracy", "loss") if name in columns)
-    mode = mode or ("min" if monitor == "loss" else "max")
     val_batch_size = batch_size if val_batch_size is None else val_batch_size
     sizes = {"epochs": epochs, "batch_size": batch_size, "accumulate": accumulate, "val_batch_size": val_batch_size}
-    _check_arguments(model, train, val, optimizer, sizes, columns, monitor, mode)
+    _check_arguments(model, train, val, optimizer, sizes)
+    evaluator = _evaluator(monitor, mode, ["loss", *_score_names(val)])
+    plateau = scheduler if isinstance(scheduler, ReduceLROnPlateau) else None
+    if plateau is not None and plateau.mode != evaluator.mode:
+        raise ArgumentError("scheduler", found=f"ReduceLROnPlateau that waits for the {plateau.mode}imum",
+                            expected=f"the {evaluator.mode}imum, as {evaluator.column!r} is watched",
+                            fix=f"ReduceLROnPlateau(optimizer, mode={evaluator.mode!r})")
     normalize = normalize if normalize is not None else Normalize()
 
     precision = choose_precision(precision)
@@ -118,8 +128,10 @@ def fit(model: nn.Module, train: Dataset, val: Dataset | None = None, *, optimiz
     normalize = normalize.to(device)
     plain_model = accelerator.unwrap_model(model, keep_torch_compile=False)
 
-    history = History(monitor, mode)
-    settings = run_settings(plain_model, optimizer, scheduler, normalize, train, batch_size, accumulate, seed, monitor)
+    history = History(evaluator.column, evaluator.mode, threshold=evaluator.threshold,
+                      worst_score=evaluator.worst_score)
+    settings = run_settings(plain_model, optimizer, scheduler, normalize, train, batch_size, accumulate, seed,
+                            evaluator, loss)
     run = Run(folder, settings, plain_model, optimizer, scheduler, history)
     bar = tqdm(total=epochs * len(loader), unit="step", leave=False, disable=not (progress and is_main))
     with run.locked(is_main), bar:
@@ -128,6 +140,8 @@ def fit(model: nn.Module, train: Dataset, val: Dataset | None = None, *, optimiz
             run.save()  # the weights to start from: a run killed in its first epoch starts again from the same
         bar.update(len(history) * len(loader))
         try:
+            if is_main and history.rows and on_epoch is not None:
+                on_epoch(history)
             for epoch in range(len(history), epochs):
                 start = time.perf_counter()
                 set_seed(_seed_of(seed, epoch, accelerator.process_index))  # for dropout and the like
@@ -151,7 +165,7 @@ def fit(model: nn.Module, train: Dataset, val: Dataset | None = None, *, optimiz
                         accelerator.backward(batch_loss / group)
                     if is_last:
                         optimizer.step()
-                        if scheduler is not None:
+                        if scheduler is not None and plateau is None:
                             scheduler.step()
                     batch_loss = batch_loss.detach()
                     loss_sum += batch_loss
@@ -165,83 +179,24 @@ def fit(model: nn.Module, train: Dataset, val: Dataset | None = None, *, optimiz
                     raise _diverged(epoch, int(bad_step), mean_loss, optimizer, folder)
                 row = {"epoch": epoch + 1, "loss": mean_loss, "lr": optimizer.param_groups[0]["lr"]}
                 if val is not None:
-                    row |= _validate(plain_model, val, val_batch_size, normalize, accelerator, precision, num_workers)
+                    row |= _validate(plain_model, val, val_batch_size, normalize, accelerator, precision, num_workers,
+                                     evaluator)
                 timing = {"seconds": seconds, "images_per_second": len(train) / seconds}
+                is_best = history.add(row, timing)
+                if plateau is not None:
+                    plateau.step(row[history.monitor])  # before the checkpoint, which holds what it counted
                 if is_main:
-                    run.save(is_best=history.add(row, timing))
-                else:
-                    history.add(row, timing)
+                    run.save(is_best)
                 if progress and is_main:
-                    tqdm.write(_line(row, timing, epochs))
+                    tqdm.write(_line(row, timing, epochs, history.monitor))
+                if is_main and on_epoch is not None:
+                    on_epoch(history)
         except KeyboardInterrupt:
             history.interrupted = True
             if is_main:
                 print(f"Stopped by hand after {len(history)} of {epochs} epochs; the results so far are kept."
                       + (f" Call fit again with folder={str(folder)!r} to go on." if folder else ""))
     return history
-
-
-@torch.no_grad()
-def evaluate(model: nn.Module, data: Dataset, *, batch_size: int = 1, normalize: nn.Module | None = None,
-             device: str | torch.device | None = None, num_workers: int = 0, progress: bool = False) -> ConfusionMatrix:
-    """Run a model over a whole dataset and count every pixel; of a classifier, every picture.
-
-    Memory holds one batch at a time, and those that loader processes have ready. Pictures of different sizes never
-    share a batch: what pads the smaller one would change what the network sees at its edges.
-
-    Args:
-        model: as for `fit`; put into eval mode, and back afterwards.
-        data: a dataset of (uint8 image, uint8 mask), or for a classifier of (uint8 image or features, int label).
-        batch_size: pictures at once, at most. Beyond rounding, the counts do not depend on it.
-        normalize: as in training; [0, 1] by default.
-        device: where to run; where the model is by default.
-        num_workers: loader processes.
-        progress: show a bar.
-
-    Returns:
-        the confusion matrix; its `compute()` gives the scores.
-
-    Raises:
-        ArgumentError: an empty dataset, or class ids that the model does not have.
-    """
-    if len(data) < 1:
-        raise ArgumentError("evaluation pictures", found=len(data), expected="1 or more")
-    device = torch.device(device) if device is not None else next(model.parameters()).device
-    normalize = (normalize if normalize is not None else Normalize()).to(device)
-    loader = DataLoader(data, batch_size, collate_fn=_collate_by_size, num_workers=num_workers,
-                        pin_memory=device.type == "cuda")
-    was_training = model.training
-    model.to(device).eval()
-    matrix: ConfusionMatrix | None = None
-    try:
-        for batches in tqdm(loader, desc="evaluating", unit="step", leave=False, disable=not progress):
-            for images, masks in batches:
-                images, masks = images.to(device, non_blocking=True), masks.to(device, non_blocking=True)
-                logits = _logits(model, normalize(images))  # (N, C, H, W)
-                if logits.ndim == 2:  # a classifier's answer is a mask of one pixel
-                    logits, masks = logits[..., None, None], masks[..., None, None]  # (N, C, 1, 1), (N, 1, 1)
-                if matrix is None:
-                    where = device if device.type == "cuda" else "cpu"  # MPS lacks the counting
-                    matrix = ConfusionMatrix(getattr(data, "label_set", logits.shape[1]), device=where)
-                matrix.update(logits, masks)
-                del images, masks, logits  # or they would fill memory while the next batch is computed
-    finally:
-        model.train(was_training)
-    return matrix
-
-
-def _logits(model: nn.Module, images: Tensor) -> Tensor:
-    """What the model says in the end; an auxiliary output is forgotten at once."""
-    output = model(images)
-    return output["out"] if isinstance(output, dict) else output
-
-
-def _collate_by_size(samples: Sequence[tuple[Tensor, Tensor]]) -> list[tuple[Tensor, Tensor]]:
-    """One batch for each size of picture, instead of one batch that is padded."""
-    groups: dict[tuple[int, ...], list[tuple[Tensor, Tensor]]] = {}
-    for sample in samples:
-        groups.setdefault(tuple(sample[0].shape), []).append(sample)
-    return [collate(group) for group in groups.values()]
 
 
 def choose_precision(precision: str) -> str:
@@ -303,17 +258,34 @@ def _score_names(val: Dataset | None) -> tuple[str, ...]:
     return ("accuracy", "mean_class_accuracy") if has_labels(val[0]) else SCORE_NAMES
 
 
+def _evaluator(monitor: str | Evaluator | None, mode: str | None, columns: list[str]) -> Evaluator:
+    """What decides which epoch is best, checked against the columns that the history will have."""
+    if isinstance(monitor, Evaluator):
+        if mode not in {None, monitor.mode}:
+            raise ArgumentError("mode", found=f"{mode!r} beside an Evaluator with {monitor.mode!r}",
+                                expected="one of them", fix="Leave mode to the Evaluator.")
+        evaluator = monitor
+    else:
+        default = next(name for name in ("miou", "accuracy", "loss") if name in columns)
+        evaluator = Evaluator(monitor or default, mode)
+    without_val = "Pass val= to have scores to watch." if columns == ["loss"] else None
+    if evaluator.name is None and evaluator.column not in columns:
+        raise ArgumentError("monitor", found=repr(evaluator.column), expected=" or ".join(columns), fix=without_val)
+    if evaluator.name is not None and without_val:
+        raise ArgumentError("monitor", found=f"{evaluator.name!r}, but no val", expected="pictures to score",
+                            fix=without_val)
+    if evaluator.name in {"epoch", "lr", *columns}:
+        raise ArgumentError("Evaluator name", found=repr(evaluator.name),
+                            expected=f"another one than the history's epoch, lr, {', '.join(columns)}")
+    return evaluator
+
+
 def _check_arguments(model: nn.Module, train: Dataset, val: Dataset | None, optimizer: Optimizer,
-                     sizes: dict[str, int], columns: list[str], monitor: str, mode: str) -> None:
+                     sizes: dict[str, int]) -> None:
     pictures = {"training pictures": len(train), "validation pictures": len(val) if val is not None else 1}
     for name, value in (sizes | pictures).items():
         if value < 1 or value != int(value):
             raise ArgumentError(name, found=value, expected="a whole number, 1 or more")
-    if monitor not in columns:
-        raise ArgumentError("monitor", found=repr(monitor), expected=" or ".join(columns),
-                            fix=None if val is not None else "Pass val= to have scores to watch.")
-    if mode not in {"max", "min"}:
-        raise ArgumentError("mode", found=repr(mode), expected='"max" or "min"')
     if not any(p.requires_grad for group in optimizer.param_groups for p in group["params"]):
         raise ArgumentError("optimizer", found="no parameter that trains: all of them are frozen",
                             expected="some with requires_grad",
@@ -326,7 +298,7 @@ def _check_arguments(model: nn.Module, train: Dataset, val: Dataset | None, opti
 
 
 def _validate(model: nn.Module, val: Dataset, batch_size: int, normalize: nn.Module, accelerator: Accelerator,
-              precision: str, num_workers: int) -> dict[str, float]:
+              precision: str, num_workers: int, evaluator: Evaluator) -> dict[str, float]:
     """Scores of the validation split; each process counts its share, and the counts are summed."""
     share = Subset(val, range(accelerator.process_index, len(val), accelerator.num_processes))
     if (labels := getattr(val, "label_set", None)) is not None:
@@ -336,9 +308,10 @@ def _validate(model: nn.Module, val: Dataset, batch_size: int, normalize: nn.Mod
                           num_workers=num_workers)
     if accelerator.num_processes > 1:
         matrix.counts = accelerator.reduce(matrix.counts.to(accelerator.device), "sum")
-    scores = matrix.compute().as_dict()
+    scores = matrix.compute()
     # A picture with one label is a picture of one pixel, but nobody calls it that.
-    return {name: scores["pixel_accuracy" if name == "accuracy" else name] for name in _score_names(val)}
+    row = {name: getattr(scores, "pixel_accuracy" if name == "accuracy" else name) for name in _score_names(val)}
+    return row | evaluator.measure(scores)
 
 
 def autocast(device: torch.device, precision: str) -> torch.autocast:
@@ -359,8 +332,8 @@ def _diverged(epoch: int, step: int, value: float, optimizer: Optimizer, folder:
                              f"pictures are normalised and the loss divides by no count that can be 0.{kept}")
 
 
-def _line(row: dict[str, float], timing: dict[str, float], epochs: int) -> str:
-    scores = "".join(f"  {name.replace('_', ' ')} {row[name]:.4f}"
-                     for name in ("pixel_accuracy", "miou", "accuracy") if name in row)
+def _line(row: dict[str, float], timing: dict[str, float], epochs: int, monitor: str) -> str:
+    names = dict.fromkeys(name for name in ("pixel_accuracy", "miou", "accuracy", monitor) if name in row)
+    scores = "".join(f"  {name.replace('_', ' ')} {row[name]:.4f}" for name in names if name != "loss")
     return (f"epoch {row['epoch']:>{len(str(epochs))}}/{epochs}  loss {row['loss']:.4f}{scores}  "
             f"{timing['images_per_second']:.0f} images/s")

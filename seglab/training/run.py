@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
 from contextlib import contextmanager
 from pathlib import Path
 from typing import Any
@@ -10,11 +10,12 @@ from typing import Any
 from filelock import FileLock, Timeout
 from torch import nn
 from torch.optim import Optimizer
-from torch.optim.lr_scheduler import LRScheduler
+from torch.optim.lr_scheduler import LRScheduler, ReduceLROnPlateau
 from torch.utils.data import Dataset
 
 from seglab.checkpoint import check_weights, load_checkpoint, plain_state, save_checkpoint
 from seglab.errors import CheckpointError
+from seglab.training.evaluator import Evaluator
 from seglab.training.history import History
 
 
@@ -71,7 +72,8 @@ class Run:
                                   fix="Choose another folder, delete this one, or pass resume=True.")
         content = load_checkpoint(path)
         check_weights(self.model, content["model"], path)
-        there = {"accumulate": 1} | content["settings"]  # older runs knew no other
+        older = {"accumulate": 1, "mode": content["history"]["mode"], "threshold": 1e-4}  # what others did not say
+        there = older | {"labels": self.settings["labels"]} | content["settings"]
         differing = [f"{key} {there.get(key)!r} there, {value!r} here"
                      for key, value in self.settings.items() if there.get(key) != value]
         if differing:
@@ -98,16 +100,26 @@ class Run:
 
 
 def run_settings(model: nn.Module, optimizer: Optimizer, scheduler: LRScheduler | None, normalize: nn.Module,
-                 train: Dataset, batch_size: int, accumulate: int, seed: int, monitor: str) -> dict[str, Any]:
+                 train: Dataset, batch_size: int, accumulate: int, seed: int, evaluator: Evaluator,
+                 loss: Callable) -> dict[str, Any]:
     """What must be the same for a run to go on, as plain values. The number of epochs may grow."""
     inner = getattr(optimizer, "optimizer", optimizer)
     groups = [{k: list(v) if isinstance(v, tuple) else v for k, v in group.items()
                if k not in {"params", "initial_lr"} and isinstance(v, (bool, int, float, str, tuple, type(None)))}
               for group in inner.param_groups]
     labels = getattr(train, "label_set", None)
+    # Of losses, only those of make_loss have a name. "ce" is the one that has always been the default.
+    loss_name = getattr(loss, "name", None)
+    watched = {"monitor": evaluator.column, "mode": evaluator.mode, "threshold": evaluator.threshold,
+               "worst_score": evaluator.worst_score}
+    if isinstance(scheduler, ReduceLROnPlateau):  # these come back with its state, whatever is asked for now
+        watched["plateau"] = {name: getattr(scheduler, name) for name in (
+            "patience", "factor", "threshold", "threshold_mode", "cooldown", "min_lrs", "eps")}
     return {"model": getattr(model, "recipe", {"name": type(model).__name__}), "optimizer": type(inner).__name__,
             "groups": groups, "scheduler": type(scheduler).__name__ if scheduler is not None else None,
             "normalize": {key: list(getattr(normalize, key)) for key in ("mean", "std") if hasattr(normalize, key)},
             "size": getattr(train, "size", None),
-            "classes": list(labels.classes) if labels is not None else None, "pictures": len(train),
-            "batch_size": batch_size, "accumulate": accumulate, "seed": seed, "monitor": monitor}
+            "classes": list(labels.classes) if labels is not None else None,
+            "labels": labels.name if labels is not None else None, "pictures": len(train),
+            "batch_size": batch_size, "accumulate": accumulate, "seed": seed,
+            "loss": loss_name if isinstance(loss_name, str) and loss_name != "ce" else None, **watched}

@@ -8,8 +8,9 @@ import numpy as np
 from matplotlib import pyplot as plt
 from matplotlib.figure import Figure
 
+from seglab.errors import ArgumentError
 from seglab.labels import LabelSet
-from seglab.metrics import Calibration, SizedScores
+from seglab.metrics import BoundaryScores, Calibration, SizedScores
 from seglab.training.history import History
 from seglab.viz.pictures import RIGHT
 
@@ -149,6 +150,37 @@ def plot_sizes(scores: SizedScores, label_set: LabelSet) -> Figure:
     axis.grid(axis="y", color="0.92")
     axis.set_axisbelow(True)
     axis.legend(frameon=False, fontsize=8, loc="upper left", bbox_to_anchor=(1, 1), ncols=1 + len(classes) // 13)
+    figure.tight_layout()
+    return figure
+
+
+def plot_bands(found: Mapping[str, BoundaryScores], score: str = "pixel_accuracy") -> Figure:
+    """A score in bands of rising width along the outlines, one line a model; at the right, beyond the widest band.
+
+    Args:
+        found: {model: scores}, as `BandMatrix.compute()` gives them.
+        score: "pixel_accuracy" or "miou".
+
+    Raises:
+        ArgumentError: another score, or models that were measured in different bands.
+    """
+    if score not in {"pixel_accuracy", "miou"}:
+        raise ArgumentError("score", found=repr(score), expected='"pixel_accuracy" or "miou"')
+    (widths, *others) = {one.widths for one in found.values()}
+    if others:
+        raise ArgumentError("found", found=f"bands of {widths} and of {others[0]}", expected="the same for all models")
+    figure, axis = plt.subplots(figsize=(5.2, 3.2))
+    places = range(len(widths))
+    for name, one in found.items():
+        (line,) = axis.plot(places, getattr(one, score), "o-", markersize=4, label=name)
+        axis.plot([len(widths) - 1, len(widths)], [getattr(one, score)[-1], getattr(one.beyond, score)], "o:",
+                  markersize=4, color=line.get_color(), markerfacecolor="white", markevery=[1])
+    axis.set_xticks([*places, len(widths)], [*(f"{width:g}" for width in widths), "beyond"])
+    axis.set_xlabel("within so many pixels of an outline", fontsize=9)
+    axis.set_ylabel({"miou": "mIoU"}.get(score, "pixel accuracy"))
+    axis.spines[["top", "right"]].set_visible(False)
+    axis.grid(color="0.92")
+    axis.legend(frameon=False, fontsize=8, loc="lower right")
     figure.tight_layout()
     return figure
 

@@ -12,7 +12,7 @@ from seglab.cli import app
 from seglab.datasets import CocoSegmentation, write_coco_sample
 from seglab.errors import ArgumentError, CheckpointError
 from seglab.models import load_model
-from seglab.recipes.ablation import WAYS, ablation
+from seglab.recipes.ablation import STUDIES, ablation
 from seglab.recipes.coco import crop_size
 from seglab.recipes.records import read_record
 from tests.datasets.coco.files import box, content, thing, write
@@ -89,14 +89,15 @@ def test_crops_are_as_published_and_smaller_for_small_pictures(tmp_path, size, c
 
 def test_the_ablation_changes_one_thing_at_a_time(root, capsys):
     rows, pictures = ablation(seeds=(0,), epochs=1, data=root)
-    assert [row["way"] for row in rows] == list(WAYS) and "1 epochs" in pictures
+    assert [row["way"] for row in rows] == list(STUDIES["deeplabv3"].ways) and "1 epochs" in pictures
     assert len({row["miou"] for row in rows}) == 3, "each change makes another network"
     assert "without aux: mIoU" in capsys.readouterr().out
 
 
 def test_the_record_of_the_ablation_is_complete():
     record = read_record("deeplabv3_ablation")
-    assert {(row["way"], row["seed"]) for row in record["rows"]} == {(way, s) for way in WAYS for s in (0, 1, 2)}
+    assert {(row["way"], row["seed"]) for row in record["rows"]} == {(way, s) for way in STUDIES["deeplabv3"].ways
+                                                                     for s in (0, 1, 2)}
     assert record["command"] == "python -m seglab.recipes.ablation"
     with pytest.raises(ArgumentError, match="deeplabv3_ablation"):
         read_record("other")

@@ -1,0 +1,145 @@
+"""Curves of a training while it runs."""
+
+from __future__ import annotations
+
+import io
+import sys
+from collections.abc import Sequence
+from pathlib import Path
+
+from matplotlib.figure import Figure
+from matplotlib.ticker import MaxNLocator
+
+from seglab.errors import ArgumentError
+from seglab.files import atomic_write
+from seglab.training.history import History
+from seglab.viz.pictures import RIGHT, WRONG
+
+_LINE, _BEST = (tuple(value / 255 for value in colour) for colour in (RIGHT, WRONG))
+
+
+class LiveCurve:
+    """The curves of a training, drawn anew after each epoch: `fit(..., on_epoch=LiveCurve())`.
+
+    In a notebook they appear below the cell, in one picture that changes; nothing of it stays in the stored notebook,
+    so draw `plot_history` afterwards. With `path` they are (also) written to a PNG, for a training in a terminal.
+    Without either there is nothing to see, and that is no error.
+
+    The best epoch is marked. A thin vertical line stands where a constant learning rate fell by half or
+    more.
+
+    Args:
+        columns: of the history, a panel each. By default the loss and the score: the monitored one, or mIoU or accuracy
+            where the loss is monitored.
+        path: a PNG file, written whole or not at all; its folder is made.
+
+    Attributes:
+        widget: the `ipywidgets.Image` on show, None outside a notebook.
+
+    Raises:
+        ArgumentError: when called with a history that lacks a column.
+
+    Example:
+        >>> import tempfile
+        >>> history = History()
+        >>> _ = history.add({"epoch": 1, "loss": 0.7, "lr": 0.1, "miou": 0.4}, {})
+        >>> path = Path(tempfile.mkdtemp()) / "curves.png"
+        >>> LiveCurve(path=path)(history)
+        >>> path.read_bytes()[1:4]
+        b'PNG'
+    """
+
+    def __init__(self, columns: Sequence[str] | None = None, path: str | Path | None = None) -> None:
+        self.columns, self.path = columns, Path(path) if path is not None else None
+        self.widget = None
+        self._shown: History | None = None
+
+    def __call__(self, history: History) -> None:
+        """Draw a history of one or more epochs."""
+        in_notebook = _in_notebook()
+        if self.path is None and not in_notebook:
+            return
+        picture = io.BytesIO()
+        draw_history(history, self.columns).savefig(picture, format="png", dpi=100)
+        if self.path is not None:
+            self.path.parent.mkdir(parents=True, exist_ok=True)
+            atomic_write(self.path, picture.getvalue())
+        if in_notebook:
+            self._show(picture.getvalue(), history)
+
+    def _show(self, picture: bytes, history: History) -> None:
+        import ipywidgets  # here: a training in a terminal does without it
+        from IPython.display import display
+
+        if self._shown is history:
+            self.widget.value = picture
+            return
+        # Another training: its curves belong below its own cell.
+        self.widget, self._shown = ipywidgets.Image(value=picture, format="png"), history
+        display(self.widget)
+
+
+def draw_history(history: History, columns: Sequence[str] | None = None) -> Figure:
+    """The figure of a `LiveCurve`. Matplotlib does not keep it: there is nothing to close.
+
+    Args:
+        history: one or more epochs.
+        columns: as for `LiveCurve`.
+    """
+    columns = list(columns) if columns is not None else _default_columns(history)
+    known = list(history.rows[0]) if history.rows else []
+    if not columns or (missing := [column for column in columns if column not in known]):
+        raise ArgumentError("columns", found=", ".join(map(repr, missing if columns else [])) or "none",
+                            expected=f"columns of the history: {', '.join(known)}")
+    figure = Figure(figsize=(4.2 * len(columns), 2.9), layout="constrained")
+    epochs = range(1, len(history) + 1)
+    axes = figure.subplots(1, len(columns), squeeze=False)[0]
+    for axis, column in zip(axes, columns, strict=True):
+        for place, rate in _drops(history):
+            axis.axvline(place, color="0.6", linewidth=0.8, zorder=1)
+            if axis is axes[0]:  # a loss leaves the upper right empty; once is enough
+                axis.annotate(f"lr {rate:.2g}", (place, 1), (-2, -2), xycoords=("data", "axes fraction"),
+                              textcoords="offset points", rotation=90, fontsize=7, color="0.45", va="top", ha="right")
+        # A marker an epoch shows a single one; many would hide the line.
+        axis.plot(epochs, history[column], color=_LINE, linewidth=1.6, marker="o" if len(history) <= 30 else None,
+                  markersize=3)
+        title = {"miou": "mIoU"}.get(column, column.replace("_", " "))
+        if history.best_epoch:
+            best = history[column][history.best_epoch - 1]
+            axis.plot([history.best_epoch], [best], "o", markersize=9, markerfacecolor="none", markeredgewidth=1.8,
+                      markeredgecolor=_BEST, zorder=3)
+            title += f"   {best:.4g} in the best epoch, {history.best_epoch}"
+        axis.set_title(title, fontsize=10, loc="left")
+        axis.set_xlabel("epoch", fontsize=9)
+        margin = max(0.5, 0.03 * len(history))  # room for a ring around the last epoch
+        axis.set_xlim(1 - margin, max(len(history), 2) + margin)
+        axis.xaxis.set_major_locator(MaxNLocator(integer=True, min_n_ticks=1))
+        axis.spines[["top", "right"]].set_visible(False)
+        axis.tick_params(labelsize=8)
+        axis.grid(color="0.92")
+        axis.set_axisbelow(True)
+    return figure
+
+
+def _default_columns(history: History) -> list[str]:
+    known = history.rows[0] if history.rows else {}
+    scores = [name for name in (history.monitor, "miou", "accuracy") if name in known and name != "loss"]
+    return ["loss", *scores[:1]]
+
+
+def _drops(history: History) -> list[tuple[float, float]]:
+    """Where a rate that stood still fell by half or more: (place between two epochs, the new rate).
+
+    A rate that changes all the time, as in a cycle, has no such places.
+    """
+    rates = [row.get("lr") for row in history.rows]
+    before = [rates[0], *rates] if rates else []
+    return [(number + 0.5, new) for number, (older, old, new) in enumerate(zip(before, rates, rates[1:], strict=False),
+                                                                            start=1)
+            if old and old == older and new is not None and new <= old / 2]
+
+
+def _in_notebook() -> bool:
+    """True in a Jupyter kernel; a terminal with IPython has a shell, but no kernel."""
+    ipython = sys.modules.get("IPython")  # a kernel has imported it
+    return ipython is not None and getattr(ipython.get_ipython(), "kernel", None) is not None

@@ -1,0 +1,70 @@
+"""Evaluating a model: batches of any size, pictures of any size."""
+
+from __future__ import annotations
+
+import weakref
+
+import torch
+from torch import nn
+from torch.utils.data import DataLoader
+
+import seglab
+from seglab.datasets import CachedDataset, SemanticDrone, collate
+from seglab.metrics import BandMatrix, ConfusionMatrix
+from seglab.models import build
+from seglab.training import scoring
+from tests.training.runs import train
+
+
+def test_validation_takes_its_own_number_of_pictures(monkeypatch):
+    sizes = []
+    logits = scoring._logits
+    monkeypatch.setattr(scoring, "_logits", lambda model, images: sizes.append(len(images)) or logits(model, images))
+    histories = [train(None, epochs=1, val_batch_size=n)[0] for n in (None, 1, 6)]
+    assert sizes == [4, 2, *[1] * 6, 6]
+    assert histories[0] == histories[1] == histories[2]
+
+
+def test_evaluate_counts_the_same_for_any_batch_size_and_restores_the_mode(tmp_path, drone_root):
+    data = CachedDataset(SemanticDrone(drone_root, split="all"), folder=tmp_path, progress=False)
+    torch.manual_seed(0)
+    model = build("single_conv", 23).train()
+    one, five = (seglab.evaluate(model, data, batch_size=n) for n in (1, 5))
+    assert torch.equal(one.compute().matrix, five.compute().matrix)
+    assert model.training
+    matrix = ConfusionMatrix(23)
+    for images, masks in DataLoader(data, 1, collate_fn=collate):
+        matrix.update(model(images / 255)["out"].argmax(1), masks)
+    assert (one.compute().matrix - matrix.compute().matrix).abs().sum() <= 4  # ties of floating point
+
+
+def test_another_metric_may_count(tmp_path, drone_root):
+    data = CachedDataset(SemanticDrone(drone_root, split="all"), folder=tmp_path, progress=False)
+    torch.manual_seed(0)
+    model = build("single_conv", 23)
+    bands = BandMatrix(23)
+    assert seglab.evaluate(model, data, metric=bands) is bands
+    assert torch.equal(bands.compute().total.matrix, seglab.evaluate(model, data).matrix())
+
+
+class SeesEdges(nn.Module):
+    """One channel says how bright the whole picture is, as a network with global pooling does."""
+
+    def forward(self, images):
+        assert images.shape[-2:] in {(16, 16), (10, 12)}, "never padded"
+        self.alive = [ref for ref in getattr(self, "alive", []) if ref() is not None]
+        assert not self.alive, "logits of the batch before still fill memory"
+        brightness = images.mean((1, 2, 3), keepdim=True) + 0 * images[:, :1]
+        out = {"out": torch.cat([brightness, images[:, :1]], 1), "aux": images.repeat(1, 5, 1, 1)}
+        self.alive += [weakref.ref(logits) for logits in out.values()]
+        return out
+
+
+def test_pictures_of_different_sizes_are_evaluated_unpadded_one_batch_in_memory():
+    torch.manual_seed(0)
+    shapes = [(16, 16), (10, 12), (16, 16), (10, 12), (10, 12)]
+    data = [(torch.randint(0, 256, (3, *s), dtype=torch.uint8), torch.randint(0, 2, s, dtype=torch.uint8))
+            for s in shapes]
+    one, *others = (seglab.evaluate(SeesEdges(), data, batch_size=n, device="cpu").matrix() for n in (1, 2, 5))
+    assert one.sum() == sum(h * w for h, w in shapes)
+    assert all(torch.equal(one, other) for other in others)
