@@ -47,7 +47,7 @@ def street(root: Path, train: int, val: int) -> Path:
 
 def test_there_are_lessons():
     assert [path.stem for path in LESSONS] == ["01_single_conv_baseline", "02_pretrained_fcn",
-                                            "03_transfer_learning", "04_deeplabv3_coco"]
+                                            "03_transfer_learning", "04_deeplabv3_coco", "05_gcn_pets"]
 
 
 @pytest.mark.parametrize("path", LESSONS, ids=lambda p: p.stem)

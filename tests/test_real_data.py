@@ -1,4 +1,4 @@
-"""Real photographs, where they are at hand: SEGLAB_TEST_DATA names a folder that holds camvid/, catdog/ and coco/."""
+"""Real photographs, where they are at hand: SEGLAB_TEST_DATA holds camvid/, catdog/, coco/, pets/ and pets128/."""
 
 from __future__ import annotations
 
@@ -10,14 +10,15 @@ import numpy as np
 import pytest
 from PIL import Image
 
-from seglab.datasets import CamVid, CocoSegmentation, load
+from seglab.datasets import CamVid, CocoSegmentation, OxfordPets, load
+from seglab.errors import DataError
 from seglab.recipes import train
 from tests.datasets.coco.test_masks import reference
 
 DATA = Path(os.environ.get("SEGLAB_TEST_DATA", "-"))
 pytestmark = [pytest.mark.real_data, pytest.mark.skipif(
-    not all((DATA / name).is_dir() for name in ("camvid", "catdog", "coco")),
-    reason="SEGLAB_TEST_DATA is not set, or holds no camvid/, catdog/ and coco/: no real photographs")]
+    not all((DATA / name).is_dir() for name in ("camvid", "catdog", "coco", "pets", "pets128")),
+    reason="SEGLAB_TEST_DATA is not set, or lacks camvid/, catdog/, coco/, pets/ or pets128/: no real photographs")]
 
 
 def test_camvid_masks_are_read_as_they_are_and_void_is_ignored():
@@ -59,3 +60,24 @@ def test_coco_masks_are_torchvisions_reference_bit_for_bit(tmp_path, monkeypatch
                              [data.class_of[one["category_id"]] for one in objects], data.picture_size(i))
         assert np.array_equal(data.mask(i), expected)
         assert np.array_equal(data[i][1], expected)
+
+
+def test_pets_at_full_size_are_read_as_published(tmp_path, monkeypatch):
+    monkeypatch.setenv("SEGLAB_HOME", str(tmp_path))
+    data = OxfordPets(DATA / "pets", "all", progress=False)
+    assert len(data) == 450 and data.problems["not-rgb"] == ["Abyssinian_5"] and not data.problems["no-pet"]
+    assert {name[0].isupper() for name in data.names if name.startswith("american")} == {False}
+    for i in range(0, 450, 25):
+        trimap = np.asarray(Image.open(DATA / "pets" / "annotations" / "trimaps" / f"{data.names[i]}.png"))
+        species = 1 if data.names[i][0].isupper() else 2
+        assert np.array_equal(data[i][1], np.array([0, species, 0, 255])[trimap])
+    sizes = [len(OxfordPets(DATA / "pets", split, progress=False)) for split in ("train", "val", "trainval", "test")]
+    assert sizes == [202, 22, 224, 226]
+
+
+def test_the_small_copy_has_pictures_without_a_pet_and_no_names(tmp_path, monkeypatch):
+    monkeypatch.setenv("SEGLAB_HOME", str(tmp_path))
+    data = OxfordPets(DATA / "pets128", "trainval", "foreground", progress=False)
+    assert sorted(map(int, data.problems["no-pet"])) == [254, 294, 714, 1065, 1379, 1441, 2073] and len(data) == 3673
+    with pytest.raises(DataError, match='target="foreground"'):
+        OxfordPets(DATA / "pets128", "trainval", progress=False)

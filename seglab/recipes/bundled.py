@@ -271,16 +271,18 @@ def main() -> None:
 
 
 def report(model: nn.Module, data: Path) -> None:
-    """Print the scores on all pictures that were not trained on."""
-    _line("128 px", score(model, read_small(data / "pets128", "test")))
-    for side, what in ((None, "as published"), (1080, "enlarged to a shorter side of 1080 px")):
-        large, species = read_large(data / "pets", "test", side)
-        _line(what, score(model, large))
-        _line(f"{what}, by species", score(model, large, species))
+    """Print the scores on all pictures that were not trained on, plain and averaged with the mirrored picture."""
+    for flip, how in ((False, ""), (True, ", with flips")):
+        _line(f"128 px{how}", score(model, read_small(data / "pets128", "test"), flip=flip))
+        for side, what in ((None, "as published"), (1080, "enlarged to a shorter side of 1080 px")):
+            large, species = read_large(data / "pets", "test", side)
+            _line(what + how, score(model, large, flip=flip))
+            _line(f"{what}{how}, by species", score(model, large, species, flip=flip))
 
 
 def _line(what: str, scores: SegmentationScores) -> None:
-    print(f"{what}: pixel accuracy {scores.pixel_accuracy:.4f}, IoU {', '.join(f'{v:.4f}' for v in scores.iou)}")
+    print(f"{what}: pixel accuracy {scores.pixel_accuracy:.4f}, mIoU {scores.miou:.4f}, "
+          f"IoU {', '.join(f'{v:.4f}' for v in scores.iou)}", flush=True)
 
 
 if __name__ == "__main__":

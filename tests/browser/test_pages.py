@@ -30,7 +30,8 @@ LESSONS = sorted((ROOT / "notebooks").glob("*.ipynb"))
 COLOURS = {"01_single_conv_baseline": (((128, 64, 128), (0, 102, 0)), 5_000),
            "02_pretrained_fcn": (((0, 128, 0), (192, 0, 0)), 1_000),
            "03_transfer_learning": (((0, 114, 178), (213, 94, 0)), 200),
-           "04_deeplabv3_coco": (((64, 0, 0), (64, 0, 128)), 2_000)}
+           "04_deeplabv3_coco": (((64, 0, 0), (64, 0, 128)), 2_000),
+           "05_gcn_pets": (((64, 0, 0), (64, 0, 128)), 2_000)}
 FLAGS = ("--headless", "--no-sandbox", "--disable-gpu", "--disable-quic", "--no-first-run",
          "--disable-background-networking", "--disable-component-update", "--disable-sync")
 
