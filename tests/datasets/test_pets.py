@@ -276,7 +276,7 @@ def test_files_are_read_once_and_again_only_if_they_change(tmp_path, home, monke
     Image.fromarray(np.full_like(TRIMAP, 2)).save(trimap)
     os.utime(trimap, ns=(1, 1))
     assert opened(root).problems["no-pet"] == ["Bengal_2"] and looked == ["Bengal_2"]
-    memory = next((home / "caches").glob("pets-*.json"))
+    memory = next((home / "cache").glob("pets-*.json"))
     memory.write_text(json.dumps({"format": 0}))
     looked.clear()
     assert len(opened(root)) == 19 and len(looked) == 20

@@ -132,7 +132,7 @@ class OxfordPets(Dataset):
         names, pairs = self.names, self.pairs
         if verify:
             key = hashlib.blake2b(str(self.folder.resolve()).encode(), digest_size=8).hexdigest()
-            records = examine(pairs, data_home() / "caches" / f"pets-{key}.json", progress)
+            records = examine(pairs, data_home() / "cache" / f"pets-{key}.json", progress)
         else:  # a record of a picture with nothing unusual about it
             sound = {"mode": "RGB", "size": [1, 1], "mask": [1, 1], "values": {"1": 1}}
             records = [sound if all(path.exists() for path in pair) else None for pair in pairs]
