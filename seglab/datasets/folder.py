@@ -17,10 +17,10 @@ from seglab.datasets.io import (
     IMAGE_SUFFIXES,
     Size,
     fitted_size,
-    image_size,
     looks_coloured,
     read_image,
     read_mask,
+    shared_size,
 )
 from seglab.errors import ArgumentError, DataError
 from seglab.labels import LabelSet
@@ -92,12 +92,8 @@ class SegmentationFolder(Dataset):
     def read(self, index: int) -> tuple[np.ndarray, np.ndarray]:
         """One pair before transforms: image (H, W, 3) uint8, mask (H, W) uint8."""
         image_path, mask_path = self.pairs[index]
-        size, mask_size = image_size(image_path), image_size(mask_path)
-        if size != mask_size:
-            raise DataError(f"{mask_path}: mask of another size than its picture {image_path.name}",
-                            found=f"{mask_size[1]}×{mask_size[0]}", expected=f"{size[1]}×{size[0]}",
-                            fix="Export the mask at the picture's size. If width and height are exchanged, the "
-                                "picture is stored rotated: apply its EXIF rotation once, and save it.")
+        size = shared_size(image_path, mask_path, "Export the mask at the picture's size. If width and height are "
+                           "exchanged, the picture is stored rotated: apply its EXIF rotation once, and save it.")
         image = read_image(image_path, fit=self.fit)
         mask = read_mask(mask_path, self.label_set, encoding=self.encoding, ignore_ids=self.ignore_ids, fit=self.fit)
         assert image.shape[:2] == mask.shape == fitted_size(size, self.fit)

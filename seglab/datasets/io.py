@@ -38,6 +38,15 @@ def image_size(path: str | Path) -> Size:
         return image.height, image.width
 
 
+def shared_size(image_path: Path, mask_path: Path, fix: str) -> Size:
+    """(height, width) of a picture and its mask, from their headers; a DataError with this next step if they differ."""
+    size, mask_size = image_size(image_path), image_size(mask_path)
+    if size != mask_size:
+        raise DataError(f"{mask_path}: mask of another size than its picture {image_path.name}",
+                        found=f"{mask_size[1]}×{mask_size[0]}", expected=f"{size[1]}×{size[0]}", fix=fix)
+    return size
+
+
 def read_image(path: str | Path, fit: Size | None = None, *, upright: bool = False) -> np.ndarray:
     """Read a picture as (H, W, 3) uint8 RGB.
 

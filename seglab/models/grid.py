@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from abc import ABC, abstractmethod
 from typing import Any
 
 import torch
@@ -13,11 +14,11 @@ from seglab.errors import ArgumentError
 STRIDE = 32  # of the coarsest map
 
 
-class GridModel(nn.Module):
+class GridModel(nn.Module, ABC):
     """Pads pictures to the grid, perhaps enlarges small ones, and cuts the scores back to the picture's size.
 
-    A subclass has a `backbone` and a method `score_maps`: (N, 3, H, W) -> (N, C, H, W), for sides that are multiples
-    of 32. Since all maps lie on one grid, a pixel's scores do not depend on where a picture is cut.
+    A subclass has a `backbone` and a method `score_maps`. Since all maps lie on one grid, a pixel's scores do not
+    depend on where a picture is cut.
 
     Args:
         min_size: enlarge pictures whose shorter side is below this many pixels, and scale the scores back. Backbones
@@ -34,8 +35,9 @@ class GridModel(nn.Module):
         super().__init__()
         self.min_size, self.min_padded = min_size, min_padded
 
+    @abstractmethod
     def score_maps(self, images: Tensor) -> Tensor:
-        raise NotImplementedError
+        """Scores of pictures whose sides are multiples of 32: (N, 3, H, W) -> (N, C, H, W)."""
 
     def forward(self, images: Tensor) -> dict[str, Tensor]:
         size = images.shape[-2:]

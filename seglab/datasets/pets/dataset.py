@@ -17,7 +17,7 @@ from torchvision.datasets import OxfordIIITPet
 
 from seglab.datasets.download import fetch, unpack
 from seglab.datasets.folder import Pair, Transforms, existing_folder, sample_of
-from seglab.datasets.io import Size, image_size, read_image
+from seglab.datasets.io import Size, read_image, shared_size
 from seglab.datasets.pets.checks import choose_policies, complain, examine, few, find_problems, read_raw, report
 from seglab.datasets.pets.layout import Layout, breed_of, find_pets, read_layout
 from seglab.datasets.transforms import CropOrPad, height_and_width
@@ -189,11 +189,7 @@ class OxfordPets(Dataset):
     def read(self, index: int) -> tuple[np.ndarray, np.ndarray]:
         """One pair before transforms: image (H, W, 3) uint8, mask (H, W) uint8."""
         image_path, mask_path = self.pairs[index]
-        size, mask_size = image_size(image_path), image_size(mask_path)
-        if size != mask_size:
-            raise DataError(f"{mask_path}: mask of another size than its picture {image_path.name}",
-                            found=f"{mask_size[1]}×{mask_size[0]}", expected=f"{size[1]}×{size[0]}",
-                            fix='Fetch both files again, or pass problems={"other-size": "skip"}.')
+        shared_size(image_path, mask_path, 'Fetch both files again, or pass problems={"other-size": "skip"}.')
         fit = (self.max_side, self.max_side) if self.max_side and self.policies["too-large"] == "shrink" else None
         image, raw = read_image(image_path, fit=fit), read_raw(mask_path, fit=fit)
         counts = np.bincount(raw.ravel(), minlength=256)
