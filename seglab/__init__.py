@@ -21,7 +21,7 @@ _WHERE = {
     "load_weights": "seglab.checkpoint",
 }
 _ROOMS = ("checkpoint", "cli", "datasets", "doctor", "errors", "files", "inference", "labels", "lessons", "metrics",
-          "models", "recipes", "training", "viz")
+          "models", "recipes", "training", "viz", "widgets")
 
 __all__ = ["__version__", *sorted(_WHERE), *_ROOMS]
 

@@ -1,0 +1,55 @@
+"""Pictures side by side, as one picture: what a widget leaves behind on a page without a kernel."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+
+import cv2
+import numpy as np
+from PIL import Image, ImageDraw, ImageFont
+
+_GAP = 6
+
+
+def sheet(pictures: Sequence[np.ndarray], titles: Sequence[str], columns: int = 3, width: int = 900,
+          largest: float = 4.0) -> np.ndarray:
+    """Pictures in rows, a title above each, on white: (H, W, 3) uint8, at most `width` wide.
+
+    Small ones are enlarged with sharp pixels, large ones shrunk by averaging; all cells are as wide as the widest.
+
+    Args:
+        pictures: (H, W, 3) uint8, of any sizes.
+        titles: one each; "" leaves no room if all are empty.
+        columns: pictures a row.
+        width: of the sheet, in pixels.
+        largest: enlarge at most so many times.
+
+    Example:
+        >>> sheet([np.zeros((30, 40, 3), np.uint8)] * 2, ["a", "b"], columns=2).shape
+        (142, 326, 3)
+    """
+    columns = max(1, min(columns, len(pictures)))
+    widest = max(picture.shape[1] for picture in pictures)
+    scale = min((width - (columns - 1) * _GAP) / columns / widest, largest)
+    cells = [_scaled(picture, scale) for picture in pictures]
+    font = ImageFont.load_default(13)
+    head = 22 if any(titles) else 0
+    cell_width = max(cell.shape[1] for cell in cells)
+    rows = []
+    for start in range(0, len(cells), columns):
+        row, words = cells[start:start + columns], titles[start:start + columns]
+        height = max(cell.shape[0] for cell in row) + head
+        canvas = Image.new("RGB", (columns * (cell_width + _GAP) - _GAP, height), "white")
+        draw = ImageDraw.Draw(canvas)
+        for number, (cell, text) in enumerate(zip(row, words, strict=True)):
+            left = number * (cell_width + _GAP)
+            canvas.paste(Image.fromarray(cell), (left, head))
+            draw.text((left + 1, head / 2), text, fill=(40, 40, 40), font=font, anchor="lm")
+        rows.append(np.pad(np.asarray(canvas), ((0, _GAP if start + columns < len(cells) else 0), (0, 0), (0, 0)),
+                           constant_values=255))
+    return np.concatenate(rows)  # (H, W, 3)
+
+
+def _scaled(picture: np.ndarray, scale: float) -> np.ndarray:
+    size = (max(1, round(picture.shape[1] * scale)), max(1, round(picture.shape[0] * scale)))
+    return cv2.resize(picture, size, interpolation=cv2.INTER_NEAREST if scale >= 1 else cv2.INTER_AREA)

@@ -1,0 +1,64 @@
+"""What all widgets share: browser code beside the Python file, and a true picture for pages without a kernel."""
+
+from __future__ import annotations
+
+import base64
+from pathlib import Path
+from typing import Any
+
+import anywidget
+import numpy as np
+
+from seglab.errors import ArgumentError
+from seglab.files import atomic_write
+from seglab.widgets.wire import png
+
+_HERE = Path(__file__).parent
+
+
+def browser_code(*names: str) -> str:
+    """The ES module of a widget: `kit.js`, then these files of this folder, in one piece.
+
+    A browser gets a widget's module as text, which has no folder to import from; so shared code is put in front.
+    """
+    return "\n".join((_HERE / f"{name}.js").read_text(encoding="utf-8") for name in ("kit", *names))
+
+
+def styles(*names: str) -> str:
+    """The style sheet of a widget: `kit.css`, then these files."""
+    return "\n".join((_HERE / f"{name}.css").read_text(encoding="utf-8") for name in ("kit", *names))
+
+
+class PictureWidget(anywidget.AnyWidget):
+    """A widget that is also a picture.
+
+    Where a kernel runs, a browser shows the widget. Everywhere else (GitHub, nbviewer, an HTML export, the stored
+    notebook) the picture stands in its place: what `picture()` draws at the moment of display.
+    """
+
+    def picture(self) -> np.ndarray:
+        """What the widget shows, as (H, W, 3) uint8."""
+        raise TypeError(f"{type(self).__name__} draws no picture")
+
+    def summary(self) -> str:
+        """One line that says what is shown, for screen readers and text; the same for the same content."""
+        return type(self).__name__
+
+    def save(self, path: str | Path) -> None:
+        """Write `picture()` as a PNG, whole or not at all.
+
+        Raises:
+            ArgumentError: the path does not end in .png.
+        """
+        if Path(path).suffix.lower() != ".png":
+            raise ArgumentError("path", found=str(path), expected="a file that ends in .png")
+        atomic_write(path, png(self.picture()))
+
+    def __repr__(self) -> str:
+        return self.summary()
+
+    def _repr_mimebundle_(self, **options: Any) -> tuple[dict[str, Any], dict[str, Any]]:
+        data, metadata = super()._repr_mimebundle_(**options)
+        data["text/plain"] = self.summary()
+        data["image/png"] = base64.b64encode(png(self.picture())).decode()
+        return data, metadata

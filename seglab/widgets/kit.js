@@ -1,0 +1,173 @@
+// What every widget of seglab needs in the browser. Python puts this file in front of the widget's own (`browser_code`),
+// so all of it lives in one ES module: no import, no request.
+
+/** An element: h("button", {class: "x", onclick: f, "aria-label": "…"}, "text", child, …). Text is never HTML. */
+function h(tag, properties = {}, ...children) {
+  const element = document.createElement(tag);
+  for (const [name, value] of Object.entries(properties)) {
+    if (value === undefined || value === null || value === false) continue;
+    if (name.startsWith("on")) element.addEventListener(name.slice(2), value);
+    else if (name === "style") Object.assign(element.style, value);
+    else if (name === "value") element.value = value;
+    else element.setAttribute(name, value === true ? "" : value);
+  }
+  element.append(...children.filter((child) => child !== null && child !== undefined));
+  return element;
+}
+
+/** Bytes of the kernel (a DataView) as they are. */
+function bytesOf(view) {
+  return new Uint8Array(view.buffer, view.byteOffset, view.byteLength);
+}
+
+/** The inverse of Python's `pack`: a DataView -> Promise of the Uint8Array. The browser inflates, nothing is rounded. */
+async function unpack(view, width = 0) {
+  const stream = new Blob([bytesOf(view)]).stream().pipeThrough(new DecompressionStream("deflate"));
+  const values = new Uint8Array(await new Response(stream).arrayBuffer());
+  // With a width, rows are differences to the row above: maps that change slowly travel in fewer bytes.
+  for (let i = width; width && i < values.length; i++) values[i] += values[i - width];
+  return values;
+}
+
+/** A PNG or JPEG (a DataView) -> Promise of an ImageBitmap. */
+function decode(view) {
+  return createImageBitmap(new Blob([bytesOf(view)]));
+}
+
+/** Run `draw` once before the next frame is shown, however often it is asked for. */
+function onceAFrame(draw) {
+  let waiting = 0;
+  const ask = () => { waiting ||= requestAnimationFrame(() => { waiting = 0; draw(); }); };
+  ask.cancel = () => { cancelAnimationFrame(waiting); waiting = 0; };
+  return ask;
+}
+
+/** The shared state of a view: reads, writes and listens, and forgets its listeners when the view goes.
+ *
+ * Writing changes the widget in this page at once; Python hears of it a moment later, at most ten times a second. If the
+ * kernel is gone nobody hears, and the view works on.
+ */
+function stateOf(model) {
+  const listeners = [];
+  let timer = 0;
+  const tell = () => {
+    timer = 0;
+    if (model.comm_live !== false) model.save_changes();
+  };
+  return {
+    get: (name) => model.get(name),
+    set(name, value) {
+      model.set(name, value);
+      timer ||= setTimeout(tell, 100);
+    },
+    on(names, listener) {
+      for (const name of [names].flat()) {
+        model.on(`change:${name}`, listener);
+        listeners.push([`change:${name}`, listener]);
+      }
+    },
+    hear(listener) {  // messages of the kernel: listener(content, buffers)
+      model.on("msg:custom", listener);
+      listeners.push(["msg:custom", listener]);
+    },
+    ask: (content) => model.send(content),
+    alive: () => model.comm_live !== false,
+    forget() {
+      if (timer) { clearTimeout(timer); tell(); }
+      for (const [event, listener] of listeners) model.off(event, listener);
+    },
+  };
+}
+
+/** The same interface for what only this view knows. */
+function localState(values) {
+  const listeners = {};
+  return {
+    get: (name) => values[name],
+    set(name, value) {
+      values[name] = value;
+      for (const listener of listeners[name] || []) listener();
+    },
+    on(names, listener) { for (const name of [names].flat()) (listeners[name] ||= []).push(listener); },
+    alive: () => true,
+    forget() { for (const name in listeners) delete listeners[name]; },
+  };
+}
+
+let labelCount = 0;
+
+/** A labelled slider. `.show(value)` sets it without telling `oninput`. */
+function slider({ label, min = 0, max = 1, step = 0.01, value, format = (v) => v, oninput, title }) {
+  const id = `seglab-${++labelCount}-${Date.now().toString(36)}`;
+  const text = h("output", { for: id });
+  const input = h("input", { id, type: "range", min, max, step, title, oninput: () => {
+    write();
+    oninput(Number(input.value));
+  } });
+  const write = () => {
+    text.textContent = format(Number(input.value));
+    input.setAttribute("aria-valuetext", text.textContent);
+  };
+  const element = h("div", { class: "seglab-slider" }, h("label", { for: id }, label), input, text);
+  element.input = input;
+  element.show = (v) => { input.value = v; write(); };
+  element.show(value);
+  return element;
+}
+
+/** A button that stays pressed. `.show(pressed)`. */
+function toggle({ label, title, pressed = false, onchange }) {
+  const button = h("button", { type: "button", class: "seglab-button", title, onclick: () => {
+    const now = button.getAttribute("aria-pressed") !== "true";
+    button.show(now);
+    onchange(now);
+  } }, label);
+  button.show = (now) => button.setAttribute("aria-pressed", String(now));
+  button.show(pressed);
+  return button;
+}
+
+/** A push button. */
+function button({ label, title, onclick, name }) {
+  return h("button", { type: "button", class: "seglab-button", title, "aria-label": name || title, onclick }, label);
+}
+
+/** A labelled choice of [value, text] pairs. `.show(value)`. */
+function choice({ label, options, value, onchange, title }) {
+  const select = h("select", { title, onchange: () => onchange(select.value) },
+    ...options.map(([v, text]) => h("option", { value: v }, text)));
+  const element = h("label", { class: "seglab-choice" }, h("span", {}, label), select);
+  element.select = select;
+  element.show = (v) => { select.value = v; };
+  element.show(value);
+  return element;
+}
+
+/** CSS of a colour [r, g, b]. */
+const css = ([r, g, b]) => `rgb(${r} ${g} ${b})`;
+
+/** 0.1234 -> "12.3 %"; what would read 0 but is not, as "< 0.1 %". */
+function percent(share, digits = 1) {
+  const least = 10 ** -digits / 100;
+  if (share > 0 && share < least / 2) return `< ${(least * 100).toFixed(digits)} %`;
+  return `${(share * 100).toFixed(digits)} %`;
+}
+
+/** Make a canvas as sharp as the screen: its pixels are the screen's. Returns true if its size changed. */
+function fit(canvas, width, height) {
+  const ratio = window.devicePixelRatio || 1;
+  const [w, ht] = [Math.max(1, Math.round(width * ratio)), Math.max(1, Math.round(height * ratio))];
+  canvas.style.width = `${width}px`;
+  canvas.style.height = `${height}px`;
+  if (canvas.width === w && canvas.height === ht) return false;
+  canvas.width = w;
+  canvas.height = ht;
+  return true;
+}
+
+/** The widget's outermost element, in which all styles apply. `label` is what a screen reader calls it. */
+function stage(el, label, ...children) {
+  const root = h("div", { class: "seglab", role: "group", "aria-label": label }, ...children);
+  el.append(root);
+  return root;
+}

@@ -1,0 +1,117 @@
+"""What travels to the browser, and how: bytes that a browser inflates or decodes by itself, never lists of numbers."""
+
+from __future__ import annotations
+
+import io
+import zlib
+from typing import Any
+
+import numpy as np
+from PIL import Image
+
+from seglab.errors import ArgumentError
+from seglab.labels import IGNORE, LabelSet
+from seglab.viz import as_picture
+
+#: Pictures with more pixels than that travel as JPEG: a photograph's PNG is five times as large.
+_LOSSLESS_PIXELS = 64 * 1024
+
+
+def pack(values: np.ndarray, smooth: bool = False) -> bytes:
+    """Deflate uint8 values: for class ids as small as a PNG, and exact in every browser, which a canvas need not be.
+
+    Args:
+        values: uint8, of any shape; the order is C's.
+        smooth: store rows of (..., W) as differences to the row above (modulo 256). Maps that change slowly, such as
+            probabilities, then take fewer bytes. Read with `unpack(view, width)`.
+
+    Raises:
+        ArgumentError: another dtype.
+
+    Example:
+        >>> len(pack(np.zeros((853, 1280), np.uint8))) < 1500
+        True
+    """
+    if values.dtype != np.uint8:
+        raise ArgumentError("values", found=values.dtype, expected="uint8")
+    if smooth:
+        rows = values.reshape(-1, values.shape[-1])  # (..., W) -> (rows, W)
+        values = np.diff(rows, axis=0, prepend=np.zeros_like(rows[:1]))
+    return zlib.compress(np.ascontiguousarray(values).tobytes(), 9)
+
+
+def encode(picture: np.ndarray) -> bytes:
+    """A picture as PNG; a large one as JPEG of quality 95, without coarser colours.
+
+    Args:
+        picture: (H, W, 3) uint8.
+
+    Example:
+        >>> encode(np.zeros((4, 4, 3), np.uint8))[1:4]
+        b'PNG'
+    """
+    buffer, image = io.BytesIO(), Image.fromarray(picture)
+    if picture.shape[0] * picture.shape[1] <= _LOSSLESS_PIXELS:
+        image.save(buffer, format="PNG")
+    else:
+        image.save(buffer, format="JPEG", quality=95, subsampling=0)
+    return buffer.getvalue()
+
+
+def png(picture: np.ndarray) -> bytes:
+    """A picture, (H, W, 3) uint8, as PNG."""
+    buffer = io.BytesIO()
+    Image.fromarray(picture).save(buffer, format="PNG")
+    return buffer.getvalue()
+
+
+def check_picture(image: Any) -> np.ndarray:
+    """A picture with at least one pixel as (H, W, 3) uint8; ArgumentError for anything else."""
+    picture = as_picture(image)
+    if picture.size == 0:
+        raise ArgumentError("image", found=f"{picture.shape[1]}×{picture.shape[0]} pixels",
+                            expected="at least one pixel")
+    return picture
+
+
+def check_mask(mask: Any, size: tuple[int, int], label_set: LabelSet, name: str = "mask") -> np.ndarray:
+    """A mask of a picture of this size, every id with a colour: (H, W) uint8.
+
+    Args:
+        mask: (H, W) class ids, any integer dtype, array or tensor on any device.
+        size: (H, W) of its picture.
+        label_set: the classes that it may hold, besides 255.
+        name: what to call it in an error.
+
+    Raises:
+        ArgumentError: another size, no integers, an id above 255 or below 0, or one without a colour.
+    """
+    array = np.asarray(mask.detach().cpu() if hasattr(mask, "detach") else mask)
+    if array.shape != tuple(size):
+        raise ArgumentError(f"mask {name!r}", found=f"shape {array.shape}", expected=f"the picture's size {tuple(size)}",
+                            fix="Resize masks with nearest only: datasets.transforms does both together.")
+    if not np.issubdtype(array.dtype, np.integer):
+        raise ArgumentError(f"mask {name!r}", found=array.dtype, expected="class ids, integers",
+                            fix="Of logits (C, H, W), take argmax(0); of probabilities, likewise.")
+    ids = np.unique(array)
+    strays = [int(i) for i in ids if i != IGNORE and not 0 <= i < len(label_set)]
+    if strays:
+        more = f" and {len(strays) - 6} more" if len(strays) > 6 else ""
+        raise ArgumentError(f"mask {name!r}", found=f"class id {', '.join(map(str, strays[:6]))}{more}, without a colour",
+                            expected=f"0 to {len(label_set) - 1}, the classes of {label_set.name!r}, or 255 for ignore "
+                                     "(at most 254 classes)",
+                            fix="Give the label set that these masks were made with: label_set=LabelSet(…).")
+    return np.ascontiguousarray(array.astype(np.uint8))
+
+
+def classes_of(label_set: LabelSet) -> list[dict[str, Any]]:
+    """Names and colours for the browser, ignore last: [{"id", "name", "colour", "safe"}].
+
+    "safe" is the class's colour in the palette for colour-blind eyes.
+    """
+    from seglab.viz.palettes import colour_blind_safe  # its table takes a moment; computed once
+
+    safe = colour_blind_safe(len(label_set), label_set.colours[0] == (0, 0, 0)).tolist()
+    table = [{"id": i, "name": name, "colour": list(colour), "safe": other}
+             for i, (name, colour, other) in enumerate(zip(label_set.classes, label_set.colours, safe, strict=True))]
+    return [*table, {"id": IGNORE, "name": "ignored", "colour": list(label_set.ignore_colour), "safe": [235, 235, 235]}]

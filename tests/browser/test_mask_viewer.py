@@ -1,0 +1,171 @@
+"""MaskViewer in a real browser: what a learner does, and the pixels that change."""
+
+from __future__ import annotations
+
+import numpy as np
+import pytest
+from skimage.data import chelsea
+
+from seglab.labels import PETS, VOC
+from seglab.widgets.mask_viewer import MaskViewer
+from tests.browser.conftest import SCREENSHOTS
+
+PIXEL = """([x, y]) => { const c = document.querySelector("canvas");
+  return Array.from(c.getContext("2d").getImageData(x * c.width, y * c.height, 1, 1).data.slice(0, 3)); }"""
+
+
+def halves(height=90, width=120) -> tuple[np.ndarray, np.ndarray, np.ndarray]:
+    """A grey picture; the truth is a cat on the left, the prediction a cat above; a band is ignored."""
+    image = np.full((height, width, 3), 100, np.uint8)
+    truth, guess = np.zeros((2, height, width), np.uint8)
+    truth[:, : width // 2], guess[: height // 2] = 1, 1
+    truth[:, width // 2 - 3: width // 2 + 3] = 255
+    return image, truth, guess
+
+
+@pytest.fixture
+def viewer() -> MaskViewer:
+    image, truth, guess = halves()
+    return MaskViewer(image, {"truth": truth, "prediction": guess}, PETS, opacity=1.0,
+                      confidence={"prediction": np.full(guess.shape, 0.87)})
+
+
+def at(page, x: float, y: float) -> list[int]:
+    page.wait_for_timeout(60)
+    return page.evaluate(PIXEL, [x, y])
+
+
+def test_the_slider_moves_pixels_and_python_hears_of_it(stage, viewer):
+    page = stage.show(viewer)
+    assert at(page, 0.2, 0.2) == list(PETS.colours[1])
+    page.get_by_label("opacity").fill("0.5")
+    assert at(page, 0.2, 0.2) == pytest.approx([(a + 100) / 2 for a in PETS.colours[1]], abs=1)
+    page.wait_for_timeout(200)
+    assert viewer.opacity == 0.5
+    viewer.opacity = 0.0
+    stage.push()
+    assert at(page, 0.2, 0.2) == [100, 100, 100]
+    assert page.get_by_label("opacity").input_value() == "0"
+
+
+def test_a_class_is_switched_off_and_on(stage, viewer):
+    page = stage.show(viewer)
+    box = page.get_by_role("checkbox", name="cat")
+    box.uncheck()
+    assert at(page, 0.2, 0.2) == [100, 100, 100] and at(page, 0.2, 0.8) == [0, 0, 0]
+    page.wait_for_timeout(200)
+    assert viewer.hidden == [1]
+    page.get_by_role("checkbox", name="cat").check()
+    assert at(page, 0.2, 0.2) == list(PETS.colours[1])
+
+
+def test_the_swipe_shows_two_masks(stage, viewer):
+    page = stage.show(viewer)
+    page.get_by_label("swipe to").select_option("truth")
+    assert at(page, 0.2, 0.8) == [0, 0, 0] and at(page, 0.8, 0.2) == [0, 0, 0]  # prediction left, truth right
+    handle = page.get_by_role("slider", name="swipe between the masks")
+    box, canvas = handle.bounding_box(), page.locator("canvas").bounding_box()
+    page.mouse.move(box["x"] + box["width"] / 2, box["y"] + 20)
+    page.mouse.down()
+    page.mouse.move(canvas["x"] + canvas["width"] * 0.1, box["y"] + 20, steps=4)
+    page.mouse.up()
+    assert at(page, 0.2, 0.8) == list(PETS.colours[1]), "the truth now begins at a tenth"
+    page.wait_for_timeout(200)
+    assert viewer.swipe == pytest.approx(0.1, abs=0.02)
+    handle.press("ArrowRight")
+    page.wait_for_timeout(200)
+    assert viewer.swipe == pytest.approx(0.12, abs=0.02)
+
+
+def test_errors_are_right_wrong_and_not_scored(stage, viewer):
+    page = stage.show(viewer)
+    page.get_by_role("button", name="errors").click()
+    assert at(page, 0.2, 0.2) == [0, 114, 178] and at(page, 0.2, 0.8) == [230, 159, 0]
+    assert at(page, 0.5, 0.5) == [235, 235, 235]
+    assert "right 50.0 %" in page.locator(".seglab-legend").inner_text()
+    assert "not scored 5.0 % of the picture" in page.locator(".seglab-legend").inner_text()
+
+
+def test_the_pointer_and_the_keyboard_read_the_same(stage, viewer):
+    page = stage.show(viewer)
+    canvas = page.locator("canvas")
+    box = canvas.bounding_box()
+    page.mouse.move(box["x"] + box["width"] * 0.254, box["y"] + box["height"] * 0.255)
+    note = page.locator(".seglab-note")
+    assert note.inner_text() == ("x 30, y 22 · truth: cat, 47.5 % of the picture · "
+                                 "prediction: cat (87 % sure), 50.0 % of the picture")
+    page.mouse.move(5, 5)
+    canvas.focus()
+    for key in ("Shift+ArrowUp", "ArrowUp", "ArrowLeft"):
+        canvas.press(key)
+    assert note.inner_text().startswith("x 57, y 41")
+    page.keyboard.press("Tab")
+    assert note.inner_text() == ""
+
+
+def test_zoom_stays_sharp_and_pans(stage):
+    image = np.zeros((40, 40, 3), np.uint8)
+    image[:, 20:] = 255
+    page = stage.show(MaskViewer(image))
+    canvas = page.locator("canvas")
+    canvas.press("0")
+    for _ in range(6):
+        canvas.press("+")
+    row = [at(page, x, 0.5)[0] for x in np.linspace(0.4, 0.6, 21)]
+    assert set(row) == {0, 255}, "no grey between two enlarged pixels"
+    box = canvas.bounding_box()
+    page.mouse.move(box["x"] + 60, box["y"] + 60)
+    page.mouse.down()
+    page.mouse.move(box["x"] + 140, box["y"] + 60, steps=3)
+    page.mouse.up()
+    assert at(page, 0.9, 0.5)[0] == 0, "the dark half was pulled to the right"
+    canvas.press("0")
+    assert at(page, 0.9, 0.5)[0] == 255 and at(page, 0.1, 0.5)[0] == 0
+    zoomed = page.locator(".seglab-zoom")
+    assert zoomed.inner_text() == "400 %", "a small picture is enlarged four times"
+    page.mouse.wheel(0, -200)
+    assert zoomed.inner_text() == "400 %", "the wheel belongs to the page"
+    page.keyboard.down("Control")
+    page.mouse.wheel(0, -200)
+    page.keyboard.up("Control")
+    page.wait_for_timeout(60)
+    assert float(zoomed.inner_text().split()[0]) > 500
+
+
+def test_safe_colours_and_themes(stage):
+    photo = chelsea()
+    truth = np.zeros(photo.shape[:2], np.uint8)
+    truth[60:260, 90:380], truth[:40] = VOC.id("cat"), VOC.id("sofa")
+    guess = np.roll(truth, 25, axis=1)
+    page = stage.show(MaskViewer(photo, {"truth": truth, "prediction": guess}, VOC, compare="truth"))
+    page.screenshot(path=SCREENSHOTS / "mask_viewer.png")
+    before = at(page, 0.3, 0.5)
+    page.get_by_role("button", name="safe colours").click()
+    assert at(page, 0.3, 0.5) != before
+    page.emulate_media(color_scheme="dark")
+    page.screenshot(path=SCREENSHOTS / "mask_viewer_dark.png")
+    page.set_viewport_size({"width": 480, "height": 800})
+    page.wait_for_timeout(150)
+    page.screenshot(path=SCREENSHOTS / "mask_viewer_narrow.png")
+    assert page.evaluate("document.documentElement.scrollWidth <= innerWidth"), "nothing sticks out"
+
+
+def test_two_views_share_their_state(stage, viewer):
+    page = stage.show(viewer, times=2)
+    page.get_by_label("opacity").first.fill("0")
+    page.wait_for_timeout(100)
+    second = page.evaluate(PIXEL.replace('document.querySelector("canvas")', 'document.querySelectorAll("canvas")[1]'),
+                           [0.2, 0.2])
+    assert second == [100, 100, 100]
+    page.evaluate("ends[0]()")  # the first view is closed
+    page.get_by_label("opacity").fill("1")
+    assert at(page, 0.2, 0.2) == list(PETS.colours[1])
+
+
+def test_a_dead_kernel_leaves_the_picture_at_work(stage, viewer):
+    page = stage.show(viewer)
+    page.evaluate("model.comm_live = false")
+    page.get_by_label("opacity").fill("0")
+    assert at(page, 0.2, 0.2) == [100, 100, 100]
+    page.wait_for_timeout(200)
+    assert viewer.opacity == 1.0, "nobody is there to hear it"
