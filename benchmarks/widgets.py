@@ -18,10 +18,9 @@ from skimage import data, measure
 from skimage.transform import resize
 
 sys.path.insert(0, str(Path(__file__).parents[1]))
-from tests.browser.stage import Stage, chromium
-
 from seglab.labels import VOC
 from seglab.widgets import MaskViewer
+from tests.browser.stage import Stage, chromium
 
 #: Sets a control 40 times, each in a frame of its own, and says how long each drawing took from its event on.
 MOVE = """async ([label, values]) => {

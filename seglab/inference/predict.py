@@ -140,7 +140,7 @@ class Segmenter:
 
     def __call__(self, images: np.ndarray, soft: bool = False) -> tuple[np.ndarray, Tensor | None]:
         """(N, H, W, 3) uint8 -> (N, H, W) uint8 class ids and, if `soft`, (N, C, H, W) probabilities."""
-        size, inside = images.shape[1:3], self._inside(images)
+        size, inside = images.shape[1:3], self.inside(images)
         height, width = inside.shape[1:3]
         pixels = torch.from_numpy(inside).permute(0, 3, 1, 2)  # (N, H, W, 3) -> (N, 3, H, W), channels last in memory
         if self.tile is not None and max(height, width) > self.tile:
@@ -155,7 +155,8 @@ class Segmenter:
         logits = _resized(self._logits(pixels), size)
         return predictions(logits).to(torch.uint8).cpu().numpy(), None
 
-    def _inside(self, images: np.ndarray) -> np.ndarray:
+    def inside(self, images: np.ndarray) -> np.ndarray:
+        """The pictures at the size at which the model works, (N, H, W, 3) -> (N, h, w, 3): `short_side` obeyed."""
         height, width = images.shape[1:3]
         if self.short_side is None or min(height, width) <= self.short_side:
             return images

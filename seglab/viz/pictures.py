@@ -86,16 +86,17 @@ def heat_overlay(image: object, heat: np.ndarray, alpha: float = 0.5) -> np.ndar
     return ((1 - alpha) * picture + alpha * colours).round().astype(np.uint8)
 
 
-def add_legend(picture: np.ndarray, label_set: LabelSet, ids: Sequence[int]) -> np.ndarray:
+def add_legend(picture: np.ndarray, label_set: LabelSet, ids: Sequence[int], size: int | None = None) -> np.ndarray:
     """A picture with a strip below that names classes beside their colours: (H, W, 3) uint8, higher than before.
 
     Args:
         picture: (H, W, 3) uint8.
         label_set: names and colours.
         ids: the classes to name; 255 reads "ignored".
+        size: of the letters, in pixels; by default they grow with the picture.
     """
     width = picture.shape[1]
-    size = max(11, round(width / 45))  # of the letters, in pixels
+    size = max(11, round(width / 45)) if size is None else size
     font, pad = ImageFont.load_default(size), size // 2
     names = ["ignored" if i == IGNORE else label_set.classes[i] for i in ids]
     rows: list[list[tuple[int, int, str]]] = [[]]  # (left, class id, name)

@@ -168,6 +168,11 @@ function fit(canvas, width, height) {
 /** The widget's outermost element, in which all styles apply. `label` is what a screen reader calls it. */
 function stage(el, label, ...children) {
   const root = h("div", { class: "seglab", role: "group", "aria-label": label }, ...children);
+  // A notebook's keys without Ctrl (arrows change the cell, x cuts it, 0 0 restarts the kernel) are not meant in here.
+  root.addEventListener("keydown", (event) => {
+    const runs = event.key === "Enter" && event.shiftKey;
+    if (!event.ctrlKey && !event.altKey && !event.metaKey && !runs) event.stopPropagation();
+  });
   el.append(root);
   return root;
 }

@@ -98,7 +98,7 @@ class MaskViewer(PictureWidget):
                        error_map(self._masks[name], self._masks[self._truth]) for name in others}
         present = np.unique(np.concatenate([np.unique(mask) for mask in self._masks.values()]))
         drawn = sheet(list(panels.values()), list(panels), columns=min(3, len(panels)))
-        return add_legend(drawn, self._label_set, present)
+        return add_legend(drawn, self._label_set, present, size=13)
 
     def summary(self) -> str:
         height, width = self._image.shape[:2]

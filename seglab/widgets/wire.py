@@ -37,7 +37,8 @@ def pack(values: np.ndarray, smooth: bool = False) -> bytes:
     if smooth:
         rows = values.reshape(-1, values.shape[-1])  # (..., W) -> (rows, W)
         values = np.diff(rows, axis=0, prepend=np.zeros_like(rows[:1]))
-    return zlib.compress(np.ascontiguousarray(values).tobytes(), 9)
+    # Noisy maps take many times as long at level 9, for a few percent; masks are quick at any.
+    return zlib.compress(np.ascontiguousarray(values).tobytes(), 6 if smooth else 9)
 
 
 def encode(picture: np.ndarray) -> bytes:
@@ -88,7 +89,8 @@ def check_mask(mask: Any, size: tuple[int, int], label_set: LabelSet, name: str 
     """
     array = np.asarray(mask.detach().cpu() if hasattr(mask, "detach") else mask)
     if array.shape != tuple(size):
-        raise ArgumentError(f"mask {name!r}", found=f"shape {array.shape}", expected=f"the picture's size {tuple(size)}",
+        raise ArgumentError(f"mask {name!r}", found=f"shape {array.shape}",
+                            expected=f"the picture's size {tuple(size)}",
                             fix="Resize masks with nearest only: datasets.transforms does both together.")
     if not np.issubdtype(array.dtype, np.integer):
         raise ArgumentError(f"mask {name!r}", found=array.dtype, expected="class ids, integers",
@@ -97,7 +99,8 @@ def check_mask(mask: Any, size: tuple[int, int], label_set: LabelSet, name: str 
     strays = [int(i) for i in ids if i != IGNORE and not 0 <= i < len(label_set)]
     if strays:
         more = f" and {len(strays) - 6} more" if len(strays) > 6 else ""
-        raise ArgumentError(f"mask {name!r}", found=f"class id {', '.join(map(str, strays[:6]))}{more}, without a colour",
+        raise ArgumentError(f"mask {name!r}",
+                            found=f"class id {', '.join(map(str, strays[:6]))}{more}, without a colour",
                             expected=f"0 to {len(label_set) - 1}, the classes of {label_set.name!r}, or 255 for ignore "
                                      "(at most 254 classes)",
                             fix="Give the label set that these masks were made with: label_set=LabelSet(…).")

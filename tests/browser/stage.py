@@ -12,7 +12,7 @@ from anywidget._util import remove_buffers
 from playwright.sync_api import Page
 
 PAGE = """<!doctype html><meta charset="utf-8"><body style="margin:16px"></body><script>
-const bytes = (text) => { const b = Uint8Array.from(atob(text), (c) => c.charCodeAt(0)); return new DataView(b.buffer); };
+const bytes = (text) => new DataView(Uint8Array.from(atob(text), (c) => c.charCodeAt(0)).buffer);
 const put = (state, paths, buffers) => paths.forEach((path, i) => {
   let at = state; path.slice(0, -1).forEach((key) => { at = at[key]; }); at[path.at(-1)] = bytes(buffers[i]);
 });
