@@ -1,0 +1,214 @@
+"""A real JupyterLab in a real browser: the server, its pages, and all that they complain about or ask for."""
+
+from __future__ import annotations
+
+import json
+import os
+import re
+import secrets
+import socket
+import subprocess
+import sys
+import time
+import urllib.request
+from pathlib import Path
+from urllib.error import URLError
+
+import nbformat
+from nbformat import NotebookNode
+from playwright.sync_api import Browser, BrowserContext, ConsoleMessage, Locator, Page
+
+#: What is not on this machine. Pages, sockets and workers alike.
+_OUTSIDE = re.compile(r"^(https?|wss?)://(?!127\.0\.0\.1[:/])")
+
+#: Complaints that JupyterLab makes without any widget of ours, each as it reads from start to end.
+_THEIRS = (
+    # Its connection to a kernel that ends while a channel for widgets is being opened.
+    r"uncaught: Error: Canceled future for create_subshell_request message before replies were done",
+    # Its debugger asks a kernel that has just ended, or ends while it asks.
+    r"error: Could not restore the debugger state: Canceled future for debug_request message before replies were done "
+    r"\(http://127\.0\.0\.1:\d+/static/lab/\S+\.js\S*\)",
+)
+
+_SETTINGS = {
+    "@jupyterlab/apputils-extension/notification": {"fetchNews": "false", "checkForUpdates": False},
+    "@jupyterlab/docmanager-extension/plugin": {"autosave": False},
+}
+
+_OPEN = """async (path) => {
+  await jupyterapp.restored;
+  const panel = await jupyterapp.commands.execute("docmanager:open", { path, factory: "Notebook" });
+  await panel.context.ready;
+  await panel.sessionContext.ready;
+  await panel.sessionContext.session.kernel.info;
+}"""
+
+#: The notebook scrolls there, so that it is drawn at all, and the cell can be found from outside.
+_SHOW = """async (at) => {
+  const notebook = jupyterapp.shell.currentWidget.content, cell = notebook.widgets[at];
+  notebook.activeCellIndex = at;
+  await notebook.scrollToItem(at, "start");
+  cell.node.dataset.at = at;
+}"""
+
+_CELLS = """() => {
+  const panel = jupyterapp.shell.currentWidget;
+  const cells = [...panel.content.model.cells].map((cell) => cell.toJSON()).filter((cell) => cell.cell_type === "code");
+  return {
+    status: panel.sessionContext.session?.kernel?.status ?? "none",
+    waiting: cells.filter((cell) => [cell.source].flat().join("").trim() && cell.execution_count === null).length,
+    errors: cells.flatMap((cell) => cell.outputs).filter((output) => output.output_type === "error")
+      .map((output) => [output.traceback].flat().join("\\n") || `${output.ename}: ${output.evalue}`),
+  };
+}"""
+
+_ASK = """async ([code, asked]) => {
+  const { kernel } = jupyterapp.shell.currentWidget.sessionContext.session;
+  return (await kernel.requestExecute({ code, user_expressions: { asked }, store_history: false }).done).content;
+}"""
+
+
+class LabError(AssertionError):
+    """JupyterLab did not start, or a cell failed."""
+
+
+class Lab:
+    """A JupyterLab of the test's own interpreter, with settings and kernels' files of its own.
+
+    Args:
+        folder: an empty folder for all that it writes. Notebooks belong in `root`, a folder in it.
+        browser: what opens its pages.
+
+    Attributes:
+        errors: what the pages complained about since the last `complaints`: console errors, warnings of widgets, and
+            uncaught exceptions.
+        asked: addresses outside this machine that a page asked for; each was refused.
+    """
+
+    def __init__(self, folder: Path, browser: Browser) -> None:
+        self.root, self._folder, self._browser = folder / "root", folder, browser
+        self.errors: list[str] = []
+        self.asked: list[str] = []
+        self._contexts: list[BrowserContext] = []
+        self._token = secrets.token_hex(16)
+        self._server: subprocess.Popen[bytes] | None = None
+        self.root.mkdir()
+
+    def start(self, seconds: float = 60) -> None:
+        """Start the server and wait until it answers; raises LabError with its log if it does not."""
+        settings = self._folder / "settings"
+        for name, values in _SETTINGS.items():
+            path = settings / f"{name}.jupyterlab-settings"
+            path.parent.mkdir(parents=True, exist_ok=True)
+            path.write_text(json.dumps(values), encoding="utf-8")
+        with socket.socket() as free:
+            free.bind(("127.0.0.1", 0))
+            port = free.getsockname()[1]
+        self._url = f"http://127.0.0.1:{port}"
+        # Whatever of Jupyter's is set here, or lies in this user's home, is not what is tested.
+        kept = {name: value for name, value in os.environ.items() if not name.startswith(("JUPYTER", "IPYTHON"))}
+        folders = {f"JUPYTER_{kind.upper()}_DIR": str(self._folder / kind) for kind in ("config", "data", "runtime")}
+        environment = {**kept, **folders, "IPYTHONDIR": str(self._folder / "ipython"), "PYTHONNOUSERSITE": "1",
+                       "JUPYTERLAB_SETTINGS_DIR": str(settings),
+                       "JUPYTERLAB_WORKSPACES_DIR": str(self._folder / "workspaces"), "SEGLAB_OFFLINE": "1"}
+        self._log = self._folder / "lab.log"
+        with self._log.open("wb") as log:
+            self._server = subprocess.Popen(
+                [sys.executable, "-m", "jupyter", "lab", "--no-browser", "--ip=127.0.0.1", f"--port={port}",
+                 "--ServerApp.port_retries=0", f"--IdentityProvider.token={self._token}", "--allow-root",
+                 f"--ServerApp.root_dir={self.root}", "--LabApp.expose_app_in_browser=True",
+                 "--LabApp.extension_manager=readonly", "--LabApp.news_url=",
+                 "--LabApp.check_for_updates_class=jupyterlab.NeverCheckForUpdate"],
+                env=environment, cwd=self._folder, stdin=subprocess.DEVNULL, stdout=log, stderr=subprocess.STDOUT)
+        end = time.monotonic() + seconds
+        while not self._answers():
+            if self._server.poll() is not None or time.monotonic() > end:
+                self.stop()
+                raise LabError(f"JupyterLab did not start:\n{self._log.read_text(errors='replace')[-4000:]}")
+            time.sleep(0.1)
+
+    def _answers(self) -> bool:
+        try:
+            with urllib.request.urlopen(f"{self._url}/api/status?token={self._token}", timeout=5) as reply:
+                return reply.status == 200
+        except (URLError, OSError):
+            return False
+
+    def stop(self) -> None:
+        """Close all pages and end the server, which ends its kernels; a kernel without its server ends by itself."""
+        for context in self._contexts:
+            context.close()
+        self._contexts.clear()
+        if self._server is not None and self._server.poll() is None:
+            self._server.terminate()
+            try:
+                self._server.wait(20)
+            except subprocess.TimeoutExpired:
+                self._server.kill()
+                self._server.wait(20)
+
+    def open(self, notebook: str) -> Page:
+        """A page with a notebook of `root`, as soon as its kernel answers."""
+        context = self._browser.new_context(viewport={"width": 1280, "height": 900})
+        self._contexts.append(context)
+        context.route(_OUTSIDE, lambda route: (self.asked.append(route.request.url), route.abort()))
+        context.route_web_socket(_OUTSIDE, lambda socket: (self.asked.append(socket.url), socket.close()))
+        context.on("console", self._hear)
+        context.on("weberror", lambda error: self._complain(f"uncaught: {error.error}"))
+        page = context.new_page()
+        # A workspace of its own: no tab of an earlier page comes back.
+        page.goto(f"{self._url}/lab/workspaces/{secrets.token_hex(4)}?token={self._token}")
+        page.wait_for_function("() => window.jupyterapp")
+        page.evaluate(_OPEN, notebook)
+        return page
+
+    def _hear(self, message: ConsoleMessage) -> None:
+        ours = message.location.get("url", "").startswith("blob:")  # a widget's module comes as text
+        if message.type == "error" or (ours and message.type == "warning"):
+            self._complain(f"{message.type}: {message.text} ({message.location.get('url', '')})")
+
+    def _complain(self, text: str) -> None:
+        if not any(re.fullmatch(pattern, text, re.DOTALL) for pattern in _THEIRS):
+            self.errors.append(text)
+
+    def run_all(self, page: Page, seconds: float = 120) -> None:
+        """Run all cells and wait for the last; raises LabError with the traceback if one fails."""
+        page.evaluate("() => jupyterapp.commands.execute('notebook:run-all-cells')")
+        end = time.monotonic() + seconds
+        while (cells := page.evaluate(_CELLS))["waiting"] or cells["status"] != "idle":
+            if cells["errors"]:
+                break
+            if time.monotonic() > end:
+                raise LabError(f"cells did not finish in {seconds:g} s: {cells}")
+            page.wait_for_timeout(100)
+        if cells["errors"]:
+            raise LabError(re.sub(r"\x1b\[[0-9;]*m", "", "\n".join(cells["errors"])))
+
+    def cell(self, page: Page, at: int) -> Locator:
+        """The cell at an index (code and output), scrolled into view."""
+        page.evaluate(_SHOW, at)
+        return page.locator(f'.jp-Cell[data-at="{at}"]')
+
+    def ask(self, page: Page, code: str, expression: str = "None") -> str:
+        """Run code in the notebook's kernel, without a cell; the text of an expression after it."""
+        reply = page.evaluate(_ASK, [code, expression])
+        if reply["status"] != "ok" or (result := reply["user_expressions"]["asked"])["status"] != "ok":
+            raise LabError(str(reply))
+        return result["data"]["text/plain"]
+
+    def close(self, page: Page) -> None:
+        """Close a page and end its kernel."""
+        page.evaluate("() => jupyterapp.shell.currentWidget.sessionContext.shutdown()")
+        self._contexts.remove(page.context)
+        page.context.close()
+
+    def complaints(self) -> list[str]:
+        """What the pages complained about and asked for outside since the last call, in words."""
+        found = self.errors + [f"asked for {url}" for url in self.asked]
+        self.errors, self.asked = [], []
+        return found
+
+    def saved(self, page: Page, notebook: str) -> NotebookNode:
+        """Save the notebook in the page; what then lies in the file."""
+        page.evaluate("() => jupyterapp.commands.execute('docmanager:save')")
+        return nbformat.read(self.root / notebook, as_version=4)

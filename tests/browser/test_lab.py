@@ -1,0 +1,353 @@
+"""Every widget in a real JupyterLab, as a learner meets it: run all, then touch it, and see pixels change."""
+
+from __future__ import annotations
+
+import io
+import os
+import signal
+from collections.abc import Callable, Iterator
+
+import nbformat
+import numpy as np
+import pytest
+from nbconvert import HTMLExporter
+from PIL import Image
+from playwright.sync_api import Locator, Page, expect
+
+from tests.browser.conftest import SCREENSHOTS
+from tests.browser.lab import Lab, LabError
+
+LIVE, STATE = "application/vnd.jupyter.widget-view+json", "application/vnd.jupyter.widget-state+json"
+HOUSE, WRONG, LOUD = (220, 60, 30), (230, 159, 0), (255, 0, 255)
+CELLS = {
+    "setup": """
+import numpy as np
+import torch
+from seglab import build
+from seglab.inference import predict
+from seglab.labels import LabelSet
+from seglab.metrics.segmentation import confusion_matrix
+from seglab.training import fit
+from seglab.widgets import (AugmentationExplorer, ConfusionHeatmap, MaskViewer, PixelProbe, PredictionBrowser,
+                            TrainingMonitor, VideoScrubber)
+
+labels = LabelSet("street", ("road", "grass", "house"), ((128, 64, 128), (0, 150, 60), (220, 60, 30)))
+truth = np.zeros((60, 90), np.uint8)
+truth[:, :40] = 1
+truth[10:35, 50:80] = 2
+noise = np.random.default_rng(0).integers(-30, 30, (60, 90, 3))
+image = (np.array(labels.colours)[truth] * 0.5 + 70 + noise).astype(np.uint8)
+""",
+    "viewer": """
+viewer = MaskViewer(image, {"truth": truth, "prediction": np.roll(truth, 8, axis=1)}, labels)
+viewer
+""",
+    "again": "viewer",
+    "film": """
+steps = range(0, 32, 4)
+film = VideoScrubber([np.roll(image, s, axis=1) for s in steps], [np.roll(truth, s, axis=1) for s in steps], labels,
+                     fps=10.0)
+film
+""",
+    "explorer": """
+explorer = AugmentationExplorer(image, truth, labels)
+explorer
+""",
+    "probe": """
+torch.manual_seed(0)
+model = build("single_conv", 3)
+probe = PixelProbe(predict(model, image, probabilities=True, label_set=labels), model, truth=truth)
+probe
+""",
+    "browser": """
+pairs = [(torch.from_numpy(image).permute(2, 0, 1), torch.from_numpy(truth))] * 6
+guesses = [np.roll(truth, s, axis=1) for s in (0, 0, 0, 4, 8, 12)]
+browser = PredictionBrowser(pairs, guesses, labels, progress=False)
+browser
+""",
+    "heatmap": """
+heatmap = ConfusionHeatmap(sum(confusion_matrix(guess, truth, labels) for guess in guesses), labels)
+heatmap.link(browser)
+heatmap
+""",
+    "training": """
+network = torch.nn.Conv2d(3, 3, 1)
+monitor = TrainingMonitor(epochs=3)
+history = fit(network, pairs, pairs, optimizer=torch.optim.SGD(network.parameters(), 0.5), epochs=3, batch_size=2,
+              progress=False, on_epoch=monitor, on_step=monitor.step)
+""",
+}
+
+
+def write(lab: Lab, name: str, *cells: str) -> str:
+    """A notebook of these cells in JupyterLab's folder; its name."""
+    notebook = nbformat.v4.new_notebook(cells=[nbformat.v4.new_code_cell(cell.strip()) for cell in cells])
+    notebook.metadata["kernelspec"] = {"name": "python3", "display_name": "Python 3", "language": "python"}
+    nbformat.write(notebook, lab.root / name)
+    return name
+
+
+def pixels(shown: Locator) -> np.ndarray:
+    """What is on the screen there, (H, W, 3) uint8, once it stands still."""
+    last = b""
+    for _ in range(50):
+        now = shown.screenshot()
+        if now == last:
+            return np.asarray(Image.open(io.BytesIO(now)).convert("RGB"))
+        last = now
+        shown.page.wait_for_timeout(40)
+    raise AssertionError("never stands still")
+
+
+def share_changed(shown: Locator, act: Callable[[], object]) -> float:
+    """Do something; the share of pixels that then differ on the screen."""
+    before = pixels(shown)
+    act()
+    shown.page.wait_for_timeout(120)
+    after = pixels(shown)
+    return 1.0 if before.shape != after.shape else float((before != after).any(axis=2).mean())
+
+
+def share_of(colour: tuple[int, int, int], shown: Locator) -> float:
+    """The share of pixels on the screen that have exactly this colour."""
+    return float((pixels(shown) == colour).all(axis=2).mean())
+
+
+def drag(page: Page, what: Locator, start: float, end: float, by: float = 0) -> None:
+    """Drag from one place of an element to another (shares of its width), and `by` pixels more."""
+    box = what.bounding_box()
+    at = box["y"] + box["height"] / 2
+    page.mouse.move(box["x"] + start * box["width"], at)
+    page.mouse.down()
+    page.mouse.move(box["x"] + end * box["width"] + by, at, steps=4)
+    page.mouse.up()
+
+
+@pytest.fixture(scope="module")
+def page(jupyterlab: Lab) -> Iterator[Page]:
+    """A notebook that shows every widget, run from top to bottom."""
+    page = jupyterlab.open(write(jupyterlab, "widgets.ipynb", *CELLS.values()))
+    jupyterlab.run_all(page)
+    yield page
+    jupyterlab.close(page)
+
+
+@pytest.fixture
+def show(lab: Lab, page: Page) -> Callable[[str], Locator]:
+    """Scrolls a widget of that notebook into view: its name -> its outermost element."""
+    return lambda name: lab.cell(page, list(CELLS).index(name)).locator(".seglab")
+
+
+def test_the_mask_viewer_paints_what_is_asked(lab, page, show):
+    viewer = show("viewer")
+    canvas, opacity = viewer.locator("canvas"), viewer.get_by_label("opacity")
+    assert share_changed(canvas, lambda: opacity.press("Home")) > 0.5
+    bare = pixels(canvas)
+    assert share_changed(canvas, lambda: opacity.press("End")) > 0.5
+    assert share_of(HOUSE, canvas) > 0.1, "opaque houses"
+    drag(page, opacity, 0.95, -0.05)
+    assert np.array_equal(pixels(canvas), bare), "the slider was dragged to 0"
+    assert lab.ask(page, "", "viewer.opacity") == "0.0", "Python hears it"
+
+    lab.ask(page, "viewer.opacity = 1")
+    viewer.get_by_label("house").uncheck()
+    assert share_of(HOUSE, canvas) == 0, "the class is off"
+    viewer.get_by_label("house").check()
+    viewer.get_by_label("swipe to").select_option("truth")
+    line = viewer.get_by_role("slider", name="swipe between the masks")
+    assert share_changed(canvas, lambda: drag(page, line, 0.5, 0.5, by=150)) > 0.02, "less of the truth"
+    assert share_changed(canvas, lambda: line.press("Home")) > 0.02, "nothing but the truth"
+    viewer.get_by_label("swipe to").select_option("")
+    viewer.get_by_role("button", name="errors").click()
+    assert share_of(WRONG, canvas) > 0.05
+    page.screenshot(path=SCREENSHOTS / "lab_mask_viewer.png")
+    viewer.get_by_role("button", name="errors").click()
+
+
+def test_keys_of_a_widget_are_not_jupyterlabs(page, show):
+    """In a notebook's command mode arrows change the cell, x cuts it, a adds one, and 0 0 restarts the kernel."""
+    for name, part in (("viewer", "canvas"), ("viewer", "input[type=range]"), ("viewer", "select"),
+                       ("viewer", "button"), ("film", ".seglab-film-track"), ("explorer", "input[type=range]"),
+                       ("probe", "canvas"), ("browser", "select"), ("browser", ".seglab-browse-item"),
+                       ("heatmap", "canvas"), ("training", "button"), ("training", "svg.curve")):
+        control = show(name).locator(part).first
+        for key in ("ArrowDown", "ArrowDown", "ArrowUp", "x", "a", "0", "0"):
+            control.press(key)
+        assert page.locator(".jp-Dialog").count() == 0
+        assert page.evaluate("""() => {
+            const { content } = jupyterapp.shell.currentWidget;
+            return [content.activeCellIndex, content.widgets.length];
+        }""") == [list(CELLS).index(name), len(CELLS)], f"{part} of {name}"
+
+
+def test_two_views_of_a_widget_show_the_same(lab, page, show):
+    first, second = show("viewer"), show("again")
+    drawn = lambda view: view.locator("canvas").evaluate("canvas => canvas.toDataURL()")  # noqa: E731
+    before = drawn(first)
+    assert share_changed(first.locator("canvas"), lambda: second.get_by_label("opacity").press("Home")) > 0.2
+    assert drawn(first) == drawn(second) != before
+    lab.ask(page, "viewer.opacity = 0.7")
+    page.wait_for_timeout(200)
+    assert drawn(first) == drawn(second) != before
+
+
+def test_a_film_is_scrubbed_and_played(lab, page, show):
+    film = show("film")
+    canvas, track = film.locator("canvas"), film.get_by_label("frame", exact=True)
+    track.press("Home")
+    assert share_changed(canvas, lambda: drag(page, track, 0.02, 1.0)) > 0.2
+    expect(film.get_by_text("frame 8 of 8", exact=False).first).to_be_visible()
+    page.screenshot(path=SCREENSHOTS / "lab_video_scrubber.png")
+    frames = set()
+    film.get_by_role("button", name="play").click()
+    for _ in range(40):
+        frames.add(canvas.get_attribute("data-frame"))
+        page.wait_for_timeout(50)
+    track.press(" ")
+    assert len(frames) >= 6, "it runs"
+    pixels(canvas)  # stands still
+    assert lab.ask(page, "", "film.playing") == "False"
+    assert share_changed(canvas, lambda: film.get_by_role("checkbox", name="house").uncheck()) > 0.05
+
+
+def test_an_augmentation_is_turned(lab, page, show):
+    explorer = show("explorer")
+    canvases = explorer.locator("canvas")
+    rotation = explorer.get_by_label("rotation")
+    for i, key in enumerate(("Home", "PageUp", "PageUp")):
+        assert share_changed(canvases.nth(i), lambda key=key: rotation.press(key)) > 0.05
+    page.wait_for_timeout(200)
+    assert lab.ask(page, "", "explorer.rotation") == str(float(rotation.input_value())) != "20.0"
+    lab.ask(page, "explorer.rotation = 20")
+    assert share_of(LOUD, canvases.nth(2)) > 0.005, "what bilinear invents"
+    page.screenshot(path=SCREENSHOTS / "lab_augmentation_explorer.png")
+
+
+def test_a_clicked_pixel_is_probed(lab, page, show):
+    probe = show("probe")
+    canvas, bars = probe.locator("canvas").first, probe.locator(".seglab-probe-bars")
+    box = canvas.bounding_box()
+    place = {"x": (70.5 / 90) * box["width"], "y": (20.5 / 60) * box["height"]}
+    before = pixels(bars)
+    assert share_changed(canvas, lambda: canvas.click(position=place)) > 0.001, "the cross is there"
+    assert not np.array_equal(before, pixels(bars)), "bars of another pixel"
+    assert lab.ask(page, "", "probe.pixel") == "[70, 20]"
+    expect(probe.get_by_text("house ✗").or_(probe.get_by_text("house ✓"))).to_be_visible()
+    probe.get_by_role("button", name="heat").click()  # the kernel computes it
+    expect(probe.get_by_text("moves the score", exact=False)).to_be_visible()
+    page.screenshot(path=SCREENSHOTS / "lab_pixel_probe.png")
+
+
+def test_a_cell_of_the_heat_map_chooses_pictures(lab, page, show):
+    browser, heatmap = show("browser"), show("heatmap")
+    expect(browser.locator(".seglab-browse-item")).to_have_count(6)
+    canvas = heatmap.locator("canvas")
+    places = canvas.evaluate("canvas => canvas.places")
+    house_called_road = {"x": places["left"] + 0.5 * places["cell"], "y": places["top"] + 2.5 * places["cell"]}
+    assert share_changed(canvas, lambda: canvas.click(position=house_called_road)) > 0.001
+    expect(browser.locator(".seglab-browse-item")).to_have_count(3)
+    expect(browser.get_by_text("3 of 6 pictures")).to_be_visible()
+    page.screenshot(path=SCREENSHOTS / "lab_confusion_heatmap.png")
+    assert lab.ask(page, "", "[heatmap.selected, browser.confused]") == "[[2, 0], [2, 0]]"
+
+    show("browser")
+    browser.locator(".seglab-browse-item").first.click()
+    full = browser.locator(".seglab-canvas:visible")
+    expect(browser.get_by_text("the full picture is coming")).to_have_count(0)  # the kernel sent it
+    expect(full).to_have_count(1)
+    assert share_changed(full, lambda: browser.get_by_label("opacity").press("End")) > 0.2
+    page.screenshot(path=SCREENSHOTS / "lab_prediction_browser.png")
+    full.press("Escape")
+    expect(full).to_have_count(0)
+    browser.get_by_label("mistake").select_option("")
+    expect(browser.locator(".seglab-browse-item")).to_have_count(6)
+    assert lab.ask(page, "", "heatmap.selected") == "[]", "the link goes both ways"
+
+
+def test_a_training_leaves_its_curves(page, show):
+    monitor = show("training")
+    expect(monitor.locator(".monitor-words")).to_have_text("3 epochs done")
+    assert monitor.count() == 1
+    assert monitor.locator("tbody tr").count() == 3
+    curve = monitor.locator("svg.curve").first
+    assert share_changed(monitor, lambda: monitor.get_by_role("button", name="log loss").click()) > 0.001
+    assert share_changed(monitor, lambda: curve.press("Home")) > 0.001, "another epoch is looked at"
+    expect(monitor.get_by_text("Values of epoch 1", exact=False)).to_be_visible()
+    page.screenshot(path=SCREENSHOTS / "lab_training_monitor.png")
+
+
+def test_a_widget_follows_the_dark_theme(page, show):
+    theme = "theme => jupyterapp.commands.execute('apputils:change-theme', { theme })"
+    try:
+        page.evaluate(theme, "JupyterLab Dark")
+        page.wait_for_selector("body[data-jp-theme-light='false']", state="attached")
+        for name in CELLS:
+            if name != "setup":
+                widget = show(name)
+                assert np.median(pixels(widget)[:, 1:-1], axis=(0, 1)).max() < 80, f"dark paper of {name}"
+                page.screenshot(path=SCREENSHOTS / f"lab_dark_{name}.png")
+        assert page.evaluate("""() => [...document.querySelectorAll("svg.curve")].every(
+            (curve) => curve.viewBox.baseVal.width === curve.clientWidth)"""), "curves as wide as their panels"
+    finally:
+        page.evaluate(theme, "JupyterLab Light")
+    page.wait_for_selector("body[data-jp-theme-light='true']", state="attached")
+
+
+def test_a_notebook_is_saved_whole(lab, page):
+    """GitHub refuses a notebook whose metadata.widgets has no state."""
+    saved = lab.saved(page, "widgets.ipynb")
+    assert "widgets" not in saved["metadata"]
+    outputs = [output["data"] for cell in saved["cells"][1:] for output in cell["outputs"] if "data" in output]
+    assert len(outputs) == len(CELLS) - 1
+    assert all({"image/png", "text/plain", LIVE} <= set(data) for data in outputs)
+    command = "() => jupyterapp.commands.execute('@jupyter-widgets/jupyterlab-manager:saveWidgetState')"
+    page.evaluate(command)
+    try:
+        saved = lab.saved(page, "widgets.ipynb")
+    finally:
+        page.evaluate(command)
+        page.evaluate("() => jupyterapp.shell.currentWidget.content.model.deleteMetadata('widgets')")
+    nbformat.validate(saved)
+    state = saved["metadata"]["widgets"][STATE]["state"]
+    assert {data[LIVE]["model_id"] for data in outputs} <= set(state)
+
+
+def test_an_exported_page_shows_the_pictures(lab, page, browser):
+    """jupyter nbconvert --to html: no kernel, no network, and every widget's picture in its place."""
+    exported, _ = HTMLExporter().from_notebook_node(lab.saved(page, "widgets.ipynb"))
+    context = browser.new_context(offline=True, viewport={"width": 1280, "height": 900})
+    try:
+        alone = context.new_page()
+        alone.set_content(exported)
+        pictures = alone.locator(".jp-OutputArea-output img")
+        expect(pictures).to_have_count(len(CELLS) - 1)
+        for i in range(len(CELLS) - 1):
+            assert len(np.unique(pixels(pictures.nth(i)).reshape(-1, 3), axis=0)) > 20, f"an empty picture {i}"
+        alone.screenshot(path=SCREENSHOTS / "lab_exported.png", full_page=True)
+    finally:
+        context.close()
+
+
+def test_a_dead_kernel_leaves_picture_and_touch(lab):
+    page = lab.open(write(lab, "dies.ipynb", CELLS["setup"], CELLS["viewer"]))
+    lab.run_all(page)
+    viewer = lab.cell(page, 1)
+    canvas, opacity = viewer.locator("canvas"), viewer.get_by_label("opacity")
+
+    os.kill(int(lab.ask(page, "import os", "os.getpid()")), signal.SIGKILL)  # JupyterLab starts it anew
+    page.locator(".jp-Dialog").get_by_role("button", name="Ok").click()
+    assert share_changed(canvas, lambda: opacity.press("End")) > 0.5
+
+    page.evaluate("() => jupyterapp.shell.currentWidget.sessionContext.shutdown()")
+    assert share_changed(canvas, lambda: opacity.press("Home")) > 0.5
+    assert share_changed(canvas, lambda: opacity.press("End")) > 0.5
+    assert share_of(HOUSE, canvas) > 0.1
+    page.screenshot(path=SCREENSHOTS / "lab_dead_kernel.png")
+    lab.close(page)
+
+
+def test_a_failing_cell_is_told(lab):
+    page = lab.open(write(lab, "fails.ipynb", "print('fine')", "1 / 0", "2"))
+    with pytest.raises(LabError, match="ZeroDivisionError"):
+        lab.run_all(page)
+    lab.close(page)
