@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import base64
+import copy
 import time
 from collections.abc import Iterator
 from pathlib import Path
@@ -86,7 +87,8 @@ def _merged(outputs: list[NotebookNode]) -> Iterator[NotebookNode]:
 
 
 def to_html(notebook: NotebookNode, title: str) -> str:
-    """A page with everything in it: no script, style or font from the network."""
+    """A page with everything in it: no script, style or font from the network, and pictures in place of widgets."""
+    notebook = without_live_outputs(copy.deepcopy(notebook))  # saved widget state would ask a content network for code
     exporter = HTMLExporter(template_name="lab")
     # nbconvert's page loads these from a content network; a lesson has no formula and no live widget that needs them.
     exporter.mathjax_url = exporter.require_js_url = exporter.jquery_url = exporter.mermaid_js_url = ""

@@ -16,6 +16,7 @@ import pytest
 from nbformat.v4 import new_code_cell, new_notebook, new_output
 from PIL import Image
 
+import seglab
 from seglab.errors import DataError
 from seglab.lessons import LessonError, execute, find_notebooks, readme_figures, run, to_html, without_live_outputs
 
@@ -46,7 +47,7 @@ def street(root: Path, train: int, val: int) -> Path:
 
 
 def test_there_are_lessons():
-    assert [path.stem for path in LESSONS] == ["01_single_conv_baseline", "02_pretrained_fcn",
+    assert [path.stem for path in LESSONS] == ["00_tour", "01_single_conv_baseline", "02_pretrained_fcn",
                                             "03_transfer_learning", "04_deeplabv3_coco", "05_gcn_pets"]
 
 
@@ -165,6 +166,24 @@ def test_live_outputs_are_removed_and_streams_joined():
     assert outputs[0].text == "ab"
     assert set(outputs[1].data) == {"image/png", "text/plain"}
     assert "widgets" not in notebook.metadata
+
+
+def test_a_page_shows_the_picture_even_where_a_widget_was_saved_alive():
+    state = {"application/vnd.jupyter.widget-state+json": {"version_major": 2, "version_minor": 0, "state": {"1": {
+        "model_name": "AnyModel", "model_module": "anywidget", "model_module_version": "0", "state": {}}}}}
+    cell = new_code_cell("x", outputs=[new_output("display_data", data={
+        LIVE: {"model_id": "1", "version_major": 2, "version_minor": 0}, "image/png": "AA==", "text/plain": "V"})])
+    notebook = new_notebook(cells=[cell], metadata={"widgets": state})
+    page = to_html(notebook, "a")
+    assert "data:image/png;base64,AA==" in page and "html-manager" not in page.split("</head>")[1]
+    assert LIVE in cell.outputs[0].data and notebook.metadata.widgets == state, "the notebook itself is left alone"
+
+
+def test_every_lesson_has_its_widgets():
+    used = {path.stem: set(re.findall(r"widgets\.([A-Z]\w+)", "".join(c.source for c in code_cells(path))))
+            for path in LESSONS}
+    assert used["00_tour"] == set(seglab.widgets.__all__)
+    assert all(used.values()), used
 
 
 def test_find_notebooks(tmp_path):

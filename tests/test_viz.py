@@ -1,21 +1,17 @@
 from __future__ import annotations
 
-import io
 import itertools
 import warnings
 
 import matplotlib as mpl
-import nbformat
 import numpy as np
 import pytest
 import torch
-from nbformat.v4 import new_code_cell, new_notebook
 from PIL import Image
 
 from seglab import viz
 from seglab.errors import ArgumentError
 from seglab.labels import DRONE, PETS, VOC
-from seglab.lessons import execute
 from seglab.metrics import BandMatrix, SizedIoU, calibration
 from seglab.training import History
 from seglab.viz import live
@@ -244,43 +240,15 @@ def test_live_curves_take_what_a_history_has():
             live.draw_history(history, columns)
 
 
-def test_live_curves_change_one_widget_and_leave_no_figures(monkeypatch):
-    shown = []
-    monkeypatch.setattr(live, "_in_notebook", lambda: True)
-    monkeypatch.setattr("IPython.display.display", shown.append)
-    curve, history, values = viz.LiveCurve(), History(), []
+def test_live_curves_are_a_file_that_changes_and_leave_no_figures(tmp_path):
+    path, contents = tmp_path / "run" / "curves.png", set()
+    curve = viz.LiveCurve(path, columns=("loss",))
     with warnings.catch_warnings():
         warnings.simplefilter("error")
-        for row in history_of(25).rows:
-            history.add(row, {})
-            curve(history)
-            values.append(curve.widget.value)
-    assert shown == [curve.widget] and curve.widget.format == "png"
-    assert len(set(values)) == 25 and Image.open(io.BytesIO(values[-1])).size == (840, 290)
+        for epochs in (1, 3, 25):
+            curve(history_of(epochs))
+            contents.add(path.read_bytes())
+            with Image.open(path) as picture:
+                assert picture.size == (420, 290)
+    assert len(contents) == 3 and [file.name for file in path.parent.iterdir()] == ["curves.png"]
     assert plt.get_fignums() == []
-    curve(history_of(2))  # another training, in a cell of its own
-    assert len(shown) == 2 and shown[1] is curve.widget
-
-
-def test_live_curves_in_a_terminal_are_a_file_or_nothing(tmp_path):
-    curve = viz.LiveCurve()
-    curve(history_of(2))
-    assert curve.widget is None
-    path = tmp_path / "run" / "curves.png"
-    curve, sizes = viz.LiveCurve(columns=("loss",), path=path), set()
-    for epochs in (1, 3):
-        curve(history_of(epochs))
-        sizes.add(path.stat().st_size)
-        assert Image.open(path).size == (420, 290)
-    assert len(sizes) == 2 and [file.name for file in path.parent.iterdir()] == ["curves.png"]
-
-
-def test_live_curves_leave_nothing_in_a_stored_lesson(tmp_path):
-    code = ("from seglab import viz\nfrom seglab.training import History\ncurve, history = viz.LiveCurve(), History()\n"
-            "for n in (1, 2):\n    _ = history.add({'loss': 1 / n, 'miou': 0.1 * n}, {})\n    curve(history)\n"
-            "print(type(curve.widget).__name__, len(curve.widget.value) > 1000)")
-    nbformat.write(new_notebook(cells=[new_code_cell(code)]), tmp_path / "live.ipynb")
-    stored = execute(tmp_path / "live.ipynb", progress=False)
-    (output,) = stored.cells[0].outputs
-    assert output.output_type == "stream" and output.text == "Image True\n"
-    assert "widgets" not in stored.metadata

@@ -48,7 +48,8 @@ def fit(model: nn.Module, train: Dataset, val: Dataset | None = None, *, optimiz
         loss: Loss = cross_entropy, scheduler: LRScheduler | None = None, folder: str | Path | None = None,
         resume: bool = True, monitor: str | Evaluator | None = None, mode: str | None = None, seed: int = 0,
         precision: str = "auto", num_workers: int = 0, progress: bool = True,
-        on_epoch: Callable[[History], None] | None = None) -> History:
+        on_epoch: Callable[[History], None] | None = None,
+        on_step: Callable[[int, int], None] | None = None) -> History:
     """Train a segmentation model, or a classifier; afterwards it holds the weights of the last epoch.
 
     Args:
@@ -82,7 +83,11 @@ def fit(model: nn.Module, train: Dataset, val: Dataset | None = None, *, optimiz
         num_workers: loader processes. The result does not depend on it.
         progress: show a bar, and print a line an epoch.
         on_epoch: called with the history after each epoch, when its checkpoint is written, and once after a resume;
-            by the main process alone. An error in it ends training; `viz.LiveCurve` draws the history.
+            by the main process alone. An error in it ends training. `widgets.TrainingMonitor` shows the history in a
+            notebook, `viz.LiveCurve` draws it to a file.
+        on_step: called after each batch with (steps done in all epochs, steps in all), by the main process alone; after
+            a resume it counts on from the steps that were done. A GPU may still be at work: its steps are counted when
+            they are queued, and whatever reads from it here slows training down. An error in it ends training.
 
     Returns:
         the history. After Ctrl-C or the stop button it holds the finished epochs, with `interrupted` set.
@@ -171,6 +176,8 @@ def fit(model: nn.Module, train: Dataset, val: Dataset | None = None, *, optimiz
                     loss_sum += batch_loss
                     bad_step = torch.where((bad_step < 0) & ~batch_loss.isfinite(), step, bad_step)
                     bar.update()
+                    if is_main and on_step is not None:
+                        on_step(epoch * len(loader) + step + 1, epochs * len(loader))
 
                 # The first read from the device in this epoch: it waits here for all that is queued.
                 mean_loss = accelerator.reduce(loss_sum, "mean").item() / len(loader)

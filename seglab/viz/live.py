@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import io
-import sys
 from collections.abc import Sequence
 from pathlib import Path
 
@@ -19,22 +18,18 @@ _LINE, _BEST = (tuple(value / 255 for value in colour) for colour in (RIGHT, WRO
 
 
 class LiveCurve:
-    """The curves of a training, drawn anew after each epoch: `fit(..., on_epoch=LiveCurve())`.
+    """The curves of a training as a PNG file, drawn anew after each epoch: `fit(..., on_epoch=LiveCurve("curve.png"))`.
 
-    In a notebook they appear below the cell, in one picture that changes; nothing of it stays in the stored notebook,
-    so draw `plot_history` afterwards. With `path` they are (also) written to a PNG, for a training in a terminal.
-    Without either there is nothing to see, and that is no error.
+    For a training in a terminal: an image viewer shows how far it is. In a notebook, `widgets.TrainingMonitor` shows
+    more, and needs no file.
 
     The best epoch is marked. A thin vertical line stands where a constant learning rate fell by half or
     more.
 
     Args:
+        path: a PNG file, written whole or not at all; its folder is made.
         columns: of the history, a panel each. By default the loss and the score: the monitored one, or mIoU or accuracy
             where the loss is monitored.
-        path: a PNG file, written whole or not at all; its folder is made.
-
-    Attributes:
-        widget: the `ipywidgets.Image` on show, None outside a notebook.
 
     Raises:
         ArgumentError: when called with a history that lacks a column.
@@ -44,49 +39,30 @@ class LiveCurve:
         >>> history = History()
         >>> _ = history.add({"epoch": 1, "loss": 0.7, "lr": 0.1, "miou": 0.4}, {})
         >>> path = Path(tempfile.mkdtemp()) / "curves.png"
-        >>> LiveCurve(path=path)(history)
+        >>> LiveCurve(path)(history)
         >>> path.read_bytes()[1:4]
         b'PNG'
     """
 
-    def __init__(self, columns: Sequence[str] | None = None, path: str | Path | None = None) -> None:
-        self.columns, self.path = columns, Path(path) if path is not None else None
-        self.widget = None
-        self._shown: History | None = None
+    def __init__(self, path: str | Path, columns: Sequence[str] | None = None) -> None:
+        self.path, self.columns = Path(path), columns
 
     def __call__(self, history: History) -> None:
         """Draw a history of one or more epochs."""
-        in_notebook = _in_notebook()
-        if self.path is None and not in_notebook:
-            return
         picture = io.BytesIO()
         draw_history(history, self.columns).savefig(picture, format="png", dpi=100)
-        if self.path is not None:
-            self.path.parent.mkdir(parents=True, exist_ok=True)
-            atomic_write(self.path, picture.getvalue())
-        if in_notebook:
-            self._show(picture.getvalue(), history)
-
-    def _show(self, picture: bytes, history: History) -> None:
-        import ipywidgets  # here: a training in a terminal does without it
-        from IPython.display import display
-
-        if self._shown is history:
-            self.widget.value = picture
-            return
-        # Another training: its curves belong below its own cell.
-        self.widget, self._shown = ipywidgets.Image(value=picture, format="png"), history
-        display(self.widget)
+        self.path.parent.mkdir(parents=True, exist_ok=True)
+        atomic_write(self.path, picture.getvalue())
 
 
 def draw_history(history: History, columns: Sequence[str] | None = None) -> Figure:
-    """The figure of a `LiveCurve`. Matplotlib does not keep it: there is nothing to close.
+    """The figure of a `LiveCurve` and of a `TrainingMonitor`. Matplotlib does not keep it: there is nothing to close.
 
     Args:
         history: one or more epochs.
         columns: as for `LiveCurve`.
     """
-    columns = list(columns) if columns is not None else _default_columns(history)
+    columns = list(columns) if columns is not None else default_columns(history)
     known = list(history.rows[0]) if history.rows else []
     if not columns or (missing := [column for column in columns if column not in known]):
         raise ArgumentError("columns", found=", ".join(map(repr, missing if columns else [])) or "none",
@@ -121,7 +97,15 @@ def draw_history(history: History, columns: Sequence[str] | None = None) -> Figu
     return figure
 
 
-def _default_columns(history: History) -> list[str]:
+def default_columns(history: History) -> list[str]:
+    """What is drawn where nobody asks for columns: the loss, and the score that is watched, else mIoU or accuracy.
+
+    Example:
+        >>> history = History("loss", "min")
+        >>> _ = history.add({"epoch": 1, "loss": 0.7, "lr": 0.1, "miou": 0.4}, {})
+        >>> default_columns(history)
+        ['loss', 'miou']
+    """
     known = history.rows[0] if history.rows else {}
     scores = [name for name in (history.monitor, "miou", "accuracy") if name in known and name != "loss"]
     return ["loss", *scores[:1]]
@@ -137,9 +121,3 @@ def _drops(history: History) -> list[tuple[float, float]]:
     return [(number + 0.5, new) for number, (older, old, new) in enumerate(zip(before, rates, rates[1:], strict=False),
                                                                             start=1)
             if old and old == older and new is not None and new <= old / 2]
-
-
-def _in_notebook() -> bool:
-    """True in a Jupyter kernel; a terminal with IPython has a shell, but no kernel."""
-    ipython = sys.modules.get("IPython")  # a kernel has imported it
-    return ipython is not None and getattr(ipython.get_ipython(), "kernel", None) is not None

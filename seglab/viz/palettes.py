@@ -2,12 +2,14 @@
 
 from __future__ import annotations
 
+from dataclasses import replace
 from functools import cache
 
 import numpy as np
 from skimage.color import rgb2lab
 
 from seglab.errors import ArgumentError
+from seglab.labels import LabelSet
 
 #: What a dichromat sees of linear RGB. Source: Machado, Oliveira and Fernandes, "A Physiologically-based Model for
 #: Simulation of Color Vision Deficiency" (2009), severity 1.0.
@@ -112,3 +114,15 @@ def colour_blind_safe(count: int, background: bool = False) -> np.ndarray:
         chosen.append(tuple(grid[best].tolist()))
         nearest = np.minimum(nearest, np.linalg.norm(seen - seen[:, best][:, None], axis=-1).min(axis=0))
     return np.array(chosen, dtype=np.uint8)
+
+
+def safe_label_set(label_set: LabelSet) -> LabelSet:
+    """The same classes in colours from `colour_blind_safe`; a black class 0 stays black, ignored is light grey.
+
+    Example:
+        >>> from seglab.labels import PETS
+        >>> safe_label_set(PETS).colours
+        ((0, 0, 0), (0, 114, 178), (230, 159, 0))
+    """
+    colours = colour_blind_safe(len(label_set), label_set.colours[0] == (0, 0, 0)).tolist()
+    return replace(label_set, colours=tuple(map(tuple, colours)), ignore_colour=(235, 235, 235))

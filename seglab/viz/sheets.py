@@ -11,7 +11,7 @@ from PIL import Image, ImageDraw, ImageFont
 _GAP = 6
 
 
-def sheet(pictures: Sequence[np.ndarray], titles: Sequence[str], columns: int = 3, width: int = 900,
+def sheet(pictures: Sequence[np.ndarray], titles: Sequence[str], columns: int = 3, width: int = 760,
           largest: float = 4.0) -> np.ndarray:
     """Pictures in rows, a title above each, on white: (H, W, 3) uint8, at most `width` wide.
 

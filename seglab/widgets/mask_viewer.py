@@ -12,6 +12,7 @@ from seglab.errors import ArgumentError
 from seglab.inference import Prediction
 from seglab.labels import IGNORE, LabelSet
 from seglab.viz import add_legend, error_map, overlay
+from seglab.viz.palettes import safe_label_set
 from seglab.viz.sheets import sheet
 from seglab.widgets.base import PictureWidget, browser_code, styles
 from seglab.widgets.wire import check_mask, check_picture, classes_of, encode, pack
@@ -90,15 +91,17 @@ class MaskViewer(PictureWidget):
         """All masks over the picture, side by side, and the errors of each against the truth: (H, W, 3) uint8."""
         if not self._masks:
             return sheet([self._image], [""])
-        panels = {name: overlay(self._image, np.where(np.isin(mask, self.hidden), IGNORE, mask).astype(np.uint8),
-                                self._label_set, self.opacity) for name, mask in self._masks.items()}
+        labels = safe_label_set(self._label_set) if self.safe_colours else self._label_set
+        seen = {name: np.where(np.isin(mask, self.hidden), IGNORE, mask).astype(np.uint8)  # hidden shows the picture
+                for name, mask in self._masks.items()}
+        panels = {name: overlay(self._image, mask, labels, self.opacity) for name, mask in seen.items()}
         if self._truth:
             others = [name for name in self._masks if name != self._truth]
             panels |= {f"errors of {name}" if len(others) > 1 else "errors":
                        error_map(self._masks[name], self._masks[self._truth]) for name in others}
-        present = np.unique(np.concatenate([np.unique(mask) for mask in self._masks.values()]))
         drawn = sheet(list(panels.values()), list(panels), columns=min(3, len(panels)))
-        return add_legend(drawn, self._label_set, present, size=13)
+        present = sorted({i for mask in self._masks.values() for i in np.unique(mask).tolist()} - {*self.hidden})
+        return add_legend(drawn, labels, present, size=13) if present else drawn
 
     def summary(self) -> str:
         height, width = self._image.shape[:2]

@@ -172,7 +172,7 @@ class PixelProbe(PictureWidget):
     def picture(self) -> np.ndarray:
         """The picture with the marked pixel, its frame and, if shown, its heat; the bars beside it: (H, W, 3) uint8."""
         (height, width), (y, x), box, rows = self._size, self.place(), self.box(), self.bars()
-        figure = Figure(figsize=(9.0, max(2.6, min(4.6, 5.4 * height / width))), dpi=100, layout="constrained")
+        figure = Figure(figsize=(7.6, max(2.4, min(4.2, 4.6 * height / width))), dpi=100, layout="constrained")
         left, right = figure.subplots(1, 2, width_ratios=(1.7, 1))
         shown = self._prediction.image
         if self.show_heat and self._model is not None:

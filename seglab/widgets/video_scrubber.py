@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import io
 from collections.abc import Iterable, Iterator, Sequence
-from dataclasses import replace
 from itertools import islice
 from pathlib import Path
 from typing import Any
@@ -22,7 +21,7 @@ from seglab.inference import Prediction
 from seglab.inference.predict import Segmenter, in_eval_mode
 from seglab.labels import IGNORE, LabelSet
 from seglab.viz import IGNORED, RIGHT, WRONG, add_legend, as_picture, overlay
-from seglab.viz.palettes import colour_blind_safe
+from seglab.viz.palettes import safe_label_set
 from seglab.viz.sheets import sheet
 from seglab.widgets.base import PictureWidget, browser_code, styles
 from seglab.widgets.wire import check_mask, classes_of, pack
@@ -191,8 +190,7 @@ class VideoScrubber(PictureWidget):
         """Four frames, evenly spaced, as the settings show them, with a legend: (H, W, 3) uint8, at most 900 wide."""
         labels = _ERRORS if self.shown == "errors" else self._label_set
         if self.safe_colours and labels is not _ERRORS:
-            safe = colour_blind_safe(len(labels), labels.colours[0] == (0, 0, 0))
-            labels = replace(labels, colours=tuple(map(tuple, safe.tolist())))
+            labels = safe_label_set(labels)
         panels, present = [], set()
         for _, picture, prediction, truth in self._stills:
             mask = truth if self.shown == "truth" else prediction

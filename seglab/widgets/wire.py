@@ -12,6 +12,7 @@ from PIL import Image
 from seglab.errors import ArgumentError
 from seglab.labels import IGNORE, LabelSet
 from seglab.viz import as_picture
+from seglab.viz.palettes import safe_label_set
 
 #: Pictures with more pixels than that travel as JPEG: a photograph's PNG is five times as large.
 _LOSSLESS_PIXELS = 64 * 1024
@@ -112,9 +113,7 @@ def classes_of(label_set: LabelSet) -> list[dict[str, Any]]:
 
     "safe" is the class's colour in the palette for colour-blind eyes.
     """
-    from seglab.viz.palettes import colour_blind_safe  # its table takes a moment; computed once
-
-    safe = colour_blind_safe(len(label_set), label_set.colours[0] == (0, 0, 0)).tolist()
-    table = [{"id": i, "name": name, "colour": list(colour), "safe": other}
-             for i, (name, colour, other) in enumerate(zip(label_set.classes, label_set.colours, safe, strict=True))]
-    return [*table, {"id": IGNORE, "name": "ignored", "colour": list(label_set.ignore_colour), "safe": [235, 235, 235]}]
+    safe = safe_label_set(label_set)
+    return [{"id": i, "name": "ignored" if i == IGNORE else label_set.classes[i],
+             "colour": label_set.palette[i].tolist(), "safe": safe.palette[i].tolist()}
+            for i in (*range(len(label_set)), IGNORE)]

@@ -4,8 +4,6 @@ from __future__ import annotations
 
 import base64
 import json
-import os
-import shutil
 import subprocess
 import threading
 from http.server import BaseHTTPRequestHandler, ThreadingHTTPServer
@@ -23,26 +21,19 @@ from seglab.datasets import write_video_sample
 from seglab.inference import predict_video
 from seglab.labels import LabelSet
 from seglab.lessons import to_html
+from tests.browser.stage import chromium
 
 ROOT = Path(__file__).parents[2]
 LESSONS = sorted((ROOT / "notebooks").glob("*.ipynb"))
 #: Colours of classes that a lesson's figures must show, and on how many pixels.
-COLOURS = {"01_single_conv_baseline": (((128, 64, 128), (0, 102, 0)), 5_000),
+COLOURS = {"00_tour": (((0, 114, 178), (230, 159, 0)), 200),
+           "01_single_conv_baseline": (((128, 64, 128), (0, 102, 0)), 5_000),
            "02_pretrained_fcn": (((0, 128, 0), (192, 0, 0)), 1_000),
            "03_transfer_learning": (((0, 114, 178), (213, 94, 0)), 200),
            "04_deeplabv3_coco": (((64, 0, 0), (64, 0, 128)), 2_000),
            "05_gcn_pets": (((64, 0, 0), (64, 0, 128)), 2_000)}
 FLAGS = ("--headless", "--no-sandbox", "--disable-gpu", "--disable-quic", "--no-first-run",
          "--disable-background-networking", "--disable-component-update", "--disable-sync")
-
-
-def chromium() -> str:
-    for name in ("chromium", "chromium-browser", "google-chrome", "chrome"):
-        if path := shutil.which(name):
-            return path
-    if os.environ.get("CI"):
-        pytest.fail("no Chromium: CI must install it (see .ci/run)")
-    pytest.skip("NO BROWSER TESTED: Chromium is not installed (Debian: apt-get install chromium)")
 
 
 @pytest.mark.parametrize("path", LESSONS, ids=lambda p: p.stem)

@@ -259,6 +259,37 @@ def test_an_error_in_on_epoch_ends_training_and_loses_nothing(tmp_path):
     assert same_bits(model.state_dict(), model2.state_dict())
 
 
+def test_on_step_counts_all_steps_and_goes_on_counting_after_a_resume(tmp_path):
+    seen = []
+    train(tmp_path, epochs=2, on_step=lambda *counts: seen.append(counts))  # three steps each
+    assert seen == [(n, 6) for n in range(1, 7)]
+    seen.clear()
+    train(tmp_path, epochs=3, on_step=lambda *counts: seen.append(counts), on_epoch=lambda h: seen.append(len(h)))
+    assert seen == [2, (7, 9), (8, 9), (9, 9), 3]
+    seen.clear()
+    train(tmp_path, epochs=3, on_step=lambda *counts: seen.append(counts))
+    assert seen == []
+
+
+def test_on_step_counts_batches_not_optimizer_steps():
+    seen = []
+    train(None, epochs=1, count=20, accumulate=3, on_step=lambda *counts: seen.append(counts))
+    assert seen == [(n, 5) for n in range(1, 6)]
+
+
+def test_an_error_in_on_step_ends_training_and_loses_no_epoch(tmp_path):
+    def on_step(done, total):
+        if done == 5:  # in the second epoch
+            raise OSError("no room for a picture")
+
+    with pytest.raises(OSError, match="no room"):
+        train(tmp_path, epochs=3, on_step=on_step)
+    resumed, model = train(tmp_path, epochs=3)
+    whole, model2 = train(None, epochs=3)
+    assert resumed == whole
+    assert same_bits(model.state_dict(), model2.state_dict())
+
+
 def test_batchnorm_and_dropout_resume_too(tmp_path):
     def net():
         return nn.Sequential(nn.Conv2d(3, 8, 3, padding=1), nn.BatchNorm2d(8), nn.ReLU(), nn.Dropout(0.3),
@@ -319,7 +350,7 @@ def test_precision_is_full_on_the_cpu():
 
 def test_nothing_is_read_from_the_device_within_an_epoch(monkeypatch):
     """`.item()` and friends are the calls that make Python wait; none may happen between the first and last step."""
-    inside, calls = [False], []
+    inside, calls, counted = [False], [], []
     # This CPU plays a GPU, where losses do not look at the ids.
     monkeypatch.setattr(losses, "_check_ids", lambda masks, classes: None)
     for name in ("item", "tolist", "__bool__", "__float__", "cpu", "numpy"):
@@ -342,6 +373,6 @@ def test_nothing_is_read_from_the_device_within_an_epoch(monkeypatch):
     model = build("single_conv", 3)  # no augmentation: that draws its numbers on the CPU, in the loader
     # and plain SGD: Adam counts its steps in a tensor that lives on the CPU anyway
     seglab.fit(model, Blobs(12), optimizer=torch.optim.SGD(model.parameters(), 0.1), epochs=2, batch_size=4, loss=loss,
-               progress=False)
-    assert len(steps) == 6
+               progress=False, on_step=lambda done, total: counted.append(done))
+    assert len(steps) == 6 and counted == [1, 2, 3, 4, 5, 6]
     assert calls == []

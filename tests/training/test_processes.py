@@ -23,8 +23,12 @@ from tests.training.runs import Blobs
 torch.manual_seed(0)
 torch.set_num_threads(1)
 model = build("single_conv", 3)
+def on_step(done, total):
+    with open(sys.argv[1] + ".steps", "a") as file:  # both processes would write to it
+        file.write(f"{done} of {total}\\n")
 seglab.fit(model, Blobs(12), Blobs(7, seed=5), optimizer=torch.optim.SGD(model.parameters(), 0.1), epochs=2,
-           batch_size=int(sys.argv[2]), accumulate=int(sys.argv[3]), folder=sys.argv[1], progress=False)
+           batch_size=int(sys.argv[2]), accumulate=int(sys.argv[3]), folder=sys.argv[1], progress=False,
+           on_step=on_step)
 """
 
 
@@ -40,6 +44,8 @@ def test_two_processes_equal_one_with_all_pictures_of_a_step(tmp_path, batch_siz
     model = build("single_conv", 3)
     one = seglab.fit(model, Blobs(12), Blobs(7, seed=5), optimizer=torch.optim.SGD(model.parameters(), 0.1), epochs=2,
                      batch_size=4, progress=False)
+    steps = 2 * 3 * accumulate
+    assert (tmp_path / "two.steps").read_text().splitlines() == [f"{n} of {steps}" for n in range(1, steps + 1)]
     two = json.loads((tmp_path / "two" / "history.json").read_text())["rows"]
     for a, b in zip(one.rows, two, strict=True):
         assert a.keys() == b.keys()
