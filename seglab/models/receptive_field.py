@@ -300,6 +300,7 @@ class _Pass(nn.Module):
 def _positive(model: nn.Module) -> nn.Module:
     """A copy on the CPU, in eval mode, in which each influence is positive."""
     net = copy.deepcopy(model).to("cpu", torch.float32).eval()
+    net = net.to(memory_format=torch.contiguous_format)  # channels-last pooling goes ways of its own
     for parameter in net.parameters():
         parameter.requires_grad_(False)
         # Means over what flows into an output; biases and scales of channels are 1.

@@ -15,7 +15,7 @@ def sheet(pictures: Sequence[np.ndarray], titles: Sequence[str], columns: int = 
           largest: float = 4.0) -> np.ndarray:
     """Pictures in rows, a title above each, on white: (H, W, 3) uint8, at most `width` wide.
 
-    Small ones are enlarged with sharp pixels, large ones shrunk by averaging; all cells are as wide as the widest.
+    Small ones are enlarged by a whole number, large ones shrunk by averaging; all cells are as wide as the widest.
 
     Args:
         pictures: (H, W, 3) uint8, of any sizes.
@@ -31,6 +31,7 @@ def sheet(pictures: Sequence[np.ndarray], titles: Sequence[str], columns: int = 
     columns = max(1, min(columns, len(pictures)))
     widest = max(picture.shape[1] for picture in pictures)
     scale = min((width - (columns - 1) * _GAP) / columns / widest, largest)
+    scale = int(scale) if scale >= 1 else scale  # all enlarged pixels are equally large
     cells = [_scaled(picture, scale) for picture in pictures]
     font = ImageFont.load_default(13)
     head = 22 if any(titles) else 0
@@ -48,6 +49,25 @@ def sheet(pictures: Sequence[np.ndarray], titles: Sequence[str], columns: int = 
         rows.append(np.pad(np.asarray(canvas), ((0, _GAP if start + columns < len(cells) else 0), (0, 0), (0, 0)),
                            constant_values=255))
     return np.concatenate(rows)  # (H, W, 3)
+
+
+def add_words(picture: np.ndarray, text: str) -> np.ndarray:
+    """A picture with a paragraph below it, on white: (H, W, 3) uint8, higher than before.
+
+    Example:
+        >>> add_words(np.zeros((30, 200, 3), np.uint8), "two lines of words, as they do not fit on one").shape
+        (82, 200, 3)
+    """
+    font, pad, high = ImageFont.load_default(13), 6, 20
+    lines = [""]
+    for word in text.split():
+        longer = f"{lines[-1]} {word}".strip()
+        lines = [*lines[:-1], longer] if font.getlength(longer) <= picture.shape[1] - 2 * pad else [*lines, word]
+    strip = Image.new("RGB", (picture.shape[1], pad + high * len(lines) + pad), "white")
+    draw = ImageDraw.Draw(strip)
+    for number, line in enumerate(lines):
+        draw.text((pad, pad + high * (number + 0.5)), line, fill=(40, 40, 40), font=font, anchor="lm")
+    return np.concatenate([picture, np.asarray(strip)])  # (H + strip, W, 3)
 
 
 def _scaled(picture: np.ndarray, scale: float) -> np.ndarray:

@@ -9,11 +9,11 @@ from typing import Any
 
 import numpy as np
 import traitlets as t
-from PIL import Image, ImageDraw, ImageFont
 
 from seglab.errors import ArgumentError
 from seglab.labels import LabelSet
 from seglab.viz import add_legend
+from seglab.viz.sheets import add_words, sheet
 
 #: Sliders: label, smallest, largest, step, value at rest, unit. Browser and Python read the same table.
 CONTROLS: dict[str, tuple[str, float, float, float, float, str]] = {
@@ -101,23 +101,4 @@ def source_of(move: dict[str, Any], height: int, width: int) -> tuple[np.ndarray
 def compose(panels: Sequence[np.ndarray], titles: Sequence[str], words: str, label_set: LabelSet,
              ids: Sequence[int]) -> np.ndarray:
     """Panels side by side below their titles, words and the classes' colours under them: (H, W, 3) uint8."""
-    factor = max(1, round(300 / panels[0].shape[1]))
-    panels = [panel.repeat(factor, 0).repeat(factor, 1) for panel in panels]
-    height, width, _ = panels[0].shape
-    gap, across = 8, 3 * width + 4 * 8
-    letters = max(11, round(across / 58))
-    font = ImageFont.load_default(letters)
-    lines = [""]
-    for word in words.split():
-        longer = f"{lines[-1]} {word}".strip()
-        lines = [*lines[:-1], longer] if font.getlength(longer) <= across - 2 * gap else [*lines, word]
-    line = round(letters * 1.5)
-    canvas = Image.new("RGB", (across, line + gap + height + gap + line * len(lines)), "white")
-    draw = ImageDraw.Draw(canvas)
-    for number, (panel, title) in enumerate(zip(panels, titles, strict=True)):
-        left = gap + number * (width + gap)
-        draw.text((left, gap / 2 + line / 2), title, fill="black", font=font, anchor="lm")
-        canvas.paste(Image.fromarray(panel), (left, line + gap))
-    for number, text in enumerate(lines):
-        draw.text((gap, line + gap + height + gap + line * (number + 0.5)), text, fill="black", font=font, anchor="lm")
-    return add_legend(np.asarray(canvas), label_set, ids, size=13)
+    return add_legend(add_words(sheet(panels, titles), words), label_set, ids, size=13)

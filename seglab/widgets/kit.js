@@ -49,11 +49,19 @@ function onceAFrame(draw) {
  */
 function stateOf(model) {
   const listeners = [];
-  let timer = 0;
+  let timer = 0, live = true;
+  const alive = () => live && model.comm_live !== false;
   const tell = () => {
     timer = 0;
-    if (model.comm_live !== false) model.save_changes();
+    if (alive()) model.save_changes();
   };
+  const hearOf = (event, listener) => {
+    model.on(event, listener);
+    listeners.push([event, listener]);
+  };
+  // The line to Python was cut (the kernel died or began anew) or mended; a message proves that it is there.
+  hearOf("comm_live_update", () => { live = model.comm_live ?? false; });
+  hearOf("msg:custom", () => { live = true; });
   return {
     get: (name) => model.get(name),
     set(name, value) {
@@ -61,17 +69,11 @@ function stateOf(model) {
       timer ||= setTimeout(tell, 100);
     },
     on(names, listener) {
-      for (const name of [names].flat()) {
-        model.on(`change:${name}`, listener);
-        listeners.push([`change:${name}`, listener]);
-      }
+      for (const name of [names].flat()) hearOf(`change:${name}`, listener);
     },
-    hear(listener) {  // messages of the kernel: listener(content, buffers)
-      model.on("msg:custom", listener);
-      listeners.push(["msg:custom", listener]);
-    },
+    hear: (listener) => hearOf("msg:custom", listener),  // messages of the kernel: listener(content, buffers)
     ask: (content) => model.send(content),
-    alive: () => model.comm_live !== false,
+    alive,
     forget() {
       if (timer) { clearTimeout(timer); tell(); }
       for (const [event, listener] of listeners) model.off(event, listener);

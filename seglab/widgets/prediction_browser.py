@@ -25,7 +25,7 @@ from seglab.widgets.prediction_table import Table, collect
 from seglab.widgets.wire import classes_of
 
 SHOWS = ("prediction", "truth", "errors", "picture")
-_WIDTH, _GAP = 900, 12  # of the contact sheet, in pixels
+_WIDTH, _GAP = 760, 12  # of the contact sheet, in pixels
 
 
 class _IdOrName(t.Any):
@@ -172,7 +172,7 @@ class PredictionBrowser(PictureWidget):
         indices = found[start:start + self.page_size]
         thumbs = [self._thumb(int(index)) for index in indices]
         width = max((thumb.shape[1] for thumb in thumbs), default=self._thumbnail)
-        cell = max(width, 96) + _GAP
+        cell = max(width, 112) + _GAP  # most captions fit
         columns = max(1, min(6, (_WIDTH - _GAP) // cell, len(thumbs)))
         font, height = ImageFont.load_default(12), max((thumb.shape[0] for thumb in thumbs), default=0)
         row, head = height + 40, 30

@@ -187,7 +187,7 @@ class VideoScrubber(PictureWidget):
         return len(self.jpegs) + len(self.ids) + len(self.truth_ids)
 
     def picture(self) -> np.ndarray:
-        """Four frames, evenly spaced, as the settings show them, with a legend: (H, W, 3) uint8, at most 900 wide."""
+        """Four frames, evenly spaced, as the settings show them, with a legend: (H, W, 3) uint8, at most 760 wide."""
         labels = _ERRORS if self.shown == "errors" else self._label_set
         if self.safe_colours and labels is not _ERRORS:
             labels = safe_label_set(labels)

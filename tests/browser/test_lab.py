@@ -329,7 +329,7 @@ def test_an_exported_page_shows_the_pictures(lab, page, browser):
 
 
 def test_a_dead_kernel_leaves_picture_and_touch(lab):
-    page = lab.open(write(lab, "dies.ipynb", CELLS["setup"], CELLS["viewer"]))
+    page = lab.open(write(lab, "dies.ipynb", CELLS["setup"], CELLS["viewer"], CELLS["browser"], CELLS["probe"]))
     lab.run_all(page)
     viewer = lab.cell(page, 1)
     canvas, opacity = viewer.locator("canvas"), viewer.get_by_label("opacity")
@@ -343,6 +343,12 @@ def test_a_dead_kernel_leaves_picture_and_touch(lab):
     assert share_changed(canvas, lambda: opacity.press("End")) > 0.5
     assert share_of(HOUSE, canvas) > 0.1
     page.screenshot(path=SCREENSHOTS / "lab_dead_kernel.png")
+    browser = lab.cell(page, 2).locator(".seglab")
+    browser.locator(".seglab-browse-item").first.click()
+    expect(browser.get_by_text("The kernel is gone: this is the thumbnail")).to_be_visible()
+    probe = lab.cell(page, 3).locator(".seglab")
+    probe.get_by_role("button", name="heat").click()
+    expect(probe.get_by_text("The heat needs the kernel, which is gone.")).to_be_visible()
     lab.close(page)
 
 

@@ -181,3 +181,10 @@ def test_damaged_weights_are_named():
     nn.init.constant_(model.conv.weight, float("nan"))
     with pytest.raises(CheckpointError, match="NaN"):
         effective_receptive_field(model, np.zeros((6, 6, 3), np.uint8))
+
+
+@pytest.mark.parametrize("name", ["deeplabv3", "gcn"])
+def test_channels_last_sees_the_same(name):
+    model = build(name, 3, **SMALL[name])
+    expected = receptive_reach(model, (64, 96))
+    assert receptive_reach(model.to(memory_format=torch.channels_last), (64, 96)) == expected

@@ -148,10 +148,10 @@ def test_the_png_shows_the_three_panels(picture_only: bool) -> None:
     widget = explorer(rotation=20, scale=1.1, picture_only=picture_only)
     page = widget.picture()
     image, mask = widget.apply()
-    factor = 5  # 64 pixels wide -> 320
-    colours = PETS.colourise(mask.numpy()).repeat(factor, 0).repeat(factor, 1)  # (240, 320, 3)
-    top = next(y for y in range(page.shape[0] - 240) if (page[y: y + 240, 336: 656] == colours).all())
-    panels = [page[top: top + 240: factor, 8 + i * 328: 328 + i * 328: factor] for i in range(3)]
+    factor = 3  # 64 pixels wide -> 192, with 6 between two panels
+    colours = PETS.colourise(mask.numpy()).repeat(factor, 0).repeat(factor, 1)  # (144, 192, 3)
+    top = next(y for y in range(page.shape[0] - 144) if (page[y: y + 144, 198: 390] == colours).all())
+    panels = [page[top: top + 144: factor, i * 198: 192 + i * 198: factor] for i in range(3)]
     loud = (panels[2] == LOUD).all(-1)
     if picture_only:
         assert (loud == (explorer(rotation=20, scale=1.1).apply()[1].numpy() != mask.numpy())).all()

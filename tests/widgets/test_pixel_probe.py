@@ -143,7 +143,7 @@ def test_the_kernel_answers_with_heat_or_with_what_went_wrong():
 def test_the_picture_shows_pixel_frame_and_bars():
     prediction = answer()
     plain, framed = PixelProbe(prediction).picture(), PixelProbe(prediction, Shift()).picture()
-    assert plain.dtype == np.uint8 and plain.shape[1] == 900 and plain.shape == framed.shape
+    assert plain.dtype == np.uint8 and plain.shape[1] == 760 and plain.shape == framed.shape
     assert (plain != framed).any()
     assert np.array_equal(plain, PixelProbe(prediction, pixel=[15, 10]).picture())
     moved = PixelProbe(prediction, pixel=[1, 1]).picture()
