@@ -120,7 +120,7 @@ def test_a_lesson_runs_unchanged_on_other_data(tmp_path):
     """The same notebook on made-up street scenes in CamVid's layout, through SEGLAB_DATA."""
     street(tmp_path / "camvid", train=40, val=8)
     environment = os.environ | {"SEGLAB_DATA": str(tmp_path / "camvid"), "SEGLAB_HOME": str(tmp_path / "home")}
-    result = subprocess.run([sys.executable, "-m", "seglab.cli", "run", str(LESSONS[0]), "--html", str(tmp_path)],
+    result = subprocess.run([sys.executable, "-m", "seglab.cli", "run", str(LESSONS[1]), "--html", str(tmp_path)],
                             env=environment, capture_output=True, text=True, check=False)
     assert result.returncode == 0, result.stderr[-3000:]
     page = (tmp_path / "01_single_conv_baseline.html").read_text(encoding="utf-8")

@@ -20,12 +20,12 @@ function viewerPaint(pixels, ids, table) {
 }
 
 /** Right, wrong, not scored; pixels whose true class is hidden show the picture. */
-function viewerPaintErrors(pixels, ids, real, hidden, right, wrong, unscored) {
-  const seen = new Uint8Array(256).fill(1);
-  for (const id of hidden) seen[id] = 0;
+function viewerPaintErrors(pixels, ids, real, hidden, colours) {
+  const off = new Uint8Array(256);
+  for (const id of hidden) off[id] = 1;
   for (let i = 0; i < pixels.length; i++) {
     const id = real[i];
-    pixels[i] = seen[id] === 0 ? 0 : id === VIEWER_IGNORE ? unscored : ids[i] === id ? right : wrong;
+    pixels[i] = colours[off[id] ? 3 : id === VIEWER_IGNORE ? 2 : ids[i] === id ? 0 : 1];
   }
 }
 
@@ -112,9 +112,9 @@ function createViewer(host, content, state) {
     if (one.painted === wanted) return context.canvas;
     const start = performance.now(), { ids } = masks[names.indexOf(name)];
     if (inErrors(name)) {
-      const word = (colour) => new Uint32Array(Uint8Array.from([...colour, 255]).buffer)[0];
+      const colours = [VIEWER_RIGHT, VIEWER_WRONG, VIEWER_UNSCORED].flatMap((colour) => [...colour, 255]);
       viewerPaintErrors(pixels, ids, masks[names.indexOf(truth)].ids, state.get("hidden"),
-        word(VIEWER_RIGHT), word(VIEWER_WRONG), word(VIEWER_UNSCORED));
+        new Uint32Array(Uint8Array.from([...colours, 0, 0, 0, 0]).buffer));
     } else {
       viewerPaint(pixels, ids, viewerTable(classes, state.get("safe_colours"), state.get("hidden")));
     }
@@ -193,7 +193,7 @@ function createViewer(host, content, state) {
       h("span", { class: "seglab-swatch", style: { background: css(colour) } }), ` ${text}`);
     const rows = [];
     if (inErrors(name)) {
-      const [good, bad] = current.counts ??= viewerErrors(current.ids, masks[names.indexOf(truth)].ids);
+      const [good, bad] = current.counts;
       const scored = good + bad;
       const of = (count) => (scored ? percent(count / scored) : "nothing scored");
       rows.push(key(VIEWER_RIGHT, `right ${of(good)}`), key(VIEWER_WRONG, `wrong ${of(bad)}`),
@@ -357,6 +357,8 @@ function createViewer(host, content, state) {
                  confidence: confidence ? await unpack(confidence, width) : null };
       });
       [picture, ...masks] = await Promise.all([decode(content.image), ...decoded]);
+      const real = masks[names.indexOf(truth)]?.ids;
+      if (real) for (const one of masks) one.counts = viewerErrors(one.ids, real);
     } catch (error) {
       note.textContent = `This browser could not read the picture (${error.message}). A current one can.`;
       throw error;

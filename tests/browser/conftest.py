@@ -14,7 +14,7 @@ from tests.browser.stage import Stage, chromium
 SCREENSHOTS = Path(__file__).parents[2] / "build" / "screenshots"
 
 
-@pytest.fixture(scope="session")
+@pytest.fixture(scope="package")
 def browser() -> Iterator[Browser]:
     with sync_playwright() as playwright:
         # Chromium refuses its sandbox to root; the pages are our own.
@@ -35,7 +35,7 @@ def stage(browser: Browser) -> Iterator[Stage]:
     assert shown.asked == []
 
 
-@pytest.fixture(scope="session")
+@pytest.fixture(scope="package")
 def jupyterlab(browser: Browser, tmp_path_factory: pytest.TempPathFactory) -> Iterator[Lab]:
     """One JupyterLab for all tests; it ends with its kernels, whatever happens."""
     SCREENSHOTS.mkdir(parents=True, exist_ok=True)
