@@ -8,9 +8,11 @@ from typing import Any
 
 import anywidget
 import numpy as np
+import traitlets as t
 
 from seglab.errors import ArgumentError
 from seglab.files import atomic_write
+from seglab.labels import LabelSet
 from seglab.widgets.wire import png
 
 _HERE = Path(__file__).parent
@@ -35,6 +37,16 @@ class PictureWidget(anywidget.AnyWidget):
     Where a kernel runs, a browser shows the widget. Everywhere else (GitHub, nbviewer, an HTML export, the stored
     notebook) the picture stands in its place: what `picture()` draws at the moment of display.
     """
+
+    #: Traits that a constructor takes, for what a learner may set.
+    _settable: tuple[str, ...] = ("layout",)
+
+    @classmethod
+    def _settings(cls, given: dict[str, Any]) -> dict[str, Any]:
+        """The settings given, if a learner may set all of them; else ArgumentError."""
+        if strays := [name for name in given if name not in cls._settable]:
+            raise ArgumentError(cls.__name__, found=f"argument {', '.join(strays)}", expected=", ".join(cls._settable))
+        return given
 
     def picture(self) -> np.ndarray:
         """What the widget shows, as (H, W, 3) uint8."""
@@ -62,3 +74,31 @@ class PictureWidget(anywidget.AnyWidget):
         data["text/plain"] = self.summary()
         data["image/png"] = base64.b64encode(png(self.picture())).decode()
         return data, metadata
+
+
+class OverlayWidget(PictureWidget):
+    """A widget that lays masks over pictures: how strongly, in which colours, and of which classes."""
+
+    opacity = t.Float(0.5).tag(sync=True)
+    hidden = t.List(t.Int()).tag(sync=True)
+    safe_colours = t.Bool(False).tag(sync=True)
+
+    _label_set: LabelSet
+
+    @t.validate("opacity")
+    def _a_share(self, proposal: Any) -> float:
+        return in_unit_range(proposal)
+
+    @t.validate("hidden")
+    def _known_ids(self, proposal: Any) -> list[int]:
+        if strays := [i for i in proposal.value if not 0 <= i < len(self._label_set)]:
+            raise ArgumentError("hidden", found=f"class id {', '.join(map(str, strays))}",
+                                expected=f"0 to {len(self._label_set) - 1}")
+        return proposal.value
+
+
+def in_unit_range(proposal: Any) -> float:
+    """The value that is to be set, if it is from 0 to 1; else ArgumentError, which names the trait."""
+    if not 0 <= proposal.value <= 1:
+        raise ArgumentError(proposal.trait.name, found=proposal.value, expected="0 to 1")
+    return proposal.value

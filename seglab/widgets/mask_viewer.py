@@ -14,14 +14,14 @@ from seglab.labels import IGNORE, LabelSet
 from seglab.viz import add_legend, error_map, overlay
 from seglab.viz.palettes import safe_label_set
 from seglab.viz.sheets import sheet
-from seglab.widgets.base import PictureWidget, browser_code, styles
+from seglab.widgets.base import OverlayWidget, browser_code, in_unit_range, styles
 from seglab.widgets.wire import check_mask, check_picture, classes_of, encode, pack
 
 #: How the true mask is called where nobody says otherwise.
 TRUTH = "truth"
 
 
-class MaskViewer(PictureWidget):
+class MaskViewer(OverlayWidget):
     """One picture with any number of named masks.
 
     In the browser, without asking the kernel: opacity; classes on and off; the class, confidence and share of the
@@ -64,13 +64,11 @@ class MaskViewer(PictureWidget):
 
     content = t.Dict().tag(sync=True)
     label = t.Unicode().tag(sync=True)
-    opacity = t.Float(0.5).tag(sync=True)
     mask = t.Unicode("").tag(sync=True)
     compare = t.Unicode("").tag(sync=True)
     swipe = t.Float(0.5).tag(sync=True)
-    hidden = t.List(t.Int()).tag(sync=True)
     errors = t.Bool(False).tag(sync=True)
-    safe_colours = t.Bool(False).tag(sync=True)
+    _settable = ("opacity", "mask", "compare", "swipe", "hidden", "errors", "safe_colours", "layout")
 
     def __init__(self, image: Any, masks: Mapping[str, Any] | None = None, label_set: LabelSet | None = None, *,
                  confidence: Mapping[str, Any] | None = None, truth: str | None = None, **settings: Any) -> None:
@@ -84,7 +82,7 @@ class MaskViewer(PictureWidget):
         self._image, self._masks, self._label_set, self._truth = image, checked, label_set, truth
         default = next((name for name in checked if name != truth), next(iter(checked), ""))
         super().__init__(content=_content(image, checked, label_set, sure, truth),
-                         **{"mask": default, **_known(type(self), settings)})
+                         **{"mask": default, **self._settings(settings)})
         self.label = self.summary()
 
     def picture(self) -> np.ndarray:
@@ -107,24 +105,15 @@ class MaskViewer(PictureWidget):
         height, width = self._image.shape[:2]
         return f"MaskViewer({width}×{height}: {', '.join(self._masks) or 'no mask'})"
 
-    @t.validate("opacity", "swipe")
-    def _in_unit_range(self, proposal: Any) -> float:
-        if not 0 <= proposal.value <= 1:
-            raise ArgumentError(proposal.trait.name, found=proposal.value, expected="0 to 1")
-        return proposal.value
+    @t.validate("swipe")
+    def _a_place(self, proposal: Any) -> float:
+        return in_unit_range(proposal)
 
     @t.validate("mask", "compare")
     def _a_name(self, proposal: Any) -> str:
         if proposal.value and proposal.value not in self._masks:
             raise ArgumentError(proposal.trait.name, found=repr(proposal.value),
                                 expected=", ".join(map(repr, self._masks)) or "no name, as there is no mask")
-        return proposal.value
-
-    @t.validate("hidden")
-    def _known_ids(self, proposal: Any) -> list[int]:
-        if strays := [i for i in proposal.value if not 0 <= i < len(self._label_set)]:
-            raise ArgumentError("hidden", found=f"class id {', '.join(map(str, strays))}",
-                                expected=f"0 to {len(self._label_set) - 1}")
         return proposal.value
 
 
@@ -192,11 +181,3 @@ def _confidences(masks: Mapping[str, Any], given: Mapping[str, Any] | None, size
                                 f"{values.max():.3g}", expected=f"shape {tuple(size)}, 0 to 1")
         percents[name] = (values * 100).round().astype(np.uint8)  # rounding is all that is lost
     return percents
-
-
-def _known(kind: type[MaskViewer], settings: dict[str, Any]) -> dict[str, Any]:
-    """Settings, if all are traits that a learner may set."""
-    allowed = ("opacity", "mask", "compare", "swipe", "hidden", "errors", "safe_colours", "layout")
-    if strays := [name for name in settings if name not in allowed]:
-        raise ArgumentError(f"{kind.__name__}", found=f"argument {', '.join(strays)}", expected=", ".join(allowed))
-    return settings

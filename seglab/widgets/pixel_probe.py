@@ -20,7 +20,7 @@ from seglab.inference.predict import Segmenter
 from seglab.labels import IGNORE
 from seglab.models import effective_receptive_field, receptive_reach
 from seglab.viz import heat_overlay
-from seglab.widgets.base import PictureWidget, browser_code, styles
+from seglab.widgets.base import PictureWidget, browser_code, in_unit_range, styles
 from seglab.widgets.wire import check_mask, check_picture, classes_of, encode, pack
 
 #: Bars: the most probable classes, then the rest.
@@ -89,6 +89,7 @@ class PixelProbe(PictureWidget):
     show_heat = t.Bool(False).tag(sync=True)
     show_mask = t.Bool(False).tag(sync=True)
     safe_colours = t.Bool(False).tag(sync=True)
+    _settable = ("pixel", "opacity", "show_field", "show_heat", "show_mask", "safe_colours", "layout")
 
     def __init__(self, prediction: Prediction, model: nn.Module | None = None, truth: Any = None, *,
                  short_side: int | str | None = "auto", normalize: nn.Module | None = None, **settings: Any) -> None:
@@ -96,9 +97,6 @@ class PixelProbe(PictureWidget):
             raise ArgumentError("prediction", found="no probabilities" if isinstance(prediction, Prediction) else
                                 type(prediction).__name__, expected="a prediction with probabilities",
                                 fix="predict(model, image, probabilities=True)")
-        allowed = ("pixel", "opacity", "show_field", "show_heat", "show_mask", "safe_colours", "layout")
-        if strays := [name for name in settings if name not in allowed]:
-            raise ArgumentError("PixelProbe", found=f"argument {', '.join(strays)}", expected=", ".join(allowed))
         self._prediction, self._model = prediction, model
         image, labels = check_picture(prediction.image), prediction.label_set
         self._size = image.shape[:2]
@@ -115,7 +113,7 @@ class PixelProbe(PictureWidget):
         content = _content(image, mask, self._truth, prediction)
         content |= {"classes": classes_of(labels), "model": model is not None, "reach": self._reach, "problem": problem,
                     "seen": [] if self._inside is None else [*self._inside.shape[1::-1]]}
-        super().__init__(content=content, **settings)
+        super().__init__(content=content, **self._settings(settings))
         self.label = f"PixelProbe: {self._size[1]} by {self._size[0]} pixels, {len(labels)} classes"
         self.on_msg(self._on_message)
 
@@ -222,10 +220,8 @@ class PixelProbe(PictureWidget):
         return found
 
     @t.validate("opacity")
-    def _in_unit_range(self, proposal: Any) -> float:
-        if not 0 <= proposal.value <= 1:
-            raise ArgumentError("opacity", found=proposal.value, expected="0 to 1")
-        return proposal.value
+    def _a_share(self, proposal: Any) -> float:
+        return in_unit_range(proposal)
 
     def _on_message(self, _: Any, content: dict[str, Any], __: Any) -> None:
         """The browser asks for the heat of a pixel; what it gets is a trait, so that every view has it."""

@@ -23,7 +23,7 @@ from seglab.labels import IGNORE, LabelSet
 from seglab.viz import IGNORED, RIGHT, WRONG, add_legend, as_picture, overlay
 from seglab.viz.palettes import safe_label_set
 from seglab.viz.sheets import sheet
-from seglab.widgets.base import PictureWidget, browser_code, styles
+from seglab.widgets.base import OverlayWidget, browser_code, styles
 from seglab.widgets.wire import check_mask, classes_of, pack
 
 _JPEG_QUALITY = 88
@@ -33,7 +33,7 @@ _SPEEDS = (0.25, 0.5, 1.0, 1.5, 2.0)
 _ERRORS = LabelSet("errors", ("wrong", "right", "not scored"), (WRONG, RIGHT, IGNORED))
 
 
-class VideoScrubber(PictureWidget):
+class VideoScrubber(OverlayWidget):
     """A film with a mask on every frame.
 
     In the browser, without asking the kernel: play, pause, step and jump; speed and loop; opacity; classes on and off,
@@ -91,11 +91,9 @@ class VideoScrubber(PictureWidget):
     playing = t.Bool(False).tag(sync=True)
     speed = t.Float(1.0).tag(sync=True)
     loop = t.Bool(True).tag(sync=True)
-    opacity = t.Float(0.5).tag(sync=True)
-    hidden = t.List(t.Int()).tag(sync=True)
     shown = t.Unicode("prediction").tag(sync=True)
     chart = t.Unicode("shares").tag(sync=True)
-    safe_colours = t.Bool(False).tag(sync=True)
+    _settable = ("frame", "playing", "speed", "loop", "opacity", "hidden", "shown", "chart", "safe_colours", "layout")
 
     def __init__(self, frames: Iterable[Any], masks: Iterable[Any] | None = None, label_set: LabelSet | None = None, *,
                  fps: float = 10.0, truth: Iterable[Any] | None = None, max_bytes: int = _MAX_BYTES,
@@ -119,10 +117,8 @@ class VideoScrubber(PictureWidget):
                 "right": list(RIGHT), "wrong": list(WRONG), "unscored": list(IGNORED),
                 "offsets": {name: np.cumsum([0, *map(len, parts)]).astype("<u4").tobytes()
                             for name, parts in blobs.items()}, **_statistics(masks, truth, label_set)}
-        allowed = ("frame", "playing", "speed", "loop", "opacity", "hidden", "shown", "chart", "safe_colours", "layout")
-        if strays := [name for name in settings if name not in allowed]:
-            raise ArgumentError(type(self).__name__, found=f"argument {', '.join(strays)}", expected=", ".join(allowed))
-        super().__init__(film=film, **{name: b"".join(parts) for name, parts in blobs.items()}, **settings)
+        super().__init__(film=film, **{name: b"".join(parts) for name, parts in blobs.items()},
+                         **self._settings(settings))
         self.label = self.summary()
 
     @classmethod
@@ -233,19 +229,6 @@ class VideoScrubber(PictureWidget):
     def _a_frame(self, proposal: Any) -> int:
         if not 0 <= proposal.value < self._count:
             raise ArgumentError("frame", found=proposal.value, expected=f"0 to {self._count - 1}")
-        return proposal.value
-
-    @t.validate("opacity")
-    def _in_unit_range(self, proposal: Any) -> float:
-        if not 0 <= proposal.value <= 1:
-            raise ArgumentError("opacity", found=proposal.value, expected="0 to 1")
-        return proposal.value
-
-    @t.validate("hidden")
-    def _known_ids(self, proposal: Any) -> list[int]:
-        if strays := [i for i in proposal.value if not 0 <= i < len(self._label_set)]:
-            raise ArgumentError("hidden", found=f"class id {', '.join(map(str, strays))}",
-                                expected=f"0 to {len(self._label_set) - 1}")
         return proposal.value
 
     @t.validate("shown", "chart", "speed")

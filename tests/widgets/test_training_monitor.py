@@ -147,10 +147,10 @@ def test_the_stored_notebook_keeps_the_picture_of_the_end(tmp_path, monkeypatch)
             "monitor.save('end.png')")
     early = "from seglab.widgets.training_monitor import TrainingMonitor\nearly = TrainingMonitor()\nearly"
     later = "history, _ = train(None, epochs=3, on_epoch=early, on_step=early.step)"
-    error = ("class Stop(Exception): pass\n"
+    error = ("import contextlib\nclass Stop(Exception): pass\n"
              "def stop(done, total):\n    broken.step(done, total)\n    if done == 4: raise Stop\n"
-             "broken = TrainingMonitor(epochs=3)\ntry: train(None, epochs=3, on_epoch=broken, on_step=stop)\n"
-             "except Stop: pass")
+             "broken = TrainingMonitor(epochs=3)\nwith contextlib.suppress(Stop):\n"
+             "    train(None, epochs=3, on_epoch=broken, on_step=stop)")
     nbformat.write(new_notebook(cells=[new_code_cell(c) for c in (code, early, later, error)]),
                    tmp_path / "lesson.ipynb")
     monkeypatch.setenv("PYTHONPATH", str(Path(__file__).parents[2]))  # where the kernel finds tests.training.runs
