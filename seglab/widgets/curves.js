@@ -8,13 +8,6 @@ const CURVE_DASHES = ["", "7 3", "2 3", "9 3 2 3", "4 2", "1 4"];
 
 const isNumber = (value) => typeof value === "number" && Number.isFinite(value);
 
-function curveSvg(tag, properties = {}, ...children) {
-  const element = document.createElementNS("http://www.w3.org/2000/svg", tag);
-  for (const [name, value] of Object.entries(properties)) element.setAttribute(name, value);
-  element.append(...children);
-  return element;
-}
-
 /** Round numbers between low and high, about `count` of them. */
 function roundTicks(low, high, count) {
   const rough = (high - low) / count;
@@ -81,7 +74,7 @@ function curveScale(values, log, zero) {
  */
 function curvePanel(title, onlook) {
   const heading = h("div", { class: "curve-title" });
-  const svg = curveSvg("svg", { class: "curve", tabindex: 0, role: "slider", "aria-valuemin": 1 });
+  const svg = svgElement("svg", { class: "curve", tabindex: 0, role: "slider", "aria-valuemin": 1 });
   const element = h("div", { class: "curve-panel" }, heading, svg);
   let drawn = { count: 0, look: 0 }, width = 0;
   const inner = () => width - CURVE_EDGE.left - CURVE_EDGE.right;
@@ -129,7 +122,7 @@ function curvePanel(title, onlook) {
     const [top, bottom] = [CURVE_EDGE.top, CURVE_HEIGHT - CURVE_EDGE.bottom];
     const scale = curveScale(series.flatMap(({ values }) => values), log, zero);
     const parts = [];
-    const text = (content, properties) => parts.push(curveSvg("text", { class: "curve-tick", ...properties }, content));
+    const text = (content, properties) => parts.push(svgElement("text", { class: "curve-tick", ...properties }, content));
     const wanted = Math.max(2, Math.min(count - 1, Math.floor(inner() / 50)));
     const epochs = count > 1 ? roundTicks(1, count, wanted).filter(Number.isInteger) : [1];
     if (epochs[0] > 1 && epochs[0] > (epochs[1] - epochs[0]) * 0.7) epochs.unshift(1);
@@ -140,10 +133,10 @@ function curvePanel(title, onlook) {
     } else {
       const y = (value) => bottom - (bottom - top) * scale.place(value);
       for (const tick of scale.ticks) {
-        parts.push(curveSvg("line", { class: "curve-grid", x1: left, x2: right, y1: y(tick), y2: y(tick) }));
+        parts.push(svgElement("line", { class: "curve-grid", x1: left, x2: right, y1: y(tick), y2: y(tick) }));
         text(shortNumber(tick), { x: left - 6, y: y(tick) + 3.5, "text-anchor": "end" });
       }
-      if (look) parts.push(curveSvg("line", { class: "curve-look", x1: x(look), x2: x(look), y1: top, y2: bottom }));
+      if (look) parts.push(svgElement("line", { class: "curve-look", x1: x(look), x2: x(look), y1: top, y2: bottom }));
       for (const { values, style, ring } of series) {
         const there = (i) => i >= 0 && i < count && isNumber(values[i]) && (!log || values[i] > 0);
         let path = "";
@@ -151,9 +144,9 @@ function curvePanel(title, onlook) {
           if (there(i)) path += `${there(i - 1) ? "L" : "M"}${x(i + 1).toFixed(1)} ${y(values[i]).toFixed(1)}`;
         }
         const colour = CURVE_COLOURS[style % CURVE_COLOURS.length];
-        parts.push(curveSvg("path", { class: "curve-line", d: path, stroke: colour,
+        parts.push(svgElement("path", { class: "curve-line", d: path, stroke: colour,
           "stroke-dasharray": CURVE_DASHES[style % CURVE_DASHES.length] }));
-        const dot = (i, r, extra = {}) => parts.push(curveSvg("circle",
+        const dot = (i, r, extra = {}) => parts.push(svgElement("circle",
           { cx: x(i + 1), cy: y(values[i]), r, fill: colour, ...extra }));
         for (let i = 0; i < count; i++) {
           if (there(i) && (count <= 30 || !(there(i - 1) || there(i + 1)))) dot(i, 2.2);  // a line of one point is none
@@ -162,7 +155,7 @@ function curvePanel(title, onlook) {
         if (look && there(look - 1)) dot(look - 1, 4);
       }
     }
-    parts.push(curveSvg("line", { class: "curve-axis", x1: left, x2: right, y1: bottom, y2: bottom }));
+    parts.push(svgElement("line", { class: "curve-axis", x1: left, x2: right, y1: bottom, y2: bottom }));
     svg.replaceChildren(...parts);
   };
   return element;
@@ -170,7 +163,7 @@ function curvePanel(title, onlook) {
 
 /** A short piece of a curve, for a legend. */
 function curveSwatch(style) {
-  return curveSvg("svg", { class: "curve-swatch", width: 18, height: 8, "aria-hidden": "true" }, curveSvg("line", {
+  return svgElement("svg", { class: "curve-swatch", width: 18, height: 8, "aria-hidden": "true" }, svgElement("line", {
     x1: 0, x2: 18, y1: 4, y2: 4, "stroke-width": 2.2, stroke: CURVE_COLOURS[style % CURVE_COLOURS.length],
     "stroke-dasharray": CURVE_DASHES[style % CURVE_DASHES.length] }));
 }

@@ -15,6 +15,14 @@ function h(tag, properties = {}, ...children) {
   return element;
 }
 
+/** The same for SVG, which has a namespace of its own; listeners are added by hand. */
+function svgElement(tag, properties = {}, ...children) {
+  const element = document.createElementNS("http://www.w3.org/2000/svg", tag);
+  for (const [name, value] of Object.entries(properties)) element.setAttribute(name, value);
+  element.append(...children);
+  return element;
+}
+
 /** Bytes of the kernel (a DataView) as they are. */
 function bytesOf(view) {
   return new Uint8Array(view.buffer, view.byteOffset, view.byteLength);

@@ -2,13 +2,6 @@
 
 const CHART_TOPS = [0.01, 0.02, 0.05, 0.1, 0.2, 0.3, 0.4, 0.5, 0.75, 1];
 
-function chartSvg(tag, attributes, ...children) {
-  const element = document.createElementNS("http://www.w3.org/2000/svg", tag);
-  for (const [name, value] of Object.entries(attributes)) element.setAttribute(name, value);
-  element.append(...children);
-  return element;
-}
-
 /** Bytes of the kernel as numbers; copied, because they need not lie on a multiple of four. */
 function chartNumbers(view, Kind = Float32Array) {
   return new Kind(bytesOf(view).slice().buffer);
@@ -34,7 +27,7 @@ function chartMean(values) {
  */
 function createChart(film, tables, state, { seek, hold, words }) {
   const { count, classes } = film;
-  const drawing = chartSvg("svg", { viewBox: "0 0 1000 100", preserveAspectRatio: "none", role: "img" });
+  const drawing = svgElement("svg", { viewBox: "0 0 1000 100", preserveAspectRatio: "none", role: "img" });
   const head = h("div", { class: "seglab-film-head" }), mark = h("div", { class: "seglab-film-mark", hidden: true });
   const tip = h("div", { class: "seglab-film-tip", hidden: true });
   const plot = h("div", { class: "seglab-film-plot" }, drawing, mark, head, tip);
@@ -63,7 +56,7 @@ function createChart(film, tables, state, { seek, hold, words }) {
       const path = [...frames.map(([, x], k) => point(x, high[k])),
         ...frames.map(([, x], k) => point(x, low[k])).reverse()];
       low = high;
-      return chartSvg("path", { d: `M${path.join("L")}Z`, fill: colour(c) });
+      return svgElement("path", { d: `M${path.join("L")}Z`, fill: colour(c) });
     });
   }
 
@@ -74,7 +67,7 @@ function createChart(film, tables, state, { seek, hold, words }) {
       if (!Number.isNaN(y)) d += `${open ? "L" : "M"}${point(x, y)}${open ? "" : "h.1"}`;
       open = !Number.isNaN(y);
     }
-    return chartSvg("path", { d, fill: "none", "vector-effect": "non-scaling-stroke", ...attributes });
+    return svgElement("path", { d, fill: "none", "vector-effect": "non-scaling-stroke", ...attributes });
   }
 
   function lines() {

@@ -246,13 +246,14 @@ def test_on_epoch_sees_each_epoch_when_it_is_on_the_disk(tmp_path):
     assert seen == [1, 2, 2, 3, 3]
 
 
-def test_an_error_in_on_epoch_ends_training_and_loses_nothing(tmp_path):
-    def on_epoch(history):
-        if len(history) == 2:
+@pytest.mark.parametrize("hook", ["on_epoch", "on_step"])
+def test_an_error_in_a_hook_ends_training_and_loses_no_epoch(tmp_path, hook):
+    def fail(history_or_done, *_):  # after the second epoch, or in it
+        if history_or_done == 5 or getattr(history_or_done, "rows", [])[1:]:
             raise OSError("no room for a picture")
 
     with pytest.raises(OSError, match="no room"):
-        train(tmp_path, epochs=4, on_epoch=on_epoch)
+        train(tmp_path, epochs=4, **{hook: fail})
     resumed, model = train(tmp_path, epochs=4)
     whole, model2 = train(None, epochs=4)
     assert resumed == whole
@@ -275,19 +276,6 @@ def test_on_step_counts_batches_not_optimizer_steps():
     seen = []
     train(None, epochs=1, count=20, accumulate=3, on_step=lambda *counts: seen.append(counts))
     assert seen == [(n, 5) for n in range(1, 6)]
-
-
-def test_an_error_in_on_step_ends_training_and_loses_no_epoch(tmp_path):
-    def on_step(done, total):
-        if done == 5:  # in the second epoch
-            raise OSError("no room for a picture")
-
-    with pytest.raises(OSError, match="no room"):
-        train(tmp_path, epochs=3, on_step=on_step)
-    resumed, model = train(tmp_path, epochs=3)
-    whole, model2 = train(None, epochs=3)
-    assert resumed == whole
-    assert same_bits(model.state_dict(), model2.state_dict())
 
 
 def test_batchnorm_and_dropout_resume_too(tmp_path):
