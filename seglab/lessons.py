@@ -13,10 +13,10 @@ from nbclient import NotebookClient
 from nbclient.exceptions import CellExecutionError
 from nbconvert import HTMLExporter
 from nbformat import NotebookNode
-from tqdm.auto import tqdm
 
 from seglab.errors import DataError, SeglabError
 from seglab.files import atomic_write
+from seglab.progress import progress_bar
 
 _LIVE = "application/vnd.jupyter.widget-view+json"
 
@@ -48,7 +48,7 @@ def execute(path: Path, timeout: int = 600, progress: bool = True) -> NotebookNo
                             resources={"metadata": {"path": str(path.parent)}})
     cells = [(i, cell) for i, cell in enumerate(notebook.cells) if cell.cell_type == "code"]
     with client.setup_kernel():
-        for i, cell in tqdm(cells, desc=path.stem, unit="cell", disable=not progress):
+        for i, cell in progress_bar(cells, desc=path.stem, unit="cell", shown=progress):
             try:
                 client.execute_cell(cell, i)
             except CellExecutionError as error:

@@ -14,21 +14,17 @@ import seglab
 
 ROOT = Path(__file__).parents[1]
 #: The design's chain: a room may import from itself and from those to its left.
-CHAIN = ("errors", "files", "checkpoint", "labels", "metrics", "datasets", "models", "training", "viz", "inference",
-         "widgets", "recipes", "doctor", "lessons", "cli")
+CHAIN = ("errors", "files", "progress", "checkpoint", "labels", "metrics", "datasets", "models", "training", "viz",
+         "inference", "widgets", "recipes", "doctor", "lessons", "cli")
 CONDA_NAMES = {"torch": "pytorch", "opencv-python": "py-opencv", "matplotlib": "matplotlib-base"}
 
 
-def test_import_is_quick_and_loads_no_torch():
-    code = ("import sys, time; start = time.perf_counter(); import seglab; "
-            "print(time.perf_counter() - start, 'torch' in sys.modules)")
-    times = []
-    for _ in range(3):
-        seconds, torch = subprocess.run([sys.executable, "-c", code], capture_output=True, text=True,
-                                        check=True).stdout.split()
-        assert torch == "False"
-        times.append(float(seconds))
-    assert min(times) < 0.3
+def test_import_is_quick_since_it_loads_no_library():
+    """Within hundredths of a second on an idle machine. What takes seconds is what it must not import."""
+    code = "import sys; before = set(sys.modules); import seglab; print(*sorted(set(sys.modules) - before))"
+    loaded = subprocess.run([sys.executable, "-c", code], capture_output=True, text=True, check=True).stdout.split()
+    others = {name.partition(".")[0] for name in loaded} - sys.stdlib_module_names
+    assert others == {"seglab"}
 
 
 def test_public_names_exist():

@@ -15,12 +15,12 @@ import torch
 from filelock import FileLock
 from torch.utils.data import Dataset
 from torchvision import tv_tensors
-from tqdm.auto import tqdm
 
 from seglab.datasets.folder import SegmentationFolder, Transforms, as_sample
 from seglab.errors import CacheError
 from seglab.files import atomic_folder, data_home, file_digests
 from seglab.labels import LabelSet
+from seglab.progress import progress_bar
 
 _FORMAT = 1  # part of every key: raise it when the files or the resizing change, and old caches are left alone
 _THREADS = 4  # Pillow decodes outside Python's global lock
@@ -107,8 +107,8 @@ def _build(dataset: SegmentationFolder, folder: Path, progress: bool) -> None:
     with atomic_folder(folder) as new:
         with open(new / "images.u8", "wb") as images, open(new / "masks.u8", "wb") as masks:
             items = _decoded(dataset)
-            for image, mask in tqdm(items, total=len(dataset), desc="decoding once", unit="img", leave=False,
-                                    disable=not progress):
+            for image, mask in progress_bar(items, total=len(dataset), desc="decoding once", unit="img",
+                                             shown=progress):
                 images.write(np.ascontiguousarray(image).data)
                 masks.write(np.ascontiguousarray(mask).data)
                 shapes.append(mask.shape)

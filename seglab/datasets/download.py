@@ -13,10 +13,10 @@ import zlib
 from pathlib import Path, PurePosixPath, PureWindowsPath
 
 from filelock import FileLock
-from tqdm.auto import tqdm
 
 from seglab.errors import DataError
 from seglab.files import atomic_folder
+from seglab.progress import progress_bar
 
 _BLOCK = 1 << 20
 _TIMEOUT = 30  # seconds without a byte
@@ -112,8 +112,8 @@ def _attempt(url: str, part: Path, progress: bool) -> str | None:
         length = response.headers.get("Content-Length")
         total = have + int(length) if length is not None else None
         with (open(part, "ab" if have else "wb") as file,
-              tqdm(desc=part.stem, initial=have, total=total, unit="B", unit_scale=True, unit_divisor=1024, leave=False,
-                   disable=not progress) as bar):
+              progress_bar(desc=part.stem, initial=have, total=total, unit="B", unit_scale=True, unit_divisor=1024,
+                           shown=progress) as bar):
             while block := _received(response):
                 file.write(block)
                 have += len(block)
@@ -193,7 +193,7 @@ def unpack(archive: str | Path, folder: str | Path, top: str | None = None, prog
 
     try:
         with atomic_folder(folder) as draft, tarfile.open(archive) as tar:
-            members = tqdm(tar, desc=f"unpacking {archive.name}", unit="file", leave=False, disable=not progress)
+            members = progress_bar(tar, desc=f"unpacking {archive.name}", unit="file", shown=progress)
             tar.extractall(draft, members=members, filter=wanted)
             if folder.is_dir():
                 folder.rmdir()  # empty, or it fails; Windows does not rename onto an empty folder

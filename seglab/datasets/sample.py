@@ -9,7 +9,6 @@ from pathlib import Path
 from typing import Literal, get_args
 
 from PIL import Image
-from tqdm.auto import tqdm
 
 from seglab.datasets import animals
 from seglab.datasets.aerial import VERSION, draw_aerial
@@ -17,6 +16,7 @@ from seglab.datasets.classification import write_map_file
 from seglab.errors import ArgumentError, DataError
 from seglab.files import atomic_folder
 from seglab.labels import DRONE
+from seglab.progress import progress_bar
 
 Layout = Literal["ids", "colours"]
 
@@ -139,7 +139,7 @@ def _holds(root: Path, stamp: dict[str, object]) -> bool:
 def _write_catdog(draft: Path, stamp: dict, progress: bool) -> None:
     per_class = dict(zip(("train", "test"), stamp["count"], strict=True))
     jobs = [(split, kind, i) for split, n in per_class.items() for kind in animals.ANIMALS for i in range(n)]
-    for split, kind, i in tqdm(jobs, desc="drawing", unit="picture", leave=False, disable=not progress):
+    for split, kind, i in progress_bar(jobs, desc="drawing", unit="picture", shown=progress):
         folder = draft / split / kind
         folder.mkdir(parents=True, exist_ok=True)
         # Test pictures are numbered on behind any training set, so that no picture can be in both.
@@ -154,7 +154,7 @@ def _write_drone(draft: Path, stamp: dict, progress: bool) -> None:
     images, masks, table = (draft / name for name in _FOLDERS[stamp["layout"]])
     images.mkdir(parents=True)
     masks.mkdir(parents=True)
-    for index in tqdm(range(stamp["count"]), desc="drawing", unit="picture", leave=False, disable=not progress):
+    for index in progress_bar(range(stamp["count"]), desc="drawing", unit="picture", shown=progress):
         rgb, ids = draw_aerial(stamp["seed"], index, tuple(stamp["size"]))
         Image.fromarray(rgb).save(images / f"{index:03d}.jpg", quality=95)
         Image.fromarray(DRONE.colourise(ids) if stamp["layout"] == "colours" else ids).save(masks / f"{index:03d}.png")

@@ -10,11 +10,11 @@ import cv2
 import numpy as np
 from PIL import Image
 from pycocotools import mask as coco_mask
-from tqdm.auto import tqdm
 
 from seglab.datasets.animals import OVER, Animal, background, camera
 from seglab.datasets.sample import write_once
 from seglab.errors import ArgumentError
+from seglab.progress import progress_bar
 
 VERSION = 1  # of the drawings: raise it when they change, so that old samples are left alone
 CAT, DOG, BALL = 17, 18, 37
@@ -122,7 +122,7 @@ def _halved(outline: np.ndarray, size: tuple[int, int]) -> np.ndarray:
 def _write(draft: Path, count: list[int], seed: int, progress: bool) -> None:
     (draft / "annotations").mkdir()
     jobs = {"train2017": range(count[0]), "val2017": range(1_000_000, 1_000_000 + count[1])}
-    with tqdm(total=sum(count), desc="drawing", unit="picture", leave=False, disable=not progress) as bar:
+    with progress_bar(total=sum(count), desc="drawing", unit="picture", shown=progress) as bar:
         for folder, numbers in jobs.items():
             (draft / folder).mkdir()
             images, annotations = [], []

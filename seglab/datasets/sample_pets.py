@@ -7,11 +7,11 @@ from pathlib import Path
 import cv2
 import numpy as np
 from PIL import Image
-from tqdm.auto import tqdm
 
 from seglab.datasets.animals import OVER, Animal, background, camera, hide
 from seglab.datasets.sample import write_once
 from seglab.errors import ArgumentError
+from seglab.progress import progress_bar
 
 VERSION = 1  # of the drawings: raise it when they change, so that old samples are left alone
 #: Breed -> (is a cat, marks of the coat). As published, breeds of cats are capitalised and those of dogs are not.
@@ -116,7 +116,7 @@ def _write(draft: Path, count: int, seed: int, progress: bool) -> None:
     images, trimaps = draft / "images", draft / "annotations" / "trimaps"
     images.mkdir()
     trimaps.mkdir(parents=True)
-    for index in tqdm(range(count), desc="drawing", unit="picture", leave=False, disable=not progress):
+    for index in progress_bar(range(count), desc="drawing", unit="picture", shown=progress):
         picture, trimap = draw_pet(index, seed)
         image = Image.fromarray(picture)
         if index in _GREY:

@@ -8,12 +8,12 @@ from pathlib import Path
 import cv2
 import numpy as np
 from skimage.data import chelsea
-from tqdm.auto import tqdm
 
 from seglab.datasets.aerial import draw_aerial
 from seglab.datasets.video import open_writer
 from seglab.errors import ArgumentError
 from seglab.labels import PETS
+from seglab.progress import progress_bar
 
 #: The outline of the cat's head in `skimage.data.chelsea()`, as (x, y); the photograph cuts off the ears.
 _HEAD = np.array([(42, 0), (35, 60), (31, 100), (39, 145), (60, 190), (95, 230), (145, 265), (200, 285), (250, 288),
@@ -82,7 +82,7 @@ def write_video_sample(path: str | Path, count: int = 60, size: tuple[int, int] 
         the path.
     """
     with open_writer(path, fps, size) as writer:
-        for frame, _ in tqdm(sample_frames(count, size, seed=seed), total=count, desc="drawing a video", unit="frame",
-                             leave=False, disable=not progress):
+        for frame, _ in progress_bar(sample_frames(count, size, seed=seed), total=count, desc="drawing a video",
+                                     unit="frame", shown=progress):
             writer.write(frame)
     return Path(path)

@@ -10,13 +10,13 @@ from typing import Any
 
 import numpy as np
 from torch import nn
-from tqdm.auto import tqdm
 
 from seglab.datasets.folder import existing_folder
 from seglab.datasets.io import IMAGE_SUFFIXES
 from seglab.errors import ArgumentError, DataError
 from seglab.inference.pictures import as_image
 from seglab.inference.predict import Prediction, predict
+from seglab.progress import progress_bar
 
 
 def predict_folder(model: nn.Module, folder: str | Path, out: str | Path | None = None, *, alpha: float = 0.5,
@@ -67,7 +67,7 @@ def predict_folder(model: nn.Module, folder: str | Path, out: str | Path | None 
                             fix="Choose another one, or pass overwrite=True (seglab predict --overwrite).")
     with ThreadPoolExecutor(1) as pool:
         waiting = pool.submit(_read, paths[0])
-        for number, path in enumerate(tqdm(paths, desc="segmenting", unit="img", leave=False, disable=not progress)):
+        for number, path in enumerate(progress_bar(paths, desc="segmenting", unit="img", shown=progress)):
             image = waiting.result()
             if number + 1 < len(paths):
                 waiting = pool.submit(_read, paths[number + 1])

@@ -21,6 +21,7 @@ from seglab.errors import ArgumentError
 from seglab.files import check_free
 from seglab.inference.predict import Segmenter, in_eval_mode
 from seglab.labels import LabelSet
+from seglab.progress import progress_bar
 from seglab.viz import overlay
 
 
@@ -145,7 +146,7 @@ def predict_video(model: nn.Module, source: str | Path | int, out: str | Path, *
     reader = VideoReader(source, size)
     flicker, predicted, stopped = Flicker(), 0, False
     total = min(filter(None, (reader.announced, max_frames)), default=None)
-    bar = tqdm(total=total, desc="segmenting", unit="frame", leave=False, disable=not progress)
+    bar = progress_bar(total=total, desc="segmenting", unit="frame", shown=progress)
     start = time.perf_counter()
     with (open_writer(out, reader.fps, reader.size) as writer, in_eval_mode(model), bar,
           ThreadPoolExecutor(1) as reading, ThreadPoolExecutor(1) as writing):

@@ -16,13 +16,13 @@ from safetensors.torch import load as parse_tensors
 from safetensors.torch import save as serialise_tensors
 from torch import Tensor
 from torch.utils.data import Dataset
-from tqdm.auto import tqdm
 
 from seglab.datasets.transforms import Normalize
 from seglab.errors import CacheError
 from seglab.files import atomic_write, data_home
 from seglab.labels import LabelSet
 from seglab.models import Classifier, fold_batch_norm
+from seglab.progress import progress_bar
 
 _THREADS = 4  # Pillow decodes outside Python's global lock
 _AHEAD = 16  # pictures that are decoded ahead of the network
@@ -117,7 +117,7 @@ def _extract(model: Classifier, data: Dataset, known: dict[bytes, Tensor], batch
     network: Classifier | None = None
     keys, labels, fresh = [], [], {}
     waiting: dict[bytes, Tensor] = {}
-    bar = tqdm(_decoded(data), total=len(data), desc="features", unit="img", leave=False, disable=not progress)
+    bar = progress_bar(_decoded(data), total=len(data), desc="features", unit="img", shown=progress)
     for image, label in bar:
         shape = repr(tuple(image.shape)).encode()
         key = hashlib.blake2b(np.ascontiguousarray(image).data, digest_size=16, key=shape).digest()

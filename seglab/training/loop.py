@@ -33,6 +33,7 @@ from tqdm.auto import tqdm
 from seglab.datasets.transforms import Normalize, collate, has_labels
 from seglab.errors import ArgumentError, TrainingError
 from seglab.metrics import SCORE_NAMES
+from seglab.progress import progress_bar
 from seglab.training.evaluator import Evaluator
 from seglab.training.history import History
 from seglab.training.losses import cross_entropy
@@ -81,7 +82,7 @@ def fit(model: nn.Module, train: Dataset, val: Dataset | None = None, *, optimiz
         seed: of everything random inside.
         precision: "auto" (bf16 on a GPU that has it, else full), "no" or "bf16".
         num_workers: loader processes. The result does not depend on it.
-        progress: show a bar, and print a line an epoch.
+        progress: print a line an epoch; in a terminal or a notebook also show a bar.
         on_epoch: called with the history after each epoch, when its checkpoint is written, and once after a resume;
             by the main process alone. An error in it ends training. `widgets.TrainingMonitor` shows the history in a
             notebook, `viz.LiveCurve` draws it to a file.
@@ -138,7 +139,7 @@ def fit(model: nn.Module, train: Dataset, val: Dataset | None = None, *, optimiz
     settings = run_settings(plain_model, optimizer, scheduler, normalize, train, batch_size, accumulate, seed,
                             evaluator, loss)
     run = Run(folder, settings, plain_model, optimizer, scheduler, history)
-    bar = tqdm(total=epochs * len(loader), unit="step", leave=False, disable=not (progress and is_main))
+    bar = progress_bar(total=epochs * len(loader), unit="step", shown=progress and is_main)
     with run.locked(is_main), bar:
         run.restore(resume)
         if is_main and not history.rows:
@@ -343,4 +344,4 @@ def _line(row: dict[str, float], timing: dict[str, float], epochs: int, monitor:
     names = dict.fromkeys(name for name in ("pixel_accuracy", "miou", "accuracy", monitor) if name in row)
     scores = "".join(f"  {name.replace('_', ' ')} {row[name]:.4f}" for name in names if name != "loss")
     return (f"epoch {row['epoch']:>{len(str(epochs))}}/{epochs}  loss {row['loss']:.4f}{scores}  "
-            f"{timing['images_per_second']:.0f} images/s")
+            f"{timing['images_per_second']:.0f} images/s  {timing['seconds']:.1f} s")

@@ -7,11 +7,11 @@ from collections.abc import Sequence
 import torch
 from torch import Tensor, nn
 from torch.utils.data import DataLoader, Dataset
-from tqdm.auto import tqdm
 
 from seglab.datasets.transforms import Normalize, collate
 from seglab.errors import ArgumentError
 from seglab.metrics import BandMatrix, ConfusionMatrix
+from seglab.progress import progress_bar
 
 
 @torch.no_grad()
@@ -49,7 +49,7 @@ def evaluate(model: nn.Module, data: Dataset, *, batch_size: int = 1, normalize:
     model.to(device).eval()
     matrix: ConfusionMatrix | BandMatrix | None = metric
     try:
-        for batches in tqdm(loader, desc="evaluating", unit="step", leave=False, disable=not progress):
+        for batches in progress_bar(loader, desc="evaluating", unit="step", shown=progress):
             for images, masks in batches:
                 images, masks = images.to(device, non_blocking=True), masks.to(device, non_blocking=True)
                 logits = _logits(model, normalize(images))  # (N, C, H, W)

@@ -5,11 +5,11 @@ from __future__ import annotations
 import torch
 from torch import nn
 from torch.utils.data import Dataset
-from tqdm.auto import tqdm
 
 from seglab.datasets.transforms import Normalize
 from seglab.errors import ArgumentError
 from seglab.metrics import SizedIoU, SizedScores, predictions
+from seglab.progress import progress_bar
 
 
 @torch.no_grad()
@@ -39,7 +39,7 @@ def evaluate_by_size(model: nn.Module, data: Dataset, *, normalize: nn.Module | 
     was_training = model.training
     model.to(device).eval()
     try:
-        for i in tqdm(range(len(data)), desc="evaluating", unit="img", leave=False, disable=not progress):
+        for i in progress_bar(range(len(data)), desc="evaluating", unit="img", shown=progress):
             image, mask = data[i]
             output = model(normalize(torch.as_tensor(image)[None].to(device)))  # (1, 3, H, W)
             found = predictions(output["out"] if isinstance(output, dict) else output)[0].cpu()  # (H, W)

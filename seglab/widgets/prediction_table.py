@@ -14,12 +14,12 @@ import numpy as np
 from PIL import Image
 from torch import nn
 from torch.utils.data import Subset
-from tqdm.auto import tqdm
 
 from seglab.errors import ArgumentError
 from seglab.inference import Classification, Prediction
 from seglab.labels import IGNORE, LabelSet
 from seglab.metrics.segmentation import confusion_matrix, scores
+from seglab.progress import progress_bar
 from seglab.widgets.wire import check_mask, check_picture, pack
 
 
@@ -101,7 +101,7 @@ def collect(dataset: Any, predictions: Any, label_set: LabelSet, *, names: Seque
             raise ArgumentError(what, found=f"{len(values)} values", expected=f"{count}, one a picture of the dataset")
     lines, pixels, thumbs, sizes, shapes, packed, sure = [], [], [], [], [], [], []
     masks = None
-    for index in tqdm(range(count), desc="predictions", unit="img", leave=False, disable=not progress):
+    for index in progress_bar(range(count), desc="predictions", unit="img", shown=progress):
         image, target = dataset[index]
         picture, name = check_picture(image), names[index]
         if masks is None:

@@ -13,13 +13,13 @@ import torch
 import traitlets as t
 from PIL import Image
 from torch import nn
-from tqdm.auto import tqdm
 
 from seglab.datasets import VideoReader
 from seglab.errors import ArgumentError
 from seglab.inference import Prediction
 from seglab.inference.predict import Segmenter, in_eval_mode
 from seglab.labels import IGNORE, LabelSet
+from seglab.progress import progress_bar
 from seglab.viz import IGNORED, RIGHT, WRONG, add_legend, as_picture, overlay
 from seglab.viz.palettes import safe_label_set
 from seglab.viz.sheets import sheet
@@ -166,8 +166,8 @@ class VideoScrubber(OverlayWidget):
         masks: list[np.ndarray] = []
         total = min(filter(None, (-(-reader.announced // step), max_frames)))
         try:
-            with in_eval_mode(model), tqdm(total=total, desc="segmenting", unit="frame", leave=False,
-                                           disable=not progress) as bar:
+            with in_eval_mode(model), progress_bar(total=total, desc="segmenting", unit="frame",
+                                                           shown=progress) as bar:
                 taken = islice(reader, 0, (max_frames - 1) * step + 1, step)
                 for batch, found in _segmented(segmenter, taken, batch_size * every, every, smoothing):
                     frames += batch

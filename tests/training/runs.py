@@ -42,13 +42,13 @@ class Blobs(Dataset):
 def train(folder: str | Path | None, *, epochs: int = 3, seed: int = 0, lr: float = 0.05, batch_size: int = 4,
           classes: int = 3, count: int = 12, net: Callable[[], nn.Module] | None = None,
           scheduler: Callable[..., Any] | None = None, optimizer: Callable[..., Any] = torch.optim.Adam,
-          **options: Any) -> tuple[History, nn.Module]:
+          progress: bool = False, **options: Any) -> tuple[History, nn.Module]:
     torch.manual_seed(seed)
     model = net() if net is not None else build("single_conv", classes)
     augment = v2.Compose([v2.RandomHorizontalFlip(), v2.RandomCrop(12)])
     adam = optimizer(model.parameters(), lr)
     history = seglab.fit(model, Blobs(count, transforms=augment), Blobs(6, seed=5), optimizer=adam, epochs=epochs,
-                         batch_size=batch_size, seed=seed, folder=folder, progress=False,
+                         batch_size=batch_size, seed=seed, folder=folder, progress=progress,
                          scheduler=scheduler(adam) if scheduler else None, **options)
     return history, model
 

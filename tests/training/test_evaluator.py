@@ -75,9 +75,10 @@ def test_an_evaluator_of_a_column_is_the_column():
 def test_a_progress_line_tells_the_monitored_score(capsys):
     from seglab.training.loop import _line
     row = {"epoch": 1, "loss": 1.0, "miou": 0.5, "dog IoU": 0.25}
-    timing = {"images_per_second": 3.0}
-    assert _line(row, timing, 9, "dog IoU") == "epoch 1/9  loss 1.0000  miou 0.5000  dog IoU 0.2500  3 images/s"
-    assert _line(row, timing, 9, "loss") == "epoch 1/9  loss 1.0000  miou 0.5000  3 images/s"
+    timing = {"images_per_second": 3.0, "seconds": 12.34}
+    end = "3 images/s  12.3 s"
+    assert _line(row, timing, 9, "dog IoU") == f"epoch 1/9  loss 1.0000  miou 0.5000  dog IoU 0.2500  {end}"
+    assert _line(row, timing, 9, "loss") == f"epoch 1/9  loss 1.0000  miou 0.5000  {end}"
 
 
 def test_thresholds_and_worst_scores_are_kept_and_go_on(tmp_path):

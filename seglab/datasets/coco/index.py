@@ -19,11 +19,11 @@ import numpy as np
 from filelock import FileLock
 from safetensors import SafetensorError, safe_open
 from safetensors.numpy import save
-from tqdm.auto import tqdm
 
 from seglab.datasets.coco.rows import Rows, is_whole
 from seglab.errors import CacheError, DataError
 from seglab.files import atomic_write, data_home, file_digests
+from seglab.progress import progress_bar
 
 _VERSION = "1"  # raise it when the tables change, and old indexes are made again
 _SPACE = re.compile(r"[ \t\r\n]*")
@@ -200,8 +200,7 @@ def _build(path: Path, progress: bool) -> tuple[dict[str, np.ndarray], dict[str,
     categories: dict[int, str] = {}
     rows = Rows()
     seen = set()
-    with tqdm(total=len(text), desc="indexing once", unit="B", unit_scale=True, leave=False,
-              disable=not progress) as bar:
+    with progress_bar(total=len(text), desc="indexing once", unit="B", unit_scale=True, shown=progress) as bar:
         for key, start, end, value in _elements(text, path):
             seen.add(key)
             if start == end:

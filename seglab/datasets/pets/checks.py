@@ -12,13 +12,13 @@ from typing import Any
 import numpy as np
 from filelock import FileLock
 from PIL import Image
-from tqdm.auto import tqdm
 
 from seglab.datasets.folder import Pair
 from seglab.datasets.io import Size, read_image, read_mask
 from seglab.errors import ArgumentError, CacheError, DataError
 from seglab.files import atomic_write
 from seglab.labels import LabelSet, voc_palette
+from seglab.progress import progress_bar
 
 #: Kind of problem -> what can be done about it; the first is the default.
 POLICIES = {"missing": ("error", "skip"), "undecodable": ("error", "skip"), "other-size": ("error", "skip"),
@@ -82,8 +82,8 @@ def examine(pairs: Sequence[Pair], memory: Path, progress: bool) -> list[Record 
                     if signature is not None and known.get(_key(pair), {}).get("signature") != signature]
             if todo:
                 with ThreadPoolExecutor(_THREADS) as pool:
-                    seen = tqdm(pool.map(_look, todo), total=len(todo), desc="checking files once", unit="img",
-                                leave=False, disable=not progress)
+                    seen = progress_bar(pool.map(_look, todo), total=len(todo), desc="checking files once", unit="img",
+                                        shown=progress)
                     fresh = {_key(pair): record for pair, record in zip(todo, seen, strict=True)}
                 now = dict(zip(map(_key, pairs), signatures, strict=True))
                 known |= {key: record | {"signature": now[key]} for key, record in fresh.items()}
