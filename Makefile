@@ -3,9 +3,12 @@ PYTHON ?= python3
 VENV := .venv
 BIN := $(VENV)/bin
 READY := $(VENV)/.ready
+WORKERS ?= 2
+PYTEST = $(BIN)/python -m pytest --numprocesses $(WORKERS) --dist loadgroup
+QUICK = -m "not slow and not browser"
 
 .DEFAULT_GOAL := help
-.PHONY: help setup run test lab lint store clean
+.PHONY: help setup run test quick coverage lab store clean
 
 help: ## list the targets
 	@grep -E '^[a-z]+:.*## ' $(MAKEFILE_LIST) | sed -E 's/^([a-z]+):.*## /\1|/' | awk -F'|' '{printf "  make %-6s %s\n", $$1, $$2}'
@@ -25,11 +28,23 @@ run: $(READY) ## execute every lesson on the built-in samples, pages in build/ht
 	@echo "==> running the lessons"
 	@SEGLAB_OFFLINE=1 $(BIN)/seglab run notebooks --html build/html
 
-test: $(READY) ## linter, unit tests, and every lesson compared with its stored outputs
-	@echo "==> linter"
+test: $(READY) ## linter, types, unit tests, and every lesson compared with its stored outputs
+	@echo "==> linter and types"
 	@$(BIN)/ruff check .
+	@$(BIN)/mypy
 	@echo "==> tests and lessons"
-	@$(BIN)/python -m pytest
+	@$(PYTEST) $(ARGS)
+
+quick: $(READY) ## linter, and the quick tests: all of them, or those of ARGS=tests/models
+	@$(BIN)/ruff check .
+	@$(PYTEST) $(QUICK) $(or $(ARGS),tests seglab)
+
+coverage: $(READY) ## make test, with the lines and branches of seglab/ that it reaches; pages in build/coverage
+	@$(BIN)/coverage erase
+	@$(BIN)/coverage run -m pytest --numprocesses $(WORKERS) --dist loadgroup $(ARGS)
+	@$(BIN)/coverage combine --quiet
+	@$(BIN)/coverage html --quiet
+	@$(BIN)/coverage report
 
 lab: $(READY) ## open JupyterLab on the lessons; the printed address carries its token
 	@$(BIN)/jupyter lab --notebook-dir=notebooks $$([ "$$(id -u)" = 0 ] && echo --allow-root)
