@@ -4,7 +4,7 @@ VENV := .venv
 BIN := $(VENV)/bin
 READY := $(VENV)/.ready
 WORKERS ?= 2
-PYTEST = $(BIN)/python -m pytest --numprocesses $(WORKERS) --dist loadgroup
+PYTEST = $(BIN)/python -m pytest --numprocesses $(WORKERS)
 QUICK = -m "not slow and not browser"
 
 .DEFAULT_GOAL := help
@@ -41,7 +41,7 @@ quick: $(READY) ## linter, and the quick tests: all of them, or those of ARGS=te
 
 coverage: $(READY) ## make test, with the lines and branches of seglab/ that it reaches; pages in build/coverage
 	@$(BIN)/coverage erase
-	@$(BIN)/coverage run -m pytest --numprocesses $(WORKERS) --dist loadgroup $(ARGS)
+	@$(BIN)/coverage run -m pytest --numprocesses $(WORKERS) $(ARGS)
 	@$(BIN)/coverage combine --quiet
 	@$(BIN)/coverage html --quiet
 	@$(BIN)/coverage report

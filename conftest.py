@@ -3,11 +3,17 @@
 from __future__ import annotations
 
 import os
-from collections.abc import Generator
+from typing import Any
 
 import pytest
 
 pytest_plugins = ["tests.lesson_cells"]
+
+#: Tests that share something expensive (a kernel, a server, a trained network) and so run on one worker, in order. All
+#: others go to whichever worker is free.
+TOGETHER = {"tests/browser/test_lab.py": "jupyterlab", "tests/browser/test_tour.py": "jupyterlab",
+            "tests/recipes/test_coco.py": "coco", "tests/recipes/test_pets.py": "pets",
+            "tests/test_lesson_cells.py": "cells"}
 
 if "PYTEST_XDIST_WORKER" in os.environ:
     # One thread for each worker, and for the kernels and processes that it starts: several would wait for each other.
@@ -15,10 +21,17 @@ if "PYTEST_XDIST_WORKER" in os.environ:
         os.environ.setdefault(name, "1")
 
 
-@pytest.hookimpl(wrapper=True)  # before pytest-xdist, which reads the groups first of all
-def pytest_collection_modifyitems(items: list[pytest.Item]) -> Generator[None, None, None]:
-    """A lesson's cells share a kernel, so they stay on one worker (`--dist loadgroup`)."""
-    for item in items:
-        if item.path.suffix == ".ipynb":
-            item.add_marker(pytest.mark.xdist_group(item.path.stem))
-    yield
+@pytest.hookimpl(optionalhook=True)
+def pytest_xdist_make_scheduler(config: pytest.Config, log: Any) -> Any:
+    """Groups of tests, the largest first: lessons begin at once, and single tests fill the gaps at the end.
+
+    pytest-xdist 3.8 has `--dist loadgroup` for this, but finds no groups under pytest 9.2.
+    """
+    from xdist.scheduler import LoadScopeScheduling
+
+    class Groups(LoadScopeScheduling):
+        def _split_scope(self, nodeid: str) -> str:
+            file = nodeid.partition("::")[0]
+            return file if file.endswith(".ipynb") else TOGETHER.get(file, nodeid)
+
+    return Groups(config, log)
