@@ -5,13 +5,38 @@ from __future__ import annotations
 import base64
 import os
 import shutil
+import time
 from typing import Any
 
 import pytest
 from anywidget._util import remove_buffers
 from playwright.sync_api import Page
 
+#: `underWay` holds all that will still change the page by itself: timers, frames, decoding, messages to the kernel.
 PAGE = """<!doctype html><meta charset="utf-8"><body style="margin:16px"></body><script>
+const underWay = new Set(), [later, frame] = [setTimeout, requestAnimationFrame].map((f) => f.bind(window));
+const track = (promise, what) => {
+  const one = [what], done = () => underWay.delete(one);
+  underWay.add(one);
+  promise.then(done, done);
+  return promise;
+};
+for (const [start, stop] of [["setTimeout", "clearTimeout"], ["requestAnimationFrame", "cancelAnimationFrame"]]) {
+  const [begin, cancel] = [window[start].bind(window), window[stop].bind(window)];
+  window[start] = (f, ...rest) => {
+    const id = begin((...args) => { underWay.delete(start + id); f(...args); }, ...rest);
+    underWay.add(start + id);
+    return id;
+  };
+  window[stop] = (id) => { underWay.delete(start + id); cancel(id); };
+}
+for (const [owner, name] of [[window, "createImageBitmap"], [Response.prototype, "arrayBuffer"]]) {
+  const original = owner[name];
+  owner[name] = function (...args) { return track(original.apply(this, args), name); };
+}
+const tell = (message) => track(toKernel(message), "message");
+// A frame is drawn and sizes are observed, then one looks.
+window.look = () => new Promise((tell) => frame(() => later(() => tell([...underWay].map(String)), 0)));
 const bytes = (text) => new DataView(Uint8Array.from(atob(text), (c) => c.charCodeAt(0)).buffer);
 const put = (state, paths, buffers) => paths.forEach((path, i) => {
   let at = state; path.slice(0, -1).forEach((key) => { at = at[key]; }); at[path.at(-1)] = bytes(buffers[i]);
@@ -36,9 +61,11 @@ window.makeModel = (state, paths, buffers) => {
     off(event, f) { listeners[event] = (listeners[event] || []).filter((g) => g !== f); },
     async save_changes() {
       const update = Object.fromEntries([...changed].map((name) => [name, state[name]])); changed.clear();
-      if (this.comm_live && Object.keys(update).length) receive(await toKernel({kind: "update", content: update}));
+      if (this.comm_live && Object.keys(update).length) receive(await tell({kind: "update", content: update}));
     },
-    async send(content) { if (this.comm_live) receive(await toKernel({kind: "custom", content})); },
+    async send(content) {
+      if (this.comm_live) receive(await tell({kind: "custom", content}));
+    },
   };
 };
 window.render = async (model) => {
@@ -61,6 +88,16 @@ def chromium() -> str:
     if os.environ.get("CI"):
         pytest.fail("no Chromium: CI must install it (see .ci/run)")
     pytest.skip("NO BROWSER TESTED: Chromium is not installed (Debian: apt-get install chromium)")
+
+
+def settle(page: Page, seconds: float = 60) -> None:
+    """Wait until the page is at rest: nothing is under way that would still change it, or tell Python."""
+    end = time.monotonic() + seconds
+    quiet = 0
+    while quiet < 2:
+        busy = page.evaluate("look()")
+        quiet = 0 if busy else quiet + 1
+        assert time.monotonic() < end, f"not at rest after {seconds:g} s: {busy}"
 
 
 class Stage:
@@ -95,7 +132,7 @@ class Stage:
                            [_plain(state), paths, [_text(b) for b in buffers]])
         for _ in range(times):
             self.page.evaluate("async () => { (window.ends ||= []).push(await render(model)); }")
-        self.page.wait_for_timeout(150)
+        settle(self.page)
         return self.page
 
     def push(self) -> None:

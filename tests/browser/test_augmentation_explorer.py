@@ -12,7 +12,7 @@ from seglab.datasets.sample_pets import draw_pet
 from seglab.labels import PETS
 from seglab.widgets.augmentation_explorer import LOUD, AugmentationExplorer
 from tests.browser.conftest import SCREENSHOTS
-from tests.browser.stage import Stage
+from tests.browser.stage import Stage, settle
 
 #: Each is set on top of a widget at rest.
 SETTINGS = [
@@ -41,11 +41,6 @@ def panel(page: Page, number: int) -> np.ndarray:
         let text = ""; for (const value of bytes) text += String.fromCharCode(value);
         return [width, height, btoa(text)]; }""", number)
     return np.frombuffer(base64.b64decode(data), np.uint8).reshape(height, width, 4)[..., :3]
-
-
-def settle(page: Page) -> None:
-    """Until Python has heard of the last change, and it is drawn."""
-    page.wait_for_timeout(200)
 
 
 @pytest.mark.parametrize("odd", [False, True], ids=["even size", "odd size"])

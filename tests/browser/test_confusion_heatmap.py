@@ -9,7 +9,7 @@ from playwright.sync_api import Page
 from seglab.labels import PETS, VOC
 from seglab.widgets.confusion_heatmap import ConfusionHeatmap
 from tests.browser.conftest import SCREENSHOTS
-from tests.browser.stage import Stage
+from tests.browser.stage import Stage, settle
 
 COUNTS = np.array([[80000, 3000, 2000], [4000, 30000, 4567], [0, 0, 0]])
 
@@ -43,10 +43,10 @@ def test_a_cell_speaks_and_a_click_tells_python(heat) -> None:
     page.mouse.move(*point(page, 2, 0))
     assert page.locator(".seglab-heat-words").text_content() == "there are no true dog pixels"
     page.mouse.click(*point(page, 1, 2))
-    page.wait_for_timeout(300)
+    settle(page)
     assert widget.selected == [1, 2]
     page.get_by_role("button", name="select no cell").click()
-    page.wait_for_timeout(300)
+    settle(page)
     assert widget.selected == []
 
 
@@ -54,7 +54,7 @@ def test_a_cell_speaks_and_a_click_tells_python(heat) -> None:
 def test_the_words_are_those_of_python(heat, way: str) -> None:
     widget, page = heat
     page.get_by_label("share").select_option(way)
-    page.wait_for_timeout(300)
+    settle(page)
     assert widget.normalise == way
     for row, column in np.ndindex(3, 3):
         page.mouse.move(*point(page, row, column))
@@ -66,11 +66,11 @@ def test_colours_follow_the_values_the_scale_and_the_diagonal(heat) -> None:
     strong, weak, empty = (colour(page, *cell) for cell in ((0, 0), (0, 2), (2, 1)))
     assert strong[0] < 40 and weak[0] > 235 and empty == [241, 241, 241]
     page.get_by_role("button", name="logarithmic").click()
-    page.wait_for_timeout(100)
+    settle(page)
     assert colour(page, 0, 2)[0] < weak[0]  # the rare mistake has a colour now
     page.get_by_role("button", name="logarithmic").click()
     page.get_by_role("button", name="mistakes only").click()
-    page.wait_for_timeout(300)
+    settle(page)
     assert colour(page, 0, 0) == [255, 255, 255] and colour(page, 1, 2)[0] < 40
 
 
@@ -94,7 +94,7 @@ def test_python_selects_in_both_views(stage: Stage) -> None:
     before = page.screenshot()
     widget.selected = ["cat", "dog"]
     stage.push()
-    page.wait_for_timeout(150)
+    settle(page)
     assert page.locator(".seglab-heat-words").all_text_contents() == [widget.sentence(1, 2)] * 2
     assert page.screenshot() != before
 
@@ -119,5 +119,5 @@ def test_it_looks_right(stage: Stage) -> None:
     page = stage.show(ConfusionHeatmap(counts, VOC, logarithmic=True, selected=["cat", "dog"]))
     light = page.screenshot(path=SCREENSHOTS / "confusion_heatmap.png")
     page.emulate_media(color_scheme="dark")
-    page.wait_for_timeout(150)
+    settle(page)
     assert page.screenshot(path=SCREENSHOTS / "confusion_heatmap_dark.png") != light

@@ -9,6 +9,7 @@ from skimage.data import chelsea
 from seglab.labels import PETS, VOC
 from seglab.widgets.mask_viewer import MaskViewer
 from tests.browser.conftest import SCREENSHOTS
+from tests.browser.stage import settle
 
 PIXEL = """([x, y]) => { const c = document.querySelector("canvas");
   return Array.from(c.getContext("2d").getImageData(x * c.width, y * c.height, 1, 1).data.slice(0, 3)); }"""
@@ -31,7 +32,7 @@ def viewer() -> MaskViewer:
 
 
 def at(page, x: float, y: float) -> list[int]:
-    page.wait_for_timeout(60)
+    settle(page)
     return page.evaluate(PIXEL, [x, y])
 
 
@@ -40,7 +41,7 @@ def test_the_slider_moves_pixels_and_python_hears_of_it(stage, viewer):
     assert at(page, 0.2, 0.2) == list(PETS.colours[1])
     page.get_by_label("opacity").fill("0.5")
     assert at(page, 0.2, 0.2) == pytest.approx([(a + 100) / 2 for a in PETS.colours[1]], abs=1)
-    page.wait_for_timeout(200)
+    settle(page)
     assert viewer.opacity == 0.5
     viewer.opacity = 0.0
     stage.push()
@@ -53,7 +54,7 @@ def test_a_class_is_switched_off_and_on(stage, viewer):
     box = page.get_by_role("checkbox", name="cat")
     box.uncheck()
     assert at(page, 0.2, 0.2) == [100, 100, 100] and at(page, 0.2, 0.8) == [0, 0, 0]
-    page.wait_for_timeout(200)
+    settle(page)
     assert viewer.hidden == [1]
     page.get_by_role("checkbox", name="cat").check()
     assert at(page, 0.2, 0.2) == list(PETS.colours[1])
@@ -70,10 +71,10 @@ def test_the_swipe_shows_two_masks(stage, viewer):
     page.mouse.move(canvas["x"] + canvas["width"] * 0.1, box["y"] + 20, steps=4)
     page.mouse.up()
     assert at(page, 0.2, 0.8) == list(PETS.colours[1]), "the truth now begins at a tenth"
-    page.wait_for_timeout(200)
+    settle(page)
     assert viewer.swipe == pytest.approx(0.1, abs=0.02)
     handle.press("ArrowRight")
-    page.wait_for_timeout(200)
+    settle(page)
     assert viewer.swipe == pytest.approx(0.12, abs=0.02)
 
 
@@ -128,7 +129,7 @@ def test_zoom_stays_sharp_and_pans(stage):
     page.keyboard.down("Control")
     page.mouse.wheel(0, -200)
     page.keyboard.up("Control")
-    page.wait_for_timeout(60)
+    settle(page)
     assert float(zoomed.inner_text().split()[0]) > 500
 
 
@@ -145,7 +146,7 @@ def test_safe_colours_and_themes(stage):
     page.emulate_media(color_scheme="dark")
     page.screenshot(path=SCREENSHOTS / "mask_viewer_dark.png")
     page.set_viewport_size({"width": 480, "height": 800})
-    page.wait_for_timeout(150)
+    settle(page)
     page.screenshot(path=SCREENSHOTS / "mask_viewer_narrow.png")
     assert page.evaluate("document.documentElement.scrollWidth <= innerWidth"), "nothing sticks out"
 
@@ -153,7 +154,7 @@ def test_safe_colours_and_themes(stage):
 def test_two_views_share_their_state(stage, viewer):
     page = stage.show(viewer, times=2)
     page.get_by_label("opacity").first.fill("0")
-    page.wait_for_timeout(100)
+    settle(page)
     second = page.evaluate(PIXEL.replace('document.querySelector("canvas")', 'document.querySelectorAll("canvas")[1]'),
                            [0.2, 0.2])
     assert second == [100, 100, 100]
@@ -167,5 +168,5 @@ def test_a_dead_kernel_leaves_the_picture_at_work(stage, viewer):
     page.evaluate("model.comm_live = false")
     page.get_by_label("opacity").fill("0")
     assert at(page, 0.2, 0.2) == [100, 100, 100]
-    page.wait_for_timeout(200)
+    settle(page)
     assert viewer.opacity == 1.0, "nobody is there to hear it"

@@ -16,6 +16,7 @@ from seglab.models import build
 from seglab.widgets import pixel_probe
 from seglab.widgets.pixel_probe import PixelProbe
 from tests.browser.conftest import SCREENSHOTS
+from tests.browser.stage import settle
 from tests.widgets.test_pixel_probe import Shift, answer
 
 PICTURE = "canvas[role=application]"
@@ -34,7 +35,7 @@ def click(page: Page, x: int, y: int, widget: PixelProbe) -> None:
     room = page.locator(PICTURE).bounding_box()
     height, width = widget._size
     page.mouse.click(room["x"] + (x + 0.5) * room["width"] / width, room["y"] + (y + 0.5) * room["height"] / height)
-    page.wait_for_timeout(180)
+    settle(page)
 
 
 def pixels(page: Page) -> np.ndarray:
@@ -68,7 +69,7 @@ def test_the_frame_of_one_convolution_is_three_by_three_around_the_click(stage):
     assert "3×3 pixels" in page.inner_text(".seglab-probe-facts")
     framed = pixels(page)
     page.get_by_role("button", name="receptive field").click()
-    page.wait_for_timeout(200)
+    settle(page)
     changed = (framed != pixels(page)).any(2)
     rows, columns = np.nonzero(changed)
     scale = changed.shape[1] / 30
@@ -100,14 +101,14 @@ def test_the_keyboard_moves_the_pixel(stage):
     page.locator(PICTURE).focus()
     for key in ("ArrowRight", "ArrowDown", "Shift+ArrowRight"):
         page.keyboard.press(key)
-    page.wait_for_timeout(200)
+    settle(page)
     assert widget.pixel == [16, 6] and (pixels(page) != before).any()
     page.keyboard.press("Shift+ArrowUp")
     page.keyboard.press("ArrowLeft")
-    page.wait_for_timeout(200)
+    settle(page)
     assert widget.pixel == [15, 0]
     page.keyboard.press("Home")
-    page.wait_for_timeout(200)
+    settle(page)
     assert widget.pixel == [15, 10]
     assert "x 15, y 10" in page.inner_text("[aria-live]")
 
@@ -118,7 +119,7 @@ def test_python_sets_the_pixel_in_every_view(stage):
     page = stage.show(widget, times=2)
     widget.pixel = [3, 17]
     stage.push()
-    page.wait_for_timeout(100)
+    settle(page)
     for view in (0, 1):
         for name, share in shares(page, view).items():
             assert abs(share - prediction.probabilities[int(name.split()[1]), 17, 3]) <= 1 / 255
@@ -130,7 +131,7 @@ def test_heat_comes_from_the_kernel_and_is_drawn(stage):
     before = pixels(page)
     page.get_by_role("button", name="heat").click()
     page.wait_for_function("() => model.get('heat').values")
-    page.wait_for_timeout(150)
+    settle(page)
     assert widget.heat["pixel"] == [10, 8] and "moves the score" in page.inner_text(".seglab-note")
     after = pixels(page)
     scale = after.shape[1] / 30
@@ -152,7 +153,7 @@ def test_without_a_kernel_bars_and_frame_work_and_the_heat_says_what_it_needs(st
     assert abs(max(shares(page).values()) - prediction.probabilities[:, 15, 4].max()) <= 1 / 255
     assert "3×3 pixels" in page.inner_text(".seglab-probe-facts")
     page.get_by_role("button", name="heat").click()
-    page.wait_for_timeout(400)
+    settle(page)
     assert "needs the kernel" in page.inner_text(".seglab-note")
 
 
@@ -162,7 +163,7 @@ def test_classes_and_safe_colours_change_the_picture(stage):
     views = [pixels(page)]
     for name in ("classes", "safe colours"):
         page.get_by_role("button", name=name).click()
-        page.wait_for_timeout(80)
+        settle(page)
         views.append(pixels(page))
     assert (views[0] != views[1]).any() and (views[1] != views[2]).any()
     assert page.get_by_role("button", name="heat").count() == 0  # there is no network to ask
@@ -189,12 +190,12 @@ def test_a_cat_on_a_narrow_page_in_both_themes(stage):
     page = stage.show(widget)
     page.set_viewport_size({"width": 860, "height": 560})
     page.wait_for_function("() => model.get('heat').values")
-    page.wait_for_timeout(200)
+    settle(page)
     page.screenshot(path=SCREENSHOTS / "pixel_probe.png")
     light = page.screenshot()
     page.emulate_media(color_scheme="dark")
     assert page.screenshot() != light
     page.set_viewport_size({"width": 500, "height": 900})
-    page.wait_for_timeout(150)
+    settle(page)
     assert page.evaluate("document.documentElement.scrollWidth") <= 500
     assert page.locator(PICTURE).bounding_box()["width"] > 300

@@ -10,7 +10,7 @@ from skimage.data import astronaut, chelsea, coffee
 from seglab.labels import PETS, VOC
 from seglab.widgets.prediction_browser import PredictionBrowser
 from tests.browser.conftest import SCREENSHOTS
-from tests.browser.stage import Stage
+from tests.browser.stage import Stage, settle
 
 SIZE = (30, 40)
 COUNTING = """() => { window.decodes = 0; const real = window.createImageBitmap;
@@ -49,15 +49,11 @@ def shown(browser: PredictionBrowser) -> list[str]:
     return [browser.table.names[i] for i in found]
 
 
-def settle(page: Page) -> None:
-    page.wait_for_timeout(250)  # the state travels at most ten times a second
-
-
 def test_of_a_thousand_pictures_only_the_page_is_decoded(stage: Stage) -> None:
     browser = small(1000)
     stage.page.evaluate(COUNTING)
     page = stage.show(browser)
-    page.wait_for_timeout(200)
+    settle(page)
     assert names(page) == shown(browser) and len(names(page)) == 24
     assert page.evaluate("decodes") == 24
     page.get_by_role("button", name="next page").click()
@@ -106,7 +102,7 @@ def test_a_linked_heat_map_filters_it(stage: Stage) -> None:
 def test_thumbnails_show_prediction_truth_errors_and_picture(stage: Stage) -> None:
     browser = small(10)
     page = stage.show(browser)  # the worst first: nine tenths of it are dog
-    page.wait_for_timeout(200)
+    settle(page)
     expected = {"prediction": PETS.colours[2], "truth": PETS.colours[1], "errors": (230, 159, 0), "picture": None}
     for name, colour in expected.items():
         page.get_by_role("group", name="on the thumbnails").get_by_text(name).click()
@@ -211,12 +207,12 @@ def test_it_looks_right(stage: Stage, width: int) -> None:
     stage.page.set_viewport_size({"width": width, "height": 900})
     page = stage.show(photographs())
     select(page, "mistake").select_option("8,12")
-    page.wait_for_timeout(300)
+    settle(page)
     assert page.evaluate("document.documentElement.scrollWidth") <= width
     light = page.screenshot(path=SCREENSHOTS / f"prediction_browser_{width}.png")
     page.locator(".seglab-browse-item").first.click()
     page.wait_for_function("document.querySelector('.seglab-browse-open .seglab-note').textContent === ''")
     page.emulate_media(color_scheme="dark")
-    page.wait_for_timeout(300)
+    settle(page)
     assert page.screenshot(path=SCREENSHOTS / f"prediction_browser_{width}_dark.png") != light
     assert page.evaluate("document.documentElement.scrollWidth") <= width

@@ -9,6 +9,7 @@ import pytest
 from seglab.training import History
 from seglab.widgets.training_monitor import TrainingMonitor
 from tests.browser.conftest import SCREENSHOTS
+from tests.browser.stage import settle
 
 STEPS = 13  # an epoch
 
@@ -63,12 +64,12 @@ def test_it_grows_with_the_training(stage):
     run(monitor, history, 1, of=8)
     monitor._tell()
     stage.push()
-    page.wait_for_timeout(80)
+    settle(page)
     assert panel(page, "loss").locator("circle").count() == 2  # one epoch is a point, and the best
     assert page.get_by_role("row").count() == 2 and page.screenshot() != before
     run(monitor, history, 7, of=8)
     stage.push()
-    page.wait_for_timeout(80)
+    settle(page)
     heights = points(page, "loss")
     assert len(heights) == 8 and heights == sorted(heights), "the loss falls"
     assert page.get_by_text("8 epochs done").is_visible()
@@ -76,7 +77,7 @@ def test_it_grows_with_the_training(stage):
     assert bar.get_attribute("aria-valuenow") == "100"
     best = page.get_by_role("row").filter(has_text="best")
     assert best.count() == 1 and best.inner_text().split()[:2] == ["best", str(history.best_epoch)] == ["best", "7"]
-    page.wait_for_timeout(300)
+    settle(page)
     width = page.locator(".monitor-fill").evaluate("fill => fill.offsetWidth / fill.parentElement.offsetWidth")
     assert width == 1
 
@@ -90,17 +91,17 @@ def test_arrow_keys_move_through_the_epochs_in_all_curves(stage, six_of_eight):
     assert loss.get_attribute("aria-valuetext") == f"epoch 6 of 6, the best: loss {history['loss'][5]:.4g}"
     loss.press("ArrowLeft")
     loss.press("ArrowLeft")
-    page.wait_for_timeout(60)
+    settle(page)
     assert panel(page, "scores").get_attribute("aria-valuenow") == "4"
     assert panel(page, "scores").get_attribute("aria-valuetext") == f"epoch 4 of 6: mIoU {history['miou'][3]:.4g}"
     assert page.locator("tr.monitor-look").inner_text().split()[0] == "4"
     assert page.locator(".curve-look").count() == 4
     for key, epoch in (("Home", "1"), ("ArrowLeft", "1"), ("End", "6"), ("ArrowRight", "6")):
         loss.press(key)
-        page.wait_for_timeout(60)
+        settle(page)
         assert loss.get_attribute("aria-valuenow") == epoch
     loss.press("Escape")
-    page.wait_for_timeout(60)
+    settle(page)
     assert page.locator(".curve-look").count() == 0
 
 
@@ -108,16 +109,16 @@ def test_pointing_at_a_curve_or_a_row_shows_that_epoch(stage, six_of_eight):
     page = stage.show(six_of_eight[0])
     box = panel(page, "learning rate").bounding_box()
     page.mouse.move(box["x"] + 56, box["y"] + 70)
-    page.wait_for_timeout(60)
+    settle(page)
     assert page.get_by_text("Values of epoch 1; the best is epoch 6, by mIoU.").is_visible()
     assert page.locator(".curve-value", has_text="0.01").first.is_visible()
     page.get_by_role("row").nth(3).hover()
-    page.wait_for_timeout(60)
+    settle(page)
     assert page.get_by_text("Values of epoch 3").is_visible()
     assert page.locator(".curve-value", has_text="mIoU").inner_text() == "mIoU NaN"
     assert panel(page, "scores").locator("path").first.get_attribute("d").count("M") == 2, "a gap, not a line across"
     page.mouse.move(5, 5)
-    page.wait_for_timeout(60)
+    settle(page)
     assert page.get_by_text("Values of epoch 6, the best, by mIoU.").is_visible()
 
 
@@ -127,18 +128,18 @@ def test_columns_and_the_axis_of_the_loss_are_chosen(stage, six_of_eight):
     linear = points(page, "loss")[:6]
     page.get_by_role("button", name="pixel accuracy").first.click()
     page.get_by_role("button", name="log loss").first.click()
-    page.wait_for_timeout(250)
+    settle(page)
     assert monitor.columns == ["pixel_accuracy", "miou"] and monitor.log_loss
     assert [panel(page, "scores").nth(view).locator("path").count() for view in (0, 1)] == [2, 2]
     assert points(page, "loss")[3] < linear[3] - 5, "small losses are spread"
     page.get_by_role("button", name="pixel accuracy").last.click()
     page.get_by_role("button", name="mIoU").last.click()
-    page.wait_for_timeout(250)
+    settle(page)
     assert monitor.columns == [] and monitor.picture().shape[1] == 420
     assert panel(page, "scores").first.get_by_text("no curve chosen").count() == 1
     monitor.columns = ["mean_dice"]
     stage.push()
-    page.wait_for_timeout(60)
+    settle(page)
     assert page.get_by_role("button", name="mean dice").first.get_attribute("aria-pressed") == "true"
     assert panel(page, "scores").first.locator("path").count() == 1
 
@@ -148,7 +149,7 @@ def test_another_training_begins_with_empty_curves(stage, six_of_eight):
     page = stage.show(monitor)
     monitor.step(1, 4 * STEPS)
     stage.push()
-    page.wait_for_timeout(60)
+    settle(page)
     assert page.get_by_role("table").count() == 0 and page.get_by_text("step 1 of 52").is_visible()
     only_loss = History("loss", "min")
     only_loss.add({"epoch": 1, "loss": 0.5, "lr": 0.1}, {})
@@ -156,7 +157,7 @@ def test_another_training_begins_with_empty_curves(stage, six_of_eight):
     monitor(only_loss)
     monitor._tell()
     stage.push()
-    page.wait_for_timeout(60)
+    settle(page)
     assert page.get_by_role("row").count() == 2 and page.get_by_role("columnheader").count() == 5
     assert panel(page, "scores").count() == 0 and panel(page, "loss").count() == 1
     assert page.get_by_text("epoch 2 of 4").is_visible()
@@ -166,11 +167,10 @@ def test_it_says_that_it_was_stopped_and_survives_its_kernel(stage, six_of_eight
     monitor, history = six_of_eight
     page = stage.show(monitor)
     page.evaluate("model.comm_live = false")
-    page.wait_for_timeout(1100)
-    assert page.get_by_text("the kernel is gone").is_visible()
+    page.get_by_text("the kernel is gone").wait_for()  # it looks once a second
     page.get_by_role("button", name="log loss").click()
     panel(page, "loss").press("ArrowLeft")
-    page.wait_for_timeout(60)
+    settle(page)
     assert panel(page, "loss").get_attribute("aria-valuenow") == "5"
     monitor.finish(history)
     stage.push()
@@ -206,7 +206,7 @@ def test_screenshots(stage, six_of_eight, scheme):
     page = stage.show(monitor)
     panel(page, "loss").focus()
     panel(page, "loss").press("ArrowLeft")
-    page.wait_for_timeout(100)
+    settle(page)
     paper, ink, tick = (page.evaluate(f"getComputedStyle(document.querySelector('{where}')).{what}")
                         for where, what in ((".seglab", "backgroundColor"), (".monitor-words", "color"),
                                             (".curve-tick", "fill")))

@@ -11,6 +11,7 @@ from seglab.datasets import sample_frames
 from seglab.labels import PETS
 from seglab.widgets.video_scrubber import VideoScrubber
 from tests.browser.conftest import SCREENSHOTS
+from tests.browser.stage import settle
 
 # A copy is read: a canvas that is read itself may leave the fast path of the browser.
 PIXEL = """([x, y, view]) => { const c = document.querySelectorAll("canvas")[view], copy = new OffscreenCanvas(1, 1);
@@ -33,7 +34,7 @@ def film(count=12, height=60, width=96, **settings) -> VideoScrubber:
 
 
 def at(page, x: float, y: float, view: int = 0) -> list[int]:
-    page.wait_for_timeout(80)
+    settle(page)
     return page.evaluate(PIXEL, [x, y, view])
 
 
@@ -52,7 +53,7 @@ def test_scrubbing_changes_pixels_and_python_hears_of_it(stage):
     assert track.get_attribute("aria-valuetext") == "frame 4 of 12, 0.3 s"
     page.get_by_label("opacity").fill("0")
     assert at(page, 0.3, 0.2) == pytest.approx([60] * 3, abs=3)
-    page.wait_for_timeout(200)
+    settle(page)
     assert widget.frame == 3 and widget.opacity == 0
     widget.frame = 9
     stage.push()
@@ -74,7 +75,7 @@ def test_play_keeps_time_and_pause_stops(stage):
     assert sum(steps) / (log[-1][0] - log[0][0]) * 1000 < 24, "a busy machine may be slower, never faster"
     stopped = grey(page)
     assert stopped == page.evaluate("model.get('frame')")
-    page.wait_for_timeout(250)
+    settle(page)
     assert grey(page) == stopped == widget.frame and not widget.playing
 
 
@@ -86,7 +87,7 @@ def test_without_loop_it_ends_and_begins_again(stage):
     page.get_by_role("button", name="play").click()
     page.get_by_role("button", name="play").wait_for()  # it says so again at the end
     assert grey(page) == 5
-    page.wait_for_timeout(200)
+    settle(page)
     assert (widget.loop, widget.speed, widget.playing, widget.frame) == (False, 2.0, False, 5)
     page.evaluate(LOG)
     page.get_by_role("button", name="play").click()
@@ -122,7 +123,7 @@ def test_the_chart_has_shares_and_iou(stage):
     label = page.get_by_role("group", name="classes").get_by_text("cat").locator("xpath=..")
     assert label.inner_text().split() == ["cat", "100.0", "%"]
     page.get_by_role("slider", name="frame").fill("1")
-    page.wait_for_timeout(80)
+    settle(page)
     assert label.inner_text().split() == ["cat", "0.0", "%"]
 
 
@@ -132,7 +133,7 @@ def test_holding_the_film_stops_it_until_it_is_let_go(stage):
     box = page.locator(".seglab-film-plot").bounding_box()
     page.mouse.move(box["x"] + 1, box["y"] + 30)
     page.mouse.down()
-    page.wait_for_timeout(200)
+    settle(page)
     assert page.evaluate("[model.get('frame'), model.get('playing')]") == [0, False]
     page.mouse.up()
     page.wait_for_function("model.get('frame') > 0 && model.get('playing')")
@@ -167,7 +168,7 @@ def test_a_class_is_switched_off_and_on(stage):
     assert at(page, 0.3, 0.2) == pytest.approx([0] * 3, abs=2)
     page.get_by_role("slider", name="frame").fill("4")
     assert at(page, 0.3, 0.2) == pytest.approx([80] * 3, abs=3) and at(page, 0.3, 0.9) == [0, 0, 0]
-    page.wait_for_timeout(200)
+    settle(page)
     assert widget.hidden == [1]
     page.get_by_role("button", name="show all").click()
     assert at(page, 0.3, 0.2) == CAT and box.is_checked()
@@ -201,13 +202,13 @@ def test_two_views_share_one_clock(stage):
     steps = [(b[1] - a[1]) % 12 for a, b in pairwise(log)]
     assert sum(steps) / (log[-1][0] - log[0][0]) * 1000 < 24, "not twice as fast"
     page.get_by_role("button", name="pause").first.click()  # the other view
-    page.wait_for_timeout(100)
+    settle(page)
     assert grey(page, 0) == grey(page, 1) == page.evaluate("model.get('frame')")
     page.get_by_role("button", name="play").first.click()
     page.evaluate("ends[0]()")  # the view that counts is closed
     assert page.evaluate("model.get('playing')") is False
     frame = page.evaluate("model.get('frame')")
-    page.wait_for_timeout(250)
+    settle(page)
     assert page.evaluate("model.get('frame')") == frame
 
 
@@ -220,7 +221,7 @@ def test_python_plays_and_a_dead_clock_is_replaced(stage):
     widget.playing = False
     stage.push()
     frame = grey(page)
-    page.wait_for_timeout(200)
+    settle(page)
     assert grey(page) == frame
     page.evaluate("model.set('clock', 'gone'); model.set('playing', true)")
     page.wait_for_function(f"model.get('frame') !== {frame}", timeout=5000)
@@ -234,7 +235,7 @@ def test_a_dead_kernel_leaves_the_film_at_work(stage):
     page.wait_for_function("model.get('frame') > 3")
     page.get_by_role("button", name="pause").click()
     assert grey(page) == page.evaluate("model.get('frame')") > 3
-    page.wait_for_timeout(200)
+    settle(page)
     assert widget.frame == 0, "nobody is there to hear it"
 
 
@@ -264,9 +265,9 @@ def test_safe_colours_and_themes(stage):
     page.get_by_role("combobox", name="show").select_option("errors")
     page.get_by_role("combobox", name="chart").select_option("iou")
     page.emulate_media(color_scheme="dark")
-    page.wait_for_timeout(80)
+    settle(page)
     page.screenshot(path=SCREENSHOTS / "video_scrubber_dark.png")
     page.set_viewport_size({"width": 480, "height": 800})
-    page.wait_for_timeout(150)
+    settle(page)
     page.screenshot(path=SCREENSHOTS / "video_scrubber_narrow.png")
     assert page.evaluate("document.documentElement.scrollWidth <= innerWidth"), "nothing sticks out"
