@@ -2,18 +2,20 @@
 
 from __future__ import annotations
 
+import importlib.util
 import os
 from typing import Any
 
 import pytest
 
-pytest_plugins = ["tests.lesson_cells"]
+# A bare machine with a GPU has no nbval; there only `pytest -m gpu tests/gpu -o addopts=-ra` is run.
+pytest_plugins = ["tests.lesson_cells"] if importlib.util.find_spec("nbval") else []
 
 #: Tests that share something expensive (a kernel, a server, a trained network) and so run on one worker, in order. All
 #: others go to whichever worker is free.
 TOGETHER = {"tests/browser/test_lab.py": "jupyterlab", "tests/browser/test_tour.py": "jupyterlab",
             "tests/recipes/test_coco.py": "coco", "tests/recipes/test_pets.py": "pets",
-            "tests/test_lesson_cells.py": "cells"}
+            "tests/test_benchmarks.py": "benchmarks", "tests/test_lesson_cells.py": "cells"}
 
 if "PYTEST_XDIST_WORKER" in os.environ:
     # One thread for each worker, and for the kernels and processes that it starts: several would wait for each other.

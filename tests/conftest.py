@@ -7,6 +7,7 @@ from pathlib import Path
 
 import numpy as np
 import pytest
+import torch
 from PIL import Image
 
 from seglab.datasets import SemanticDrone, write_drone_sample
@@ -18,6 +19,11 @@ os.environ.pop("SEGLAB_DATA", None)
 os.environ["SEGLAB_OFFLINE"] = "1"
 
 COLOURS = LabelSet("colours", ("red", "green", "blue"), ((255, 0, 0), (0, 255, 0), (0, 0, 255)))
+
+
+def pytest_runtest_setup(item: pytest.Item) -> None:
+    if item.get_closest_marker("gpu") and not torch.cuda.is_available():
+        pytest.skip("needs a CUDA device, and torch sees none")
 
 
 @pytest.fixture(scope="session")

@@ -142,8 +142,11 @@ def fit(model: nn.Module, train: Dataset, val: Dataset | None = None, *, optimiz
     bar = progress_bar(total=epochs * len(loader), unit="step", shown=progress and is_main)
     with run.locked(is_main), bar:
         run.restore(resume)
-        if is_main and not history.rows:
-            run.save()  # the weights to start from: a run killed in its first epoch starts again from the same
+        accelerator.wait_for_everyone()  # every process has looked into the folder before the first one writes there
+        if is_main:
+            # The weights to start from: a run killed in its first epoch starts again from the same. Or the history,
+            # in case the run was killed just before it was written.
+            run.save_history() if history.rows else run.save()
         bar.update(len(history) * len(loader))
         try:
             if is_main and history.rows and on_epoch is not None:

@@ -60,7 +60,7 @@ class Run:
         state = {"optimizer": self.optimizer.state_dict(), "timings": self.history.timings,
                  "scheduler": self.scheduler.state_dict() if self.scheduler is not None else None}
         save_checkpoint(self.folder / "last.safetensors", content | state)
-        self._save_history()
+        self.save_history()
 
     def restore(self, resume: bool) -> None:
         """Put the last checkpoint into model, optimizer, scheduler and history, if there is one and it fits."""
@@ -87,9 +87,11 @@ class Run:
         for name, value in content["history"].items():
             setattr(self.history, name, value)
         self.history.timings = content["timings"]
-        self._save_history()  # it may have been killed just before this
 
-    def _save_history(self) -> None:
+    def save_history(self) -> None:
+        """Write history.json and timings.json; they can be read from the last checkpoint too."""
+        if self.folder is None:
+            return
         try:
             self.history.save(self.folder)
         except OSError as error:
