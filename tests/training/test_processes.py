@@ -16,40 +16,58 @@ from seglab.models import build
 from seglab.training import load_checkpoint
 from tests.training.runs import Blobs
 
-SCRIPT = """
-import sys, torch, seglab
+#: (batch size, accumulate): four pictures a step in two processes, each time.
+WAYS = ((2, 1), (1, 2))
+SCRIPT = f"""
+import os, sys, time, torch, seglab
 from seglab.models import build
+from seglab.training.run import Run
 from tests.training.runs import Blobs
-torch.manual_seed(0)
 torch.set_num_threads(1)
-model = build("single_conv", 3)
-def on_step(done, total):
-    with open(sys.argv[1] + ".steps", "a") as file:  # both processes would write to it
-        file.write(f"{done} of {total}\\n")
-seglab.fit(model, Blobs(12), Blobs(7, seed=5), optimizer=torch.optim.SGD(model.parameters(), 0.1), epochs=2,
-           batch_size=int(sys.argv[2]), accumulate=int(sys.argv[3]), folder=sys.argv[1], progress=False,
-           on_step=on_step)
+restore = Run.restore
+def slowly(run, resume):
+    time.sleep(int(os.environ["RANK"]))  # the second process looks into the folder when the first has long wanted to write there
+    restore(run, resume)
+Run.restore = slowly
+for batch_size, accumulate in {WAYS}:
+    folder = f"{{sys.argv[1]}}/{{batch_size}}-{{accumulate}}"
+    def on_step(done, total):
+        with open(folder + ".steps", "a") as file:  # both processes would write to it
+            file.write(f"{{done}} of {{total}}\\n")
+    torch.manual_seed(0)
+    model = build("single_conv", 3)
+    seglab.fit(model, Blobs(12), Blobs(7, seed=5), optimizer=torch.optim.SGD(model.parameters(), 0.1), epochs=2,
+               batch_size=batch_size, accumulate=accumulate, folder=folder, resume=False, progress=False,
+               on_step=on_step)
 """
 
 
-@pytest.mark.parametrize(("batch_size", "accumulate"), [(2, 1), (1, 2)])
-def test_two_processes_equal_one_with_all_pictures_of_a_step(tmp_path, batch_size, accumulate):
-    (tmp_path / "script.py").write_text(SCRIPT)
-    root = Path(__file__).parents[2]
-    subprocess.run([sys.executable, "-m", "torch.distributed.run", "--standalone", "--nproc_per_node", "2",
-                    str(tmp_path / "script.py"), str(tmp_path / "two"), str(batch_size), str(accumulate)], check=True,
-                   capture_output=True, timeout=300,
-                   env=os.environ | {"PYTHONPATH": str(root), "ACCELERATE_USE_CPU": "true"})
+@pytest.fixture(scope="module")
+def two(tmp_path_factory: pytest.TempPathFactory) -> Path:
+    """The folder of both runs; one pair of processes trains them, one after the other."""
+    folder = tmp_path_factory.mktemp("two")
+    (folder / "script.py").write_text(SCRIPT)
+    result = subprocess.run(
+        [sys.executable, "-m", "torch.distributed.run", "--standalone", "--nproc_per_node", "2",
+         str(folder / "script.py"), str(folder)], capture_output=True, text=True, check=False,
+        env=os.environ | {"PYTHONPATH": str(Path(__file__).parents[2]), "ACCELERATE_USE_CPU": "true"})
+    assert result.returncode == 0, result.stdout + result.stderr
+    return folder
+
+
+@pytest.mark.parametrize(("batch_size", "accumulate"), WAYS)
+def test_two_processes_equal_one_with_all_pictures_of_a_step(two, batch_size, accumulate):
     torch.manual_seed(0)
     model = build("single_conv", 3)
     one = seglab.fit(model, Blobs(12), Blobs(7, seed=5), optimizer=torch.optim.SGD(model.parameters(), 0.1), epochs=2,
                      batch_size=4, progress=False)
+    folder = two / f"{batch_size}-{accumulate}"
     steps = 2 * 3 * accumulate
-    assert (tmp_path / "two.steps").read_text().splitlines() == [f"{n} of {steps}" for n in range(1, steps + 1)]
-    two = json.loads((tmp_path / "two" / "history.json").read_text())["rows"]
-    for a, b in zip(one.rows, two, strict=True):
+    assert Path(f"{folder}.steps").read_text().splitlines() == [f"{n} of {steps}" for n in range(1, steps + 1)]
+    rows = json.loads((folder / "history.json").read_text())["rows"]
+    for a, b in zip(one.rows, rows, strict=True):
         assert a.keys() == b.keys()
         assert all(abs(a[k] - b[k]) < 1e-5 for k in a)
-    weights = load_checkpoint(tmp_path / "two" / "last.safetensors")["model"]
+    weights = load_checkpoint(folder / "last.safetensors")["model"]
     for name, tensor in model.state_dict().items():
         assert torch.allclose(tensor, weights[name], atol=1e-6)
