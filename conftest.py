@@ -14,6 +14,7 @@ pytest_plugins = ["tests.lesson_cells"] if importlib.util.find_spec("nbval") els
 #: Tests that share something expensive (a kernel, a server, a trained network) and so run on one worker, in order. All
 #: others go to whichever worker is free.
 TOGETHER = {"tests/browser/test_lab.py": "jupyterlab", "tests/browser/test_tour.py": "jupyterlab",
+            "tests/browser/test_pages.py": "pages", "tests/test_lessons.py": "pages",
             "tests/recipes/test_coco.py": "coco", "tests/recipes/test_pets.py": "pets",
             "tests/test_benchmarks.py": "benchmarks", "tests/test_lesson_cells.py": "cells"}
 
@@ -21,6 +22,16 @@ if "PYTEST_XDIST_WORKER" in os.environ:
     # One thread for each worker, and for the kernels and processes that it starts: several would wait for each other.
     for name in ("OMP_NUM_THREADS", "OPENCV_FOR_THREADS_NUM"):
         os.environ.setdefault(name, "1")
+
+
+def pytest_collection_modifyitems(config: pytest.Config, items: list[pytest.Item]) -> None:
+    """A lesson is executed once: the tour in JupyterLab if that is tested, else by nbval as the others are."""
+    from tests.browser.stage import find_chromium
+
+    tour = [item for item in items if item.path.name == "00_tour.ipynb"]
+    if tour and find_chromium() and any(item.path.name == "test_tour.py" for item in items):
+        config.hook.pytest_deselected(items=tour)
+        items[:] = [item for item in items if item not in tour]
 
 
 @pytest.hookimpl(optionalhook=True)

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import functools
 import importlib.machinery
 import importlib.util
 import os
@@ -23,6 +24,12 @@ from seglab.lessons import LessonError, execute, find_notebooks, readme_figures,
 ROOT = Path(__file__).parents[1]
 LESSONS = sorted((ROOT / "notebooks").glob("*.ipynb"))
 LIVE = "application/vnd.jupyter.widget-view+json"
+
+
+@functools.cache
+def lesson_page(path: Path) -> str:
+    """The HTML page of a lesson with its stored outputs."""
+    return to_html(nbformat.read(path, as_version=4), path.stem)
 
 
 def code_cells(path: Path) -> list:
@@ -109,7 +116,7 @@ def test_readme_shows_what_the_lesson_drew_and_names_every_lesson():
 
 @pytest.mark.parametrize("path", LESSONS, ids=lambda p: p.stem)
 def test_a_page_needs_no_network(path):
-    html = to_html(nbformat.read(path, as_version=4), path.stem)
+    html = lesson_page(path)
     loaded = re.findall(r"<(?:script|link|img|iframe)[^>]+(?:src|href)=[\"'](https?:[^\"']+)", html)
     assert loaded == []
     assert not re.search(r"(@import|import |url\()\s*[\"']?https?:", html)

@@ -6,9 +6,9 @@ from collections.abc import Iterator
 from pathlib import Path
 
 import pytest
-from playwright.sync_api import Browser, sync_playwright
+from playwright.sync_api import Browser, expect, sync_playwright
 
-from tests.browser.lab import Lab
+from tests.browser.lab import PATIENCE, Lab
 from tests.browser.stage import Stage, chromium
 
 SCREENSHOTS = Path(__file__).parents[2] / "build" / "screenshots"
@@ -16,6 +16,7 @@ SCREENSHOTS = Path(__file__).parents[2] / "build" / "screenshots"
 
 @pytest.fixture(scope="package")
 def browser() -> Iterator[Browser]:
+    expect.set_options(timeout=1000 * PATIENCE)
     with sync_playwright() as playwright:
         # Chromium refuses its sandbox to root; the pages are our own.
         browser = playwright.chromium.launch(executable_path=chromium(), args=["--no-sandbox", "--disable-quic"])
@@ -28,6 +29,7 @@ def stage(browser: Browser) -> Iterator[Stage]:
     """Shows a widget on a page of its own; the test fails if the browser complains or asks somebody for something."""
     SCREENSHOTS.mkdir(parents=True, exist_ok=True)
     context = browser.new_context(viewport={"width": 1280, "height": 900})
+    context.set_default_timeout(1000 * PATIENCE)
     shown = Stage(context.new_page())
     yield shown
     context.close()

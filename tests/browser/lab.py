@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import io
 import json
 import os
 import re
@@ -11,11 +12,14 @@ import subprocess
 import sys
 import time
 import urllib.request
+from collections.abc import Callable
 from pathlib import Path
 from urllib.error import URLError
 
 import nbformat
+import numpy as np
 from nbformat import NotebookNode
+from PIL import Image
 from playwright.sync_api import Browser, BrowserContext, ConsoleMessage, Locator, Page
 
 #: What is not on this machine. Pages, sockets and workers alike.
@@ -68,6 +72,31 @@ _ASK = """async ([code, asked]) => {
 }"""
 
 
+#: Seconds that an idle machine never needs. A busy one takes longer, and that is no failure.
+PATIENCE = 180
+
+
+def until(condition: Callable[[], bool], seconds: float = PATIENCE) -> None:
+    """Wait until it holds."""
+    end = time.monotonic() + seconds
+    while not condition():
+        assert time.monotonic() < end, f"still not so after {seconds:g} s"
+        time.sleep(0.05)
+
+
+def pixels(shown: Locator) -> np.ndarray:
+    """What is on the screen there, (H, W, 3) uint8, once it stands still."""
+    last = shown.screenshot()
+
+    def still() -> bool:
+        nonlocal last
+        before, last = last, shown.screenshot()
+        return before == last
+
+    until(still)
+    return np.asarray(Image.open(io.BytesIO(last)).convert("RGB"))
+
+
 class LabError(AssertionError):
     """JupyterLab did not start, or a cell failed."""
 
@@ -94,7 +123,7 @@ class Lab:
         self._server: subprocess.Popen[bytes] | None = None
         self.root.mkdir()
 
-    def start(self, seconds: float = 60) -> None:
+    def start(self, seconds: float = 300) -> None:
         """Start the server and wait until it answers; raises LabError with its log if it does not."""
         settings = self._folder / "settings"
         for name, values in _SETTINGS.items():
@@ -150,6 +179,7 @@ class Lab:
     def open(self, notebook: str) -> Page:
         """A page with a notebook of `root`, as soon as its kernel answers."""
         context = self._browser.new_context(viewport={"width": 1280, "height": 900})
+        context.set_default_timeout(1000 * PATIENCE)
         self._contexts.append(context)
         context.route(_OUTSIDE, lambda route: (self.asked.append(route.request.url), route.abort()))
         context.route_web_socket(_OUTSIDE, lambda socket: (self.asked.append(socket.url), socket.close()))
@@ -171,7 +201,7 @@ class Lab:
         if not any(re.fullmatch(pattern, text, re.DOTALL) for pattern in _THEIRS):
             self.errors.append(text)
 
-    def run_all(self, page: Page, seconds: float = 120) -> None:
+    def run_all(self, page: Page, seconds: float = 600) -> None:
         """Run all cells and wait for the last; raises LabError with the traceback if one fails."""
         page.evaluate("() => jupyterapp.commands.execute('notebook:run-all-cells')")
         end = time.monotonic() + seconds
@@ -195,6 +225,10 @@ class Lab:
         if reply["status"] != "ok" or (result := reply["user_expressions"]["asked"])["status"] != "ok":
             raise LabError(str(reply))
         return result["data"]["text/plain"]
+
+    def until(self, page: Page, condition: str) -> None:
+        """Wait until an expression is true in the notebook's kernel: until Python has heard what the page did."""
+        until(lambda: self.ask(page, "", condition) == "True")
 
     def close(self, page: Page) -> None:
         """Close a page and end its kernel."""

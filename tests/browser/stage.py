@@ -80,17 +80,21 @@ window.render = async (model) => {
 </script>"""
 
 
+def find_chromium() -> str | None:
+    """The system's browser, if there is one."""
+    return next(filter(None, map(shutil.which, ("chromium", "chromium-browser", "google-chrome", "chrome"))), None)
+
+
 def chromium() -> str:
     """The system's browser; loud where there is none."""
-    for name in ("chromium", "chromium-browser", "google-chrome", "chrome"):
-        if path := shutil.which(name):
-            return path
+    if path := find_chromium():
+        return path
     if os.environ.get("CI"):
         pytest.fail("no Chromium: CI must install it (see .ci/run)")
     pytest.skip("NO BROWSER TESTED: Chromium is not installed (Debian: apt-get install chromium)")
 
 
-def settle(page: Page, seconds: float = 60) -> None:
+def settle(page: Page, seconds: float = 180) -> None:
     """Wait until the page is at rest: nothing is under way that would still change it, or tell Python."""
     end = time.monotonic() + seconds
     quiet = 0

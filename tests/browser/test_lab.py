@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import io
 import os
 import signal
 from collections.abc import Callable, Iterator
@@ -11,11 +10,10 @@ import nbformat
 import numpy as np
 import pytest
 from nbconvert import HTMLExporter
-from PIL import Image
 from playwright.sync_api import Locator, Page, expect
 
 from tests.browser.conftest import SCREENSHOTS
-from tests.browser.lab import Lab, LabError
+from tests.browser.lab import Lab, LabError, pixels, until
 
 LIVE, STATE = "application/vnd.jupyter.widget-view+json", "application/vnd.jupyter.widget-state+json"
 HOUSE, WRONG, LOUD = (220, 60, 30), (230, 159, 0), (255, 0, 255)
@@ -87,25 +85,16 @@ def write(lab: Lab, name: str, *cells: str) -> str:
     return name
 
 
-def pixels(shown: Locator) -> np.ndarray:
-    """What is on the screen there, (H, W, 3) uint8, once it stands still."""
-    last = b""
-    for _ in range(50):
-        now = shown.screenshot()
-        if now == last:
-            return np.asarray(Image.open(io.BytesIO(now)).convert("RGB"))
-        last = now
-        shown.page.wait_for_timeout(40)
-    raise AssertionError("never stands still")
-
-
-def share_changed(shown: Locator, act: Callable[[], object]) -> float:
-    """Do something; the share of pixels that then differ on the screen."""
+def changes(shown: Locator, act: Callable[[], object], over: float) -> None:
+    """Do something, and wait until more than this share of pixels differs on the screen."""
     before = pixels(shown)
     act()
-    shown.page.wait_for_timeout(120)
-    after = pixels(shown)
-    return 1.0 if before.shape != after.shape else float((before != after).any(axis=2).mean())
+
+    def differs() -> bool:
+        after = pixels(shown)
+        return before.shape != after.shape or float((before != after).any(axis=2).mean()) > over
+
+    until(differs)
 
 
 def share_of(colour: tuple[int, int, int], shown: Locator) -> float:
@@ -141,25 +130,25 @@ def show(lab: Lab, page: Page) -> Callable[[str], Locator]:
 def test_the_mask_viewer_paints_what_is_asked(lab, page, show):
     viewer = show("viewer")
     canvas, opacity = viewer.locator("canvas"), viewer.get_by_label("opacity")
-    assert share_changed(canvas, lambda: opacity.press("Home")) > 0.5
+    changes(canvas, lambda: opacity.press("Home"), over=0.5)
     bare = pixels(canvas)
-    assert share_changed(canvas, lambda: opacity.press("End")) > 0.5
-    assert share_of(HOUSE, canvas) > 0.1, "opaque houses"
+    changes(canvas, lambda: opacity.press("End"), over=0.5)
+    until(lambda: share_of(HOUSE, canvas) > 0.1)  # opaque houses
     drag(page, opacity, 0.95, -0.05)
-    assert np.array_equal(pixels(canvas), bare), "the slider was dragged to 0"
-    assert lab.ask(page, "", "viewer.opacity") == "0.0", "Python hears it"
+    until(lambda: np.array_equal(pixels(canvas), bare))  # the slider was dragged to 0
+    lab.until(page, "viewer.opacity == 0")
 
     lab.ask(page, "viewer.opacity = 1")
     viewer.get_by_label("house").uncheck()
-    assert share_of(HOUSE, canvas) == 0, "the class is off"
+    until(lambda: share_of(HOUSE, canvas) == 0)  # the class is off
     viewer.get_by_label("house").check()
     viewer.get_by_label("swipe to").select_option("truth")
     line = viewer.get_by_role("slider", name="swipe between the masks")
-    assert share_changed(canvas, lambda: drag(page, line, 0.5, 0.5, by=150)) > 0.02, "less of the truth"
-    assert share_changed(canvas, lambda: line.press("Home")) > 0.02, "nothing but the truth"
+    changes(canvas, lambda: drag(page, line, 0.5, 0.5, by=150), over=0.02)  # less of the truth
+    changes(canvas, lambda: line.press("Home"), over=0.02)  # nothing but the truth
     viewer.get_by_label("swipe to").select_option("")
     viewer.get_by_role("button", name="errors").click()
-    assert share_of(WRONG, canvas) > 0.05
+    until(lambda: share_of(WRONG, canvas) > 0.05)
     page.screenshot(path=SCREENSHOTS / "lab_mask_viewer.png")
     viewer.get_by_role("button", name="errors").click()
 
@@ -184,30 +173,27 @@ def test_two_views_of_a_widget_show_the_same(lab, page, show):
     first, second = show("viewer"), show("again")
     drawn = lambda view: view.locator("canvas").evaluate("canvas => canvas.toDataURL()")  # noqa: E731
     before = drawn(first)
-    assert share_changed(first.locator("canvas"), lambda: second.get_by_label("opacity").press("Home")) > 0.2
-    assert drawn(first) == drawn(second) != before
+    changes(first.locator("canvas"), lambda: second.get_by_label("opacity").press("Home"), over=0.2)
+    until(lambda: drawn(first) == drawn(second) != before)
+    dim = drawn(first)
     lab.ask(page, "viewer.opacity = 0.7")
-    page.wait_for_timeout(200)
-    assert drawn(first) == drawn(second) != before
+    until(lambda: dim != drawn(first) == drawn(second) != before)
 
 
 def test_a_film_is_scrubbed_and_played(lab, page, show):
     film = show("film")
     canvas, track = film.locator("canvas"), film.get_by_label("frame", exact=True)
     track.press("Home")
-    assert share_changed(canvas, lambda: drag(page, track, 0.02, 1.0)) > 0.2
+    changes(canvas, lambda: drag(page, track, 0.02, 1.0), over=0.2)
     expect(film.get_by_text("frame 8 of 8", exact=False).first).to_be_visible()
     page.screenshot(path=SCREENSHOTS / "lab_video_scrubber.png")
     frames = set()
     film.get_by_role("button", name="play").click()
-    for _ in range(40):
-        frames.add(canvas.get_attribute("data-frame"))
-        page.wait_for_timeout(50)
+    until(lambda: frames.add(canvas.get_attribute("data-frame")) or len(frames) >= 6)  # it runs
     track.press(" ")
-    assert len(frames) >= 6, "it runs"
     pixels(canvas)  # stands still
-    assert lab.ask(page, "", "film.playing") == "False"
-    assert share_changed(canvas, lambda: film.get_by_role("checkbox", name="house").uncheck()) > 0.05
+    lab.until(page, "not film.playing")
+    changes(canvas, lambda: film.get_by_role("checkbox", name="house").uncheck(), over=0.05)
 
 
 def test_an_augmentation_is_turned(lab, page, show):
@@ -215,11 +201,11 @@ def test_an_augmentation_is_turned(lab, page, show):
     canvases = explorer.locator("canvas")
     rotation = explorer.get_by_label("rotation")
     for i, key in enumerate(("Home", "PageUp", "PageUp")):
-        assert share_changed(canvases.nth(i), lambda key=key: rotation.press(key)) > 0.05
-    page.wait_for_timeout(200)
-    assert lab.ask(page, "", "explorer.rotation") == str(float(rotation.input_value())) != "20.0"
+        changes(canvases.nth(i), lambda key=key: rotation.press(key), over=0.05)
+    assert float(rotation.input_value()) != 20
+    lab.until(page, f"explorer.rotation == {rotation.input_value()}")
     lab.ask(page, "explorer.rotation = 20")
-    assert share_of(LOUD, canvases.nth(2)) > 0.005, "what bilinear invents"
+    until(lambda: share_of(LOUD, canvases.nth(2)) > 0.005)  # what bilinear invents
     page.screenshot(path=SCREENSHOTS / "lab_augmentation_explorer.png")
 
 
@@ -229,9 +215,9 @@ def test_a_clicked_pixel_is_probed(lab, page, show):
     box = canvas.bounding_box()
     place = {"x": (70.5 / 90) * box["width"], "y": (20.5 / 60) * box["height"]}
     before = pixels(bars)
-    assert share_changed(canvas, lambda: canvas.click(position=place)) > 0.001, "the cross is there"
-    assert not np.array_equal(before, pixels(bars)), "bars of another pixel"
-    assert lab.ask(page, "", "probe.pixel") == "[70, 20]"
+    changes(canvas, lambda: canvas.click(position=place), over=0.001)  # the cross is there
+    until(lambda: not np.array_equal(before, pixels(bars)))  # bars of another pixel
+    lab.until(page, "probe.pixel == [70, 20]")
     expect(probe.get_by_text("house ✗").or_(probe.get_by_text("house ✓"))).to_be_visible()
     probe.get_by_role("button", name="heat").click()  # the kernel computes it
     expect(probe.get_by_text("moves the score", exact=False)).to_be_visible()
@@ -244,34 +230,34 @@ def test_a_cell_of_the_heat_map_chooses_pictures(lab, page, show):
     canvas = heatmap.locator("canvas")
     places = canvas.evaluate("canvas => canvas.places")
     house_called_road = {"x": places["left"] + 0.5 * places["cell"], "y": places["top"] + 2.5 * places["cell"]}
-    assert share_changed(canvas, lambda: canvas.click(position=house_called_road)) > 0.001
+    changes(canvas, lambda: canvas.click(position=house_called_road), over=0.001)
     expect(browser.locator(".seglab-browse-item")).to_have_count(3)
     expect(browser.get_by_text("3 of 6 pictures")).to_be_visible()
     page.screenshot(path=SCREENSHOTS / "lab_confusion_heatmap.png")
-    assert lab.ask(page, "", "[heatmap.selected, browser.confused]") == "[[2, 0], [2, 0]]"
+    lab.until(page, "heatmap.selected == browser.confused == [2, 0]")
 
     show("browser")
     browser.locator(".seglab-browse-item").first.click()
     full = browser.locator(".seglab-canvas:visible")
     expect(browser.get_by_text("the full picture is coming")).to_have_count(0)  # the kernel sent it
     expect(full).to_have_count(1)
-    assert share_changed(full, lambda: browser.get_by_label("opacity").press("End")) > 0.2
+    changes(full, lambda: browser.get_by_label("opacity").press("End"), over=0.2)
     page.screenshot(path=SCREENSHOTS / "lab_prediction_browser.png")
     full.press("Escape")
     expect(full).to_have_count(0)
     browser.get_by_label("mistake").select_option("")
     expect(browser.locator(".seglab-browse-item")).to_have_count(6)
-    assert lab.ask(page, "", "heatmap.selected") == "[]", "the link goes both ways"
+    lab.until(page, "heatmap.selected == []")  # the link goes both ways
 
 
 def test_a_training_leaves_its_curves(page, show):
     monitor = show("training")
     expect(monitor.locator(".monitor-words")).to_have_text("3 epochs done")
     assert monitor.count() == 1
-    assert monitor.locator("tbody tr").count() == 3
+    expect(monitor.locator("tbody tr")).to_have_count(3)
     curve = monitor.locator("svg.curve").first
-    assert share_changed(monitor, lambda: monitor.get_by_role("button", name="log loss").click()) > 0.001
-    assert share_changed(monitor, lambda: curve.press("Home")) > 0.001, "another epoch is looked at"
+    changes(monitor, lambda: monitor.get_by_role("button", name="log loss").click(), over=0.001)
+    changes(monitor, lambda: curve.press("Home"), over=0.001)  # another epoch is looked at
     expect(monitor.get_by_text("Values of epoch 1", exact=False)).to_be_visible()
     page.screenshot(path=SCREENSHOTS / "lab_training_monitor.png")
 
@@ -284,10 +270,10 @@ def test_a_widget_follows_the_dark_theme(page, show):
         for name in CELLS:
             if name != "setup":
                 widget = show(name)
-                assert np.median(pixels(widget)[:, 1:-1], axis=(0, 1)).max() < 80, f"dark paper of {name}"
+                until(lambda widget=widget: np.median(pixels(widget)[:, 1:-1], axis=(0, 1)).max() < 80)  # dark paper
                 page.screenshot(path=SCREENSHOTS / f"lab_dark_{name}.png")
-        assert page.evaluate("""() => [...document.querySelectorAll("svg.curve")].every(
-            (curve) => curve.viewBox.baseVal.width === curve.clientWidth)"""), "curves as wide as their panels"
+        page.wait_for_function("""() => [...document.querySelectorAll("svg.curve")].every(
+            (curve) => curve.viewBox.baseVal.width === curve.clientWidth)""")  # curves as wide as their panels
     finally:
         page.evaluate(theme, "JupyterLab Light")
     page.wait_for_selector("body[data-jp-theme-light='true']", state="attached")
@@ -336,12 +322,12 @@ def test_a_dead_kernel_leaves_picture_and_touch(lab):
 
     os.kill(int(lab.ask(page, "import os", "os.getpid()")), signal.SIGKILL)  # JupyterLab starts it anew
     page.locator(".jp-Dialog").get_by_role("button", name="Ok").click()
-    assert share_changed(canvas, lambda: opacity.press("End")) > 0.5
+    changes(canvas, lambda: opacity.press("End"), over=0.5)
 
     page.evaluate("() => jupyterapp.shell.currentWidget.sessionContext.shutdown()")
-    assert share_changed(canvas, lambda: opacity.press("Home")) > 0.5
-    assert share_changed(canvas, lambda: opacity.press("End")) > 0.5
-    assert share_of(HOUSE, canvas) > 0.1
+    changes(canvas, lambda: opacity.press("Home"), over=0.5)
+    changes(canvas, lambda: opacity.press("End"), over=0.5)
+    until(lambda: share_of(HOUSE, canvas) > 0.1)
     page.screenshot(path=SCREENSHOTS / "lab_dead_kernel.png")
     browser = lab.cell(page, 2).locator(".seglab")
     browser.locator(".seglab-browse-item").first.click()

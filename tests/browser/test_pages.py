@@ -4,13 +4,13 @@ from __future__ import annotations
 
 import base64
 import json
+import re
 import subprocess
 import threading
 from http.server import BaseHTTPRequestHandler, ThreadingHTTPServer
 from pathlib import Path
 from queue import Queue
 
-import nbformat
 import numpy as np
 import pytest
 import torch
@@ -20,11 +20,10 @@ from torch import nn
 from seglab.datasets import write_video_sample
 from seglab.inference import predict_video
 from seglab.labels import LabelSet
-from seglab.lessons import to_html
+from tests.browser.conftest import SCREENSHOTS
 from tests.browser.stage import chromium
+from tests.test_lessons import LESSONS, lesson_page
 
-ROOT = Path(__file__).parents[2]
-LESSONS = sorted((ROOT / "notebooks").glob("*.ipynb"))
 #: Colours of classes that a lesson's figures must show, and on how many pixels.
 COLOURS = {"00_tour": (((0, 114, 178), (230, 159, 0)), 200),
            "01_single_conv_baseline": (((128, 64, 128), (0, 102, 0)), 5_000),
@@ -37,43 +36,29 @@ FLAGS = ("--headless", "--no-sandbox", "--disable-gpu", "--disable-quic", "--no-
 
 
 @pytest.mark.parametrize("path", LESSONS, ids=lambda p: p.stem)
-def test_a_page_is_drawn_without_any_request(path, tmp_path):
-    browser = chromium()
-    asked: list[str] = []
-
-    class Refuse(BaseHTTPRequestHandler):
-        def do_GET(self):
-            asked.append(self.path)
-            self.send_error(403)
-
-        do_CONNECT = do_POST = do_GET  # noqa: N815
-
-        def log_message(self, *arguments):
-            """Quiet."""
-
-    # The page is a file. Whatever else the browser wants goes through this proxy, which writes it down.
-    server = ThreadingHTTPServer(("127.0.0.1", 0), Refuse)
-    threading.Thread(target=server.serve_forever, daemon=True).start()
-    (tmp_path / "page.html").write_text(to_html(nbformat.read(path, as_version=4), path.stem), encoding="utf-8")
-    picture = ROOT / "build" / "screenshots" / f"{path.stem}.png"
+def test_a_page_is_drawn_without_any_request(path, browser, tmp_path):
+    (tmp_path / "page.html").write_text(lesson_page(path), encoding="utf-8")
+    picture = SCREENSHOTS / f"{path.stem}.png"
     picture.parent.mkdir(parents=True, exist_ok=True)
+    asked: list[str] = []
+    context = browser.new_context(viewport={"width": 1100, "height": 16000})
     try:
-        subprocess.run([browser, *FLAGS, f"--user-data-dir={tmp_path / 'profile'}",
-                        f"--proxy-server=127.0.0.1:{server.server_port}",
-                        "--hide-scrollbars", "--window-size=1100,16000", f"--screenshot={picture}",
-                        (tmp_path / "page.html").as_uri()], check=True, capture_output=True, timeout=120)
+        # The page is a file. Whatever else it wants is written down and refused.
+        context.route(re.compile(r"^(?!file:|data:|blob:)"), lambda route: (asked.append(route.request.url),
+                                                                            route.abort()))
+        page = context.new_page()
+        page.goto((tmp_path / "page.html").as_uri())
+        page.screenshot(path=picture)
     finally:
-        server.shutdown()
-        server.server_close()
-    # The browser itself may call home; a page's own requests are what must not be.
-    assert [url for url in asked if not any(host in url for host in ("google", "gstatic", "chrome"))] == []
+        context.close()
+    assert asked == []
     pixels = np.asarray(Image.open(picture).convert("RGB"))
     colours, least = COLOURS[path.stem]
     for colour in colours:
         assert (pixels == colour).all(axis=2).sum() > least, f"classes in the colour {colour}"
 
 
-def said_by(browser: str, page: bytes, profile: Path, seconds: float = 90) -> str:
+def said_by(browser: str, page: bytes, profile: Path, seconds: float = 300) -> str:
     """What a page posts to /report. Video is decoded in real time; the virtual time of a browser would not wait."""
     reports: Queue[str] = Queue()
 

@@ -26,7 +26,7 @@ from tests.training.runs import Blobs
 torch.set_num_threads(1)
 restore = Run.restore
 def slowly(run, resume):
-    time.sleep(int(os.environ["RANK"]))  # the second process looks into the folder when the first has long wanted to write there
+    time.sleep(int(os.environ["RANK"]))  # the second process looks when the first has long wanted to write
     restore(run, resume)
 Run.restore = slowly
 for batch_size, accumulate in {WAYS}:
