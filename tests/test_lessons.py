@@ -114,6 +114,7 @@ def test_readme_shows_what_the_lesson_drew_and_names_every_lesson():
         assert (ROOT / link).exists(), link
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize("path", LESSONS, ids=lambda p: p.stem)
 def test_a_page_needs_no_network(path):
     html = lesson_page(path)
@@ -123,6 +124,7 @@ def test_a_page_needs_no_network(path):
     assert html.count("data:image/png;base64") >= 5
 
 
+@pytest.mark.slow
 def test_a_lesson_runs_unchanged_on_other_data(tmp_path):
     """The same notebook on made-up street scenes in CamVid's layout, through SEGLAB_DATA."""
     street(tmp_path / "camvid", train=40, val=8)
@@ -142,6 +144,7 @@ def write(path: Path, *sources: str) -> Path:
     return path
 
 
+@pytest.mark.slow
 def test_run_stores_outputs_and_pages(tmp_path):
     path = write(tmp_path / "a.ipynb", "print('one')", "from tqdm.auto import tqdm\nfor _ in tqdm(range(3)): pass", "2")
     run([tmp_path], html=tmp_path / "html", in_place=True, progress=False)
@@ -152,6 +155,7 @@ def test_run_stores_outputs_and_pages(tmp_path):
     assert "one" in (tmp_path / "html" / "a.html").read_text(encoding="utf-8")
 
 
+@pytest.mark.slow
 def test_a_failing_cell_is_named_and_nothing_is_stored(tmp_path):
     path = write(tmp_path / "a.ipynb", "1", "1 / 0")
     before = path.read_bytes()

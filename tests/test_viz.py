@@ -75,6 +75,7 @@ def test_arguments():
         viz.error_map(MASK, MASK[:2])
 
 
+@pytest.mark.slow
 def test_figures_hold_what_they_should():
     figure = viz.show_samples([(IMAGE, MASK)] * 2, PETS, predict=lambda image: np.zeros((20, 30), np.uint8))
     assert len(figure.axes) == 8
@@ -103,6 +104,7 @@ def test_a_grid_of_pictures_marks_what_is_wrong():
     assert texts[0].get_color() != pytest.approx(np.array(viz.WRONG) / 255)
 
 
+@pytest.mark.slow
 def test_captions_lie_below_their_pictures_and_above_the_next():
     figure = viz.show_pictures([IMAGE] * 4, ["one\ntwo\nthree"] * 4, columns=2)
     figure.canvas.draw()
@@ -142,6 +144,7 @@ def test_confusion_in_shares_leaves_out_what_says_nothing():
     assert [text.get_text() for text in figure.axes[0].texts if text.get_text()] == ["100%"] * 22
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize("labels", [DRONE, VOC, PETS])
 def test_names_of_a_confusion_matrix_do_not_overlap(labels):
     figure = viz.plot_confusion(np.full((len(labels), len(labels)), 7), labels, shares=True)
@@ -240,6 +243,7 @@ def test_live_curves_take_what_a_history_has():
             live.draw_history(history, columns)
 
 
+@pytest.mark.slow
 def test_live_curves_are_a_file_that_changes_and_leave_no_figures(tmp_path):
     path, contents = tmp_path / "run" / "curves.png", set()
     curve = viz.LiveCurve(path, columns=("loss",))

@@ -14,6 +14,10 @@ from tests.browser.stage import Stage, chromium
 SCREENSHOTS = Path(__file__).parents[2] / "build" / "screenshots"
 
 
+def pytest_itemcollected(item: pytest.Item) -> None:
+    item.add_marker(pytest.mark.browser)
+
+
 @pytest.fixture(scope="package")
 def browser() -> Iterator[Browser]:
     expect.set_options(timeout=1000 * PATIENCE)

@@ -28,6 +28,7 @@ def caches(folder: Path) -> list[Path]:
     return sorted(p for p in folder.iterdir() if p.is_dir())
 
 
+@pytest.mark.slow
 def test_same_items_as_without(tmp_path, drone_root):
     plain = SemanticDrone(drone_root, split="train", fit=(30, 30))
     fast = cached(plain, tmp_path)
@@ -98,6 +99,7 @@ def test_writing_into_an_item_does_not_reach_the_cache(tmp_path, drone_train):
     assert torch.equal(data[0][0], before)
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize("context", ["fork", "spawn"])
 def test_loader_workers_share_the_map(tmp_path, drone_train, context):
     data = cached(drone_train, tmp_path)
@@ -107,6 +109,7 @@ def test_loader_workers_share_the_map(tmp_path, drone_train, context):
     assert torch.equal(images, torch.stack([image for image, _ in drone_train]))
 
 
+@pytest.mark.slow
 def test_two_processes_at_once(tmp_path, drone_root):
     code = ("import sys; from seglab.datasets import *; "
             "d = CachedDataset(SemanticDrone(sys.argv[1], split='all'), folder=sys.argv[2], progress=False); "

@@ -78,6 +78,7 @@ def test_a_picture_does_not_depend_on_the_ones_before():
     assert np.array_equal(alone[0], again[0]) and np.array_equal(alone[1], again[1])
 
 
+@pytest.mark.slow
 def test_default_set_has_all_classes_in_believable_shares(masks):
     counts = np.bincount(np.concatenate([mask.ravel() for mask in masks]), minlength=len(DRONE))
     assert len(counts) == len(DRONE)  # no id past 22
@@ -112,6 +113,7 @@ def test_picture_and_mask_fit_to_the_pixel():
     assert best > 1.25 * max(totals.values())
 
 
+@pytest.mark.slow
 def test_colour_alone_is_informative_but_not_sufficient():
     """A table from coarse colour to its most frequent class beats "all paved" by far and stays far from right."""
     drawn = [draw_aerial(0, index, (100, 150)) for index in range(32)]
@@ -236,6 +238,7 @@ def test_a_failure_leaves_no_half_set(tmp_path, monkeypatch):
     assert list(tmp_path.iterdir()) == []
 
 
+@pytest.mark.slow
 def test_two_processes_at_once_give_one_sound_set(tmp_path):
     # An empty package stands in for seglab.datasets, which would import torch: seconds that nothing here needs.
     code = ("import sys, types; from pathlib import Path; package = types.ModuleType('seglab.datasets'); "
@@ -248,7 +251,7 @@ def test_two_processes_at_once_give_one_sound_set(tmp_path):
     other.stdin.write("go\n")
     other.stdin.flush()
     write(tmp_path / "a", count=6)  # at the same time
-    _, errors = other.communicate(timeout=60)
+    _, errors = other.communicate()
     assert other.returncode == 0, errors
     assert [path.name for path in tmp_path.iterdir()] == ["a"]
     assert digests(tmp_path / "a") == digests(write(tmp_path / "b", count=6))

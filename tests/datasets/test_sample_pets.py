@@ -66,6 +66,7 @@ def test_the_border_lies_on_the_outline_of_one_animal(index):
     assert 0.01 < (trimap == 1).mean() < 0.7
 
 
+@pytest.mark.slow
 def test_breeds_differ_and_kinds_share_their_coats():
     """Stripes and patches make a pet's pixels vary more than fur alone does."""
     spread = {breed: [] for breed in BREEDS}

@@ -30,6 +30,7 @@ def model():
     return net
 
 
+@pytest.mark.slow
 def test_a_photograph_of_a_cat(model):
     answer = classify(model, chelsea())
     assert answer.label == "cats" and answer.confidence > 0.9 and str(answer).startswith("cats 9")
@@ -103,6 +104,7 @@ def test_the_evidence_for_a_cat_lies_on_the_cat(model):
     assert heat[112:, 90:].mean() > 2 * heat[:100, :80].mean()
 
 
+@pytest.mark.slow
 def test_bad_input(model):
     with pytest.raises(ArgumentError, match="a classifier"):
         classify(build("fcn", 2, backbone="resnet18"), chelsea())

@@ -176,6 +176,7 @@ def test_tiles_of_a_pixelwise_model_equal_the_whole(size):
     np.testing.assert_array_equal(cut.mask, whole.mask)
 
 
+@pytest.mark.slow
 def test_tiles_of_a_network_equal_the_whole_where_the_overlap_covers_what_it_sees():
     """A real network: seams below 1e-3 in probability, anywhere, with tiles of 512 and the default overlap doubled."""
     model = build("fcn", weights="bundled")

@@ -199,6 +199,7 @@ def test_arguments_out_of_range(tmp_path, options):
         predict_video(Brightness(), path, tmp_path / "out.gif", progress=False)
 
 
+@pytest.mark.slow
 def test_memory_does_not_grow_with_the_length(tmp_path):
     """What waits between reader, model and writer is bounded, also when the model is the slowest."""
     import tracemalloc

@@ -29,6 +29,7 @@ def by_definition(mask: np.ndarray) -> np.ndarray:
     return distance
 
 
+@pytest.mark.slow
 @settings(deadline=None, max_examples=150)
 @given(MASKS)
 def test_distances_are_those_to_the_nearest_other_value(mask):
@@ -54,6 +55,7 @@ def test_distances_need_one_mask_of_integers():
             boundary_distance(wrong)
 
 
+@pytest.mark.slow
 @settings(deadline=None, max_examples=80)
 @given(MASKS, st.integers(0, 2**31), st.sampled_from([(1,), (1, 2, 4), (1.5, 3), (100,)]))
 def test_bands_count_the_pixels_that_are_near(target, seed, widths):

@@ -21,6 +21,7 @@ def test_scores_by_hand():
         classification_scores(torch.eye(2, dtype=torch.int64)).table(PETS)
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize("classes", [2, 5])
 def test_calibration_error_is_that_of_torchmetrics(classes):
     metrics = pytest.importorskip("torchmetrics.functional.classification")

@@ -55,6 +55,7 @@ matrices = st.integers(1, 6).flatmap(lambda c: hnp.arrays(
 # ---------------------------------------------------------------- counting
 
 
+@pytest.mark.slow
 @settings(deadline=None, max_examples=150)
 @given(ids())
 def test_matrix_is_that_of_the_plain_loop(case):
@@ -432,6 +433,7 @@ def test_entirely_wrong_is_zero():
     assert set(scores(torch.tensor([[0, 4], [3, 0]])).as_dict().values()) == {0.0}
 
 
+@pytest.mark.slow
 @settings(deadline=None, max_examples=150)
 @given(matrices, st.randoms(use_true_random=False))
 def test_properties_of_scores(matrix, random):
@@ -452,6 +454,7 @@ def test_properties_of_scores(matrix, random):
     assert torch.equal(mirrored.iou.nan_to_num(-1), found.iou.nan_to_num(-1))
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize("seed", range(4))
 def test_scores_are_those_of_torchmetrics(seed):
     classification = pytest.importorskip("torchmetrics.classification")

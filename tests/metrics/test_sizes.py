@@ -77,6 +77,7 @@ def pictures(draw: st.DrawFn) -> tuple:
     return preds, target, objects, areas, classes
 
 
+@pytest.mark.slow
 @settings(deadline=None, max_examples=200)
 @given(st.lists(pictures(), min_size=1, max_size=3))
 def test_counts_follow_the_definition_and_add_up_to_the_confusion_matrix(cases):

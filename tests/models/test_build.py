@@ -38,6 +38,7 @@ def test_build_arguments():
         build("single_conv", 3, depth=2)
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize(("joined", "name", "backbone"), [
     ("deeplabv3_resnet50", "deeplabv3", "resnet50"),
     ("deeplabv3_mobilenet_v3_large", "deeplabv3", "mobilenet_v3_large"),

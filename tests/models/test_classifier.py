@@ -119,6 +119,7 @@ def test_bad_input():
     assert "classifier" in list_models()
 
 
+@pytest.mark.slow
 def test_a_checkpoint_brings_back_all_that_is_needed(tmp_path):
     torch.manual_seed(0)
     model = classifier("resnet18", 2, freeze="until:c4", weights=None)

@@ -11,6 +11,7 @@ from tests.models.test_fcn import assert_torchvision_and_ours_are_one
 from tests.models.tester import randomised
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize("aux", [False, True])
 @pytest.mark.parametrize("backbone", ["resnet50", "resnet101", "mobilenet_v3_large"])
 def test_torchvision_and_ours_are_one(backbone, aux):

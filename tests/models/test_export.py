@@ -19,6 +19,8 @@ from seglab.models import BUNDLED, build
 from seglab.models.export import _SameConv, export
 from tests.models.tester import SMALL, agree, checkpoint, runner
 
+pytestmark = pytest.mark.slow
+
 
 @pytest.fixture(autouse=True)
 def here(tmp_path, monkeypatch):

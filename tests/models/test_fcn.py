@@ -38,12 +38,14 @@ def assert_torchvision_and_ours_are_one(name: str, backbone: str, aux: bool) -> 
     published().load_state_dict(ours.state_dict(), strict=True)  # and back
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize("aux", [False, True])
 @pytest.mark.parametrize("backbone", ["resnet50", "resnet101"])
 def test_torchvision_and_ours_are_one(backbone, aux):
     assert_torchvision_and_ours_are_one("fcn", backbone, aux)
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize(("backbone", "stride"), [
     ("resnet50", 8), ("resnet50", 16), ("resnet50", 32), ("resnet18", 32), ("mobilenet_v3_large", 16),
     ("mobilenet_v3_large", 32), ("efficientnet_lite0", 8), ("efficientnet_lite0", 16), ("efficientnet_lite0", 32),
@@ -152,6 +154,7 @@ def test_lite0_knows_a_cat_a_rocket_and_a_cup_of_coffee():
         assert top[0] in classes or classes != range(281, 286)
 
 
+@pytest.mark.slow
 def test_lite0_backbone_is_the_classifier_cut_open():
     model = build("fcn", 3, backbone="efficientnet_lite0", output_stride=32, weights="imagenet").eval()
     classifier = imagenet_classifier()

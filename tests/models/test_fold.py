@@ -23,6 +23,7 @@ def shaken(model: nn.Module) -> nn.Module:
     return model.eval()
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize(("name", "backbone"), [("classifier", "resnet18"), ("classifier", "efficientnet_lite0"),
                                                 ("classifier", "mobilenet_v3_large"), ("fcn", "resnet50"),
                                                 ("fcn_skip", "efficientnet_lite0")])

@@ -52,6 +52,7 @@ def test_bundled_weights_are_small_and_described():
         assert word in card, word
 
 
+@pytest.mark.slow
 def test_coco_weights_come_from_the_torch_cache(cached):
     images = torch.randn(1, 3, 33, 49)
     for aux in (False, True):
@@ -61,6 +62,7 @@ def test_coco_weights_come_from_the_torch_cache(cached):
             torch.testing.assert_close(model(images)["out"], cached.eval()(images)["out"], rtol=1e-5, atol=1e-5)
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize("weights_name", ["coco", "auto"])
 def test_coco_weights_of_deeplabv3(monkeypatch, tmp_path, weights_name):
     monkeypatch.setenv("TORCH_HOME", str(tmp_path))
@@ -91,6 +93,7 @@ def test_deeplabv3_without_a_network_names_the_file_and_the_way_out(offline, wei
         assert part in str(error.value), part
 
 
+@pytest.mark.slow
 def test_auto_takes_coco_when_cached_and_says_so(cached, capsys):
     assert build("fcn", weights="auto").label_set == VOC
     assert capsys.readouterr().out == 'weights="auto": coco, because they are in the torch cache\n'
@@ -112,6 +115,7 @@ def test_coco_without_a_network_says_what_from_where_how_large_and_what_instead(
         assert part in str(error.value), part
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize("backbone", ["resnet50", "mobilenet_v3_large", "resnet50.a1_in1k"])
 def test_imagenet_without_a_network_names_the_way_out(offline, monkeypatch, backbone):
     monkeypatch.setattr("huggingface_hub.constants.HF_HUB_OFFLINE", True)  # as HF_HUB_OFFLINE=1; it was imported before
@@ -138,6 +142,7 @@ def test_weights_that_do_not_fit(call, error, message):
         call()
 
 
+@pytest.mark.slow
 def test_a_run_of_fit_becomes_a_model_again(tmp_path):
     from seglab import fit
 
@@ -179,6 +184,7 @@ def published():
                                                         aux_loss=True).eval()
 
 
+@pytest.mark.slow
 @pytest.mark.filterwarnings("ignore:.torch.jit")
 @pytest.mark.parametrize("kind", ["state dict", "training checkpoint", "torchscript"])
 def test_convert_and_verify(published, tmp_path, kind):
@@ -201,6 +207,7 @@ def test_convert_and_verify(published, tmp_path, kind):
         convert(path, target)
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize("aux", [False, True])
 @pytest.mark.parametrize("name", ["deeplabv3_resnet50", "deeplabv3_resnet101", "deeplabv3_mobilenet_v3_large"])
 def test_convert_knows_deeplabv3(tmp_path, name, aux):
@@ -215,6 +222,7 @@ def test_convert_knows_deeplabv3(tmp_path, name, aux):
         torch.testing.assert_close(model(images)["out"], theirs.eval()(images)["out"], rtol=1e-5, atol=1e-5)
 
 
+@pytest.mark.slow
 def test_convert_lists_what_it_knows(tmp_path):
     for name in ("fcn_mobilenet_v3_large", "deeplabv3_resnet18", "lraspp"):
         network = build(name, 2) if name != "lraspp" else torchvision.models.segmentation.lraspp_mobilenet_v3_large(

@@ -45,6 +45,7 @@ def test_pictures_come_in_the_order_of_their_numbers(data):
         assert np.array_equal(mask, np.array([0, 1, 0, 255])[trimap])
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize("name", list(STAGES))
 def test_a_stage_trains_exports_and_scores(data, tmp_path, name):
     large, species = read_large(data / "pets", "trainval", side=96)

@@ -17,6 +17,8 @@ from seglab.recipes.coco import crop_size
 from seglab.recipes.records import read_record
 from tests.datasets.coco.files import box, content, thing, write
 
+pytestmark = pytest.mark.slow
+
 
 @pytest.fixture(scope="module", autouse=True)
 def home(tmp_path_factory) -> None:

@@ -18,6 +18,7 @@ def test_the_same_pictures_for_all_ways_and_others_for_each_seed():
     assert chosen == choose_pictures(labels, 10, seed=0) != choose_pictures(labels, 10, seed=1)
 
 
+@pytest.mark.slow
 def test_a_small_curve_runs_and_repeats(tmp_path, monkeypatch, capsys):
     monkeypatch.setenv("SEGLAB_HOME", str(tmp_path / "home"))
     root = write_catdog_sample(tmp_path / "s", count=(8, 4), size=(48, 48), progress=False)

@@ -45,6 +45,7 @@ def run(root, tmp_path_factory) -> Path:
     return folder
 
 
+@pytest.mark.slow
 def test_a_run_leaves_what_is_needed_to_use_it(run):
     model = load_model(run / "best.safetensors")
     assert model.recipe["name"] == "gcn" and (model.recipe["size"], model.k) == (96, 1)
@@ -53,6 +54,7 @@ def test_a_run_leaves_what_is_needed_to_use_it(run):
         assert curve.format == "PNG" and np.asarray(curve).std() > 5
 
 
+@pytest.mark.slow
 def test_a_checkpoint_is_scored_on_pets_though_coco_has_the_same_classes(run, root, tmp_path):
     scores, splits = recipes.evaluate_checkpoint(run / "best.safetensors", data=root, progress=False)
     assert splits.name == "pets" and len(splits.test) > 3 and 0 < scores.miou < 1
@@ -72,6 +74,7 @@ def test_predict_draws_with_it(run, root, tmp_path, monkeypatch):
     assert (tmp_path / f"{photo.stem}_overlay.png").is_file()
 
 
+@pytest.mark.slow
 def test_a_run_goes_on_where_it_ended(run, root):
     history, _, _ = recipes.train("gcn-pets", data=root, folder=run, epochs=2, size=96, loss="ce+0.5*dice",
                                   progress=False)
@@ -80,6 +83,7 @@ def test_a_run_goes_on_where_it_ended(run, root):
         recipes.train("gcn-pets", data=root, folder=run, epochs=2, size=96, loss="dice", progress=False)
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize(("target", "classes"), [("foreground", 2), ("breed", 7)])
 def test_other_targets_and_the_published_optimizer(root, tmp_path, target, classes):
     history, scores, splits = recipes.train("gcn-pets", data=root, folder=tmp_path / "run", epochs=1, target=target,
@@ -129,6 +133,7 @@ def test_crops_suit_the_pictures(root):
     assert crop_size(OxfordPets(root, "train", progress=False)) == 160
 
 
+@pytest.mark.slow
 def test_the_study_changes_one_thing_at_a_time(root, monkeypatch):
     from dataclasses import replace
 

@@ -11,6 +11,8 @@ from seglab.models import load_model
 from seglab.recipes import RECIPES
 from seglab.training import load_checkpoint
 
+pytestmark = pytest.mark.slow
+
 ALL = ("c1", "c2", "c3", "c4", "c5", "neck")
 
 

@@ -13,6 +13,8 @@ from seglab.errors import CacheError, DataError
 from seglab.models import Classifier, classifier
 from seglab.training import evaluate, extract_features, fit, load_checkpoint
 
+pytestmark = pytest.mark.slow
+
 
 @pytest.fixture(scope="module")
 def data(tmp_path_factory):

@@ -73,6 +73,7 @@ def test_same_seed_same_bits_and_another_seed_another_result():
     assert not same_bits(first[1].state_dict(), third[1].state_dict())
 
 
+@pytest.mark.slow
 def test_the_result_does_not_depend_on_the_number_of_workers():
     first, second = train(None, epochs=2), train(None, epochs=2, num_workers=2)
     assert first[0] == second[0]
@@ -94,6 +95,7 @@ def test_augmentation_differs_between_epochs():
     assert len({tuple(sorted(seen[i:i + 4])) for i in range(0, 24, 4)}) > 1
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize("accumulate", [1, 2])
 def test_resuming_after_each_epoch_is_the_same_run(tmp_path, accumulate):
     whole, model = train(tmp_path / "whole", epochs=4, accumulate=accumulate)

@@ -17,6 +17,7 @@ EPOCHS = 60
 KILLS = int(os.environ.get("SEGLAB_KILLS", "8"))
 
 
+@pytest.mark.slow
 @pytest.mark.skipif(not hasattr(signal, "SIGKILL"), reason="this system cannot kill -9")
 def test_killed_runs_end_as_if_never_killed(tmp_path):
     # A fork server imports torch once, so that a process costs milliseconds.

@@ -42,6 +42,7 @@ def test_a_plateau_is_stepped_once_an_epoch_with_the_monitored_value():
     assert len(set(rates)) > 2
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize("stop", [0, 1, 3])
 def test_a_killed_run_with_a_plateau_ends_as_the_whole_one(tmp_path, stop):
     whole, model = train(tmp_path / "whole", epochs=5, scheduler=plateau)

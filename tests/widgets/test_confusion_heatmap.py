@@ -72,6 +72,7 @@ def test_the_picture_has_the_values_colours() -> None:
     assert drawn_cells(heatmap, 3)[0, 1, 0] < hidden[0, 1, 0]
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize("count", [2, 23, 254])
 def test_many_classes_fit_on_a_page(count: int) -> None:
     counts = np.random.default_rng(0).integers(0, 1000, (count, count))

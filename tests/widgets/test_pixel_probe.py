@@ -140,6 +140,7 @@ def test_the_kernel_answers_with_heat_or_with_what_went_wrong():
     assert "NaN" in probe.heat["error"] and "values" not in probe.heat
 
 
+@pytest.mark.slow
 def test_the_picture_shows_pixel_frame_and_bars():
     prediction = answer()
     plain, framed = PixelProbe(prediction).picture(), PixelProbe(prediction, Shift()).picture()

@@ -140,6 +140,7 @@ def test_a_message_that_takes_long_is_sent_less_often_but_one_slow_one_changes_l
     assert len(sent) - count > 25
 
 
+@pytest.mark.slow
 def test_the_stored_notebook_keeps_the_picture_of_the_end(tmp_path, monkeypatch):
     code = ("from seglab.widgets.training_monitor import TrainingMonitor\nfrom tests.training.runs import train\n"
             "monitor = TrainingMonitor(epochs=3)\n"
@@ -170,6 +171,7 @@ def test_the_stored_notebook_keeps_the_picture_of_the_end(tmp_path, monkeypatch)
     assert "widgets" not in stored.metadata
 
 
+@pytest.mark.slow
 def test_it_shows_itself_once_a_training_and_below_its_own_cell(kernel):
     monitor = TrainingMonitor(epochs=2)
     run(monitor, History(), 2)
@@ -217,6 +219,7 @@ def test_the_end_of_the_cell_ends_a_training_that_was_stopped(kernel):
     assert monitor.progress["status"] == "done" and len(monitor.table["rows"]) == 5
 
 
+@pytest.mark.slow
 def test_pictures_are_refreshed_seldom_in_between(kernel, monkeypatch):
     now, drawn = [0.0], []
     monkeypatch.setattr(training_monitor.time, "perf_counter", lambda: now[0])
@@ -292,6 +295,7 @@ def test_finish_says_how_training_ended():
     assert none.progress["status"] == "stopped" and none.table["rows"] == []
 
 
+@pytest.mark.slow
 def test_the_picture_says_what_there_is():
     monitor = TrainingMonitor(epochs=3)
     empty = monitor.picture()

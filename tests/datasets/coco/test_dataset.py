@@ -41,6 +41,7 @@ def opened(root: Path, what, categories=("cat", "dog"), **options) -> CocoSegmen
     return CocoSegmentation(images, path, categories, progress=False, **options)
 
 
+@pytest.mark.slow
 def test_the_sample_is_read_as_it_was_drawn(splits):
     assert splits.label_set.classes == ("background", "cat", "dog")
     data = splits.train
@@ -259,6 +260,7 @@ def test_the_index_of_a_folder_that_is_read_only_lies_in_the_cache(tmp_path, hom
         path.parent.chmod(0o755)
 
 
+@pytest.mark.slow
 def test_workers_read_the_same_and_are_sent_little(splits):
     data = splits.test
     assert len(pickle.dumps(data)) < 10_000

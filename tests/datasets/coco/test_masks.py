@@ -43,6 +43,7 @@ def _filled(lengths: list[int], total: int) -> list[int]:
     return [*kept, total - sum(kept)]
 
 
+@pytest.mark.slow
 @settings(max_examples=150, deadline=None)
 @given(pictures())
 def test_ignore_is_the_reference_conversion_bit_for_bit(picture):
