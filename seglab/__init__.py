@@ -25,6 +25,7 @@ _ROOMS = ("checkpoint", "cli", "datasets", "doctor", "errors", "files", "inferen
 
 __all__ = ["__version__", *sorted(_WHERE), *_ROOMS]
 
+
 def __getattr__(name: str) -> object:
     if name in _WHERE:
         return getattr(importlib.import_module(_WHERE[name]), name)

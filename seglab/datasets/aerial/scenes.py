@@ -29,6 +29,7 @@ from seglab.errors import ArgumentError
 #: Raise it with every change to the drawing: an older set on disk is then no longer taken for a current one.
 VERSION = 1
 
+
 def _strip(s: Scene, low: float, high: float, wobble: float = 0.0) -> np.ndarray:
     """The ground between two lines v = low and v = high, with edges that may be uneven, (60, 2) metres."""
     u = np.linspace(-s.reach, s.reach, 30)
