@@ -55,7 +55,7 @@ def learning_curve(splits: Splits, counts: Sequence[int] = (20, 100, 500), seeds
                                         size=splits.train.size)
             torch.manual_seed(seed)
             model = classifier(backbone, len(splits.label_set), keep_statistics=True)
-            train_head(model, features["train"].subset(chosen), seed)
+            train_head(model, features["train"].subset(chosen), seed, round(200 * effort))
             found = {"frozen": accuracy(model, features["test"])}
             model.freeze("until:c3")
             steps = round(5 * effort * math.sqrt(len(few)))
