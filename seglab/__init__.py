@@ -6,6 +6,33 @@ The public names are loaded when they are first used, so that `import seglab` is
 from __future__ import annotations
 
 import importlib
+from typing import TYPE_CHECKING
+
+if TYPE_CHECKING:  # what checkers and editors see; a test compares it with the tables below
+    from seglab import checkpoint as checkpoint
+    from seglab import cli as cli
+    from seglab import datasets as datasets
+    from seglab import doctor as doctor
+    from seglab import errors as errors
+    from seglab import files as files
+    from seglab import inference as inference
+    from seglab import labels as labels
+    from seglab import lessons as lessons
+    from seglab import metrics as metrics
+    from seglab import models as models
+    from seglab import recipes as recipes
+    from seglab import training as training
+    from seglab import viz as viz
+    from seglab import widgets as widgets
+    from seglab.checkpoint import load_weights as load_weights
+    from seglab.errors import SeglabError as SeglabError
+    from seglab.labels import LabelSet as LabelSet
+    from seglab.metrics import ConfusionMatrix as ConfusionMatrix
+    from seglab.models import build as build
+    from seglab.models import load_model as load_model
+    from seglab.training.history import History as History
+    from seglab.training.loop import fit as fit
+    from seglab.training.scoring import evaluate as evaluate
 
 __version__ = "0.1.0"
 
@@ -15,7 +42,7 @@ _WHERE = {
     "LabelSet": "seglab.labels",
     "SeglabError": "seglab.errors",
     "build": "seglab.models",
-    "evaluate": "seglab.training.loop",
+    "evaluate": "seglab.training.scoring",
     "fit": "seglab.training.loop",
     "load_model": "seglab.models",
     "load_weights": "seglab.checkpoint",

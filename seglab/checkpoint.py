@@ -9,7 +9,7 @@ from __future__ import annotations
 import json
 import struct
 from pathlib import Path
-from typing import Any
+from typing import Any, TypeVar
 
 import safetensors
 from safetensors.torch import load as parse_tensors
@@ -18,6 +18,8 @@ from torch import Tensor, nn
 
 from seglab.errors import CheckpointError
 from seglab.files import atomic_write
+
+Network = TypeVar("Network", bound=nn.Module)
 
 _FORMAT = "seglab-checkpoint-1"
 
@@ -65,7 +67,7 @@ def read_settings(path: str | Path) -> dict[str, Any]:
     return {} if content is None else _unpack(content, tensors).get("settings", {})
 
 
-def load_weights(model: nn.Module, path: str | Path) -> nn.Module:
+def load_weights(model: Network, path: str | Path) -> Network:
     """Put the weights of a checkpoint, or of a bare safetensors file, into a model, strictly.
 
     Returns:

@@ -7,6 +7,7 @@ from collections.abc import Iterable, Sequence
 from dataclasses import dataclass
 from functools import cached_property
 from pathlib import Path
+from typing import Any
 
 import numpy as np
 
@@ -70,7 +71,7 @@ class LabelSet:
     def __len__(self) -> int:
         return len(self.classes)
 
-    def __reduce__(self) -> tuple:  # without the cached tables: loader workers would each be sent 16 MB
+    def __reduce__(self) -> tuple[Any, ...]:  # without the cached tables: loader workers would each be sent 16 MB
         return LabelSet, (self.name, self.classes, self.colours, self.ignore_colour)
 
     def id(self, name: str) -> int:

@@ -34,6 +34,14 @@ def test_public_names_exist():
         _ = seglab.nonsense
 
 
+def test_type_checkers_see_the_public_names():
+    tree = ast.parse(Path(seglab.__file__).read_text(encoding="utf-8"))
+    (shown,) = (node for node in tree.body if isinstance(node, ast.If))
+    assert {(line.module, line.names[0].name) for line in shown.body} == {
+        *((module, name) for name, module in seglab._WHERE.items()), *(("seglab", room) for room in seglab._ROOMS)}
+    assert all(line.names[0].name == line.names[0].asname for line in shown.body), "without `as`, names are private"
+
+
 def test_modules_import_only_leftwards():
     for path in (ROOT / "seglab").rglob("*.py"):
         room = path.relative_to(ROOT / "seglab").parts[0].removesuffix(".py")

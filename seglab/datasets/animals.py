@@ -153,8 +153,8 @@ class Animal:
             for side in (-1, 1):
                 for _ in range(rng.integers(1, 3)):
                     radii = across * rng.uniform(0.32, 0.5), down * rng.uniform(0.28, 0.46)
-                    x, y = side * across * rng.uniform(0.3, 0.6), down * rng.uniform(-0.6, 0.6)
-                    self._blob((centre[0] + x, centre[1] + y), radii, self.second, rng.uniform(0, 90))
+                    right, below = side * across * rng.uniform(0.3, 0.6), down * rng.uniform(-0.6, 0.6)
+                    self._blob((centre[0] + right, centre[1] + below), radii, self.second, rng.uniform(0, 90))
 
     def _face(self) -> None:
         rng, look = self.rng, self.look
@@ -261,8 +261,8 @@ def background(rng: np.random.Generator, height: int, width: int) -> np.ndarray:
         colour = rng.uniform(50, 215, 3) * 0.5 + rng.uniform(60, 200) * 0.5
         tall = rows.stop - rows.start
         if name == "plain":
-            light = np.linspace(rng.uniform(0.7, 1.1), rng.uniform(0.7, 1.2), width, dtype=np.float32)[None]
-            light = np.repeat(light, tall, 0)
+            along = np.linspace(rng.uniform(0.7, 1.1), rng.uniform(0.7, 1.2), width, dtype=np.float32)
+            light: np.ndarray = np.repeat(along[None], tall, 0)
         else:
             top, left = rng.integers(0, 512 - 300, 2)
             side = int(rng.integers(140, 300))

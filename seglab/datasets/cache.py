@@ -17,6 +17,7 @@ from torch.utils.data import Dataset
 from torchvision import tv_tensors
 
 from seglab.datasets.folder import SegmentationFolder, Transforms, as_sample
+from seglab.datasets.protocols import Sample
 from seglab.errors import CacheError
 from seglab.files import atomic_folder, data_home, file_digests
 from seglab.labels import LabelSet
@@ -26,7 +27,7 @@ _FORMAT = 1  # part of every key: raise it when the files or the resizing change
 _THREADS = 4  # Pillow decodes outside Python's global lock
 
 
-class CachedDataset(Dataset):
+class CachedDataset(Dataset[Sample]):
     """A SegmentationFolder whose pictures are decoded and resized once and then read from a memory map.
 
     The cache is a folder of plain files: `images.u8` and `masks.u8` hold the bytes of all pictures one after the
@@ -119,7 +120,7 @@ def _build(dataset: SegmentationFolder, folder: Path, progress: bool) -> None:
 def _decoded(dataset: SegmentationFolder) -> Iterator[tuple[np.ndarray, np.ndarray]]:
     """All pairs in order, decoded by a few threads that run at most two pictures each ahead of the writer."""
     with ThreadPoolExecutor(_THREADS) as pool:
-        waiting: deque[Future] = deque()
+        waiting: deque[Future[tuple[np.ndarray, np.ndarray]]] = deque()
         try:
             for i in range(len(dataset)):
                 waiting.append(pool.submit(dataset.read, i))

@@ -5,6 +5,7 @@ from __future__ import annotations
 import re
 from collections.abc import Callable, Iterable, Sequence
 from pathlib import Path
+from typing import Any
 
 import numpy as np
 import torch
@@ -13,6 +14,7 @@ from torchvision import tv_tensors
 
 from seglab.datasets.folder import SPLITS, choose_split, existing_folder
 from seglab.datasets.io import IMAGE_SUFFIXES, read_square
+from seglab.datasets.protocols import Sample
 from seglab.errors import ArgumentError, DataError
 from seglab.files import atomic_write, check_free
 from seglab.labels import LabelSet, known_label_set
@@ -23,7 +25,7 @@ Item = tuple[Path, int]
 _CLASS_COMMENT = re.compile(r"#\s*class (\d{1,9}):\s*(.+?)\s*")
 
 
-class ClassificationDataset(Dataset):
+class ClassificationDataset(Dataset[Sample]):
     """Pictures and their classes.
 
     `dataset[i]` is an image, (3, size, size) uint8, a torchvision `tv_tensors.Image`, and a label, int: the middle
@@ -92,7 +94,7 @@ class ClassificationDataset(Dataset):
 
     @classmethod
     def from_map_file(cls, path: str | Path, root: str | Path | None = None, classes: Sequence[str] | None = None,
-                      **options: object) -> ClassificationDataset:
+                      **options: Any) -> ClassificationDataset:
         """Open a map file; see `read_map_file` for what it holds, and the class for the options.
 
         Raises:
@@ -102,7 +104,7 @@ class ClassificationDataset(Dataset):
         return cls(items, _two_or_more(names, path), **options)
 
     @classmethod
-    def from_root(cls, root: str | Path, split: str = "train", **options: object) -> ClassificationDataset:
+    def from_root(cls, root: str | Path, split: str = "train", **options: Any) -> ClassificationDataset:
         """Open a folder in one of the usual layouts.
 
         `train/CLASS/*.jpg` + `test/CLASS/*.jpg`; or `CLASS/*.jpg`, split here, class by class, 70 : 10 : 20; or map
@@ -185,10 +187,10 @@ def read_map_file(path: str | Path, root: str | Path | None = None,
         raise DataError(f"{path}: classes without a picture", found=", ".join(empty[:8]),
                         expected="class indices from 0 on without a gap", fix="Number the classes 0, 1, 2 …")
     first: dict[Path, tuple[int, int]] = {}
-    for number, file, label in items:
-        line, known = first.setdefault(file, (number, label))
-        if known != label:
-            bad.append(f"line {number}: {file.name} is {label}, and {known} on line {line}")
+    for number, file, index in items:
+        before, known = first.setdefault(file, (number, index))
+        if known != index:
+            bad.append(f"line {number}: {file.name} is {index}, and {known} on line {before}")
     _stop(path, "pictures with two labels", bad, "one label a picture", "Keep the right line of each.")
     _stop(path, "pictures that are missing", [f"line {n}: {file}" for n, file, _ in items if not file.is_file()],
           f"files; relative paths start at {folder}", "Correct the paths, or pass root= for another starting folder.")
@@ -268,8 +270,8 @@ def split_items(root: Path, split: str) -> tuple[list[Item], list[str]]:
     elif (root / "train").is_dir():
         opened = {s: class_folders(root / s) for s in SPLITS if (root / s).is_dir()}
     else:
-        items, classes = class_folders(root)
-        return [item for one in _by_class(items) for item in choose_split(one, split)], classes
+        unsplit, classes = class_folders(root)
+        return [item for one in _by_class(unsplit) for item in choose_split(one, split)], classes
     items = {s: found for s, (found, _) in opened.items()}
     classes = opened["train"][1]
     if different := {s: names for s, (_, names) in opened.items() if names != classes}:

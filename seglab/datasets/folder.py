@@ -6,7 +6,7 @@ import hashlib
 import warnings
 from collections.abc import Callable, Sequence
 from pathlib import Path
-from typing import Any
+from typing import Any, TypeVar
 
 import numpy as np
 import torch
@@ -22,10 +22,12 @@ from seglab.datasets.io import (
     read_mask,
     shared_size,
 )
+from seglab.datasets.protocols import Sample
 from seglab.errors import ArgumentError, DataError
 from seglab.labels import LabelSet
 
 Pair = tuple[Path, Path]
+Item = TypeVar("Item", bound=tuple[Path, Any])
 Transforms = Callable[[Any, Any], tuple[Any, Any]]
 
 SPLITS = ("train", "val", "test")
@@ -37,7 +39,7 @@ _SPLIT_LAYOUTS = (("{s}", "{s}annot"), ("{s}", "{s}_labels"), ("{s}", "{s}_masks
 _FLAT_LAYOUTS = (("images", "masks"), ("images", "labels"), ("images", "annotations"))
 
 
-class SegmentationFolder(Dataset):
+class SegmentationFolder(Dataset[Sample]):
     """Pictures and their masks, by file name.
 
     `dataset[i]` is an image, (3, H, W) uint8, and a mask, (H, W) uint8 class ids with 255 = ignore, both torchvision
@@ -226,14 +228,14 @@ def _complete_splits(root: Path, pairs: dict[str, list[Pair]]) -> dict[str, list
     return pairs
 
 
-def choose_split(pairs: Sequence[Pair], split: str, fractions: tuple[float, float, float] = (0.7, 0.1, 0.2),
-                 seed: int = 0) -> list[Pair]:
+def choose_split(pairs: Sequence[Item], split: str, fractions: tuple[float, float, float] = (0.7, 0.1, 0.2),
+                 seed: int = 0) -> list[Item]:
     """One split of a dataset that comes unsplit: disjoint, and the same on every machine.
 
     Pictures are put in the order of a hash of their name and the seed, and the order is cut by the fractions.
 
     Args:
-        pairs: all pairs.
+        pairs: all pairs: of a picture's path, and a mask's or a label.
         split: "train", "val", "test" or "all".
         fractions: the shares of train, val and test; they add up to 1.
         seed: another seed, another split.

@@ -6,7 +6,7 @@ import json
 import os
 from collections.abc import Callable
 from pathlib import Path
-from typing import Literal, get_args
+from typing import Any
 
 from PIL import Image
 
@@ -18,7 +18,7 @@ from seglab.files import atomic_folder
 from seglab.labels import DRONE
 from seglab.progress import progress_bar
 
-Layout = Literal["ids", "colours"]
+_LAYOUTS = ("ids", "colours")
 
 #: Folder of the pictures, folder of the masks and the class table, as the dataset is published.
 _FOLDERS: dict[str, tuple[str, str, str]] = {
@@ -30,7 +30,7 @@ _STAMP = "sample.json"
 
 
 def write_drone_sample(root: Path, count: int = 120, size: tuple[int, int] = (160, 240), seed: int = 0,
-                       layout: Layout = "ids", progress: bool = True) -> Path:
+                       layout: str = "ids", progress: bool = True) -> Path:
     """Write a drawn set in one of the two layouts in which the Semantic Drone Dataset is published.
 
     "ids" is the Kaggle copy: `original_images/000.jpg`, `label_images_semantic/000.png` (8-bit ids) and
@@ -60,9 +60,9 @@ def write_drone_sample(root: Path, count: int = 120, size: tuple[int, int] = (16
         ['class_dict_seg.csv', 'label_images_semantic', 'original_images', 'sample.json']
     """
     root = Path(root)
-    if count < 1 or layout not in get_args(Layout):
+    if count < 1 or layout not in _LAYOUTS:
         raise ArgumentError("write_drone_sample", found=f"count {count}, layout {layout!r}",
-                            expected=f"count of 1 or more, and one of the layouts {', '.join(get_args(Layout))}")
+                            expected=f"count of 1 or more, and one of the layouts {', '.join(_LAYOUTS)}")
     stamp = {"generator": "seglab.datasets.sample", "version": VERSION, "seed": int(seed), "count": int(count),
              "size": [int(side) for side in size], "layout": layout}
     return write_once(root, stamp, lambda draft: _write_drone(draft, stamp, progress))
@@ -136,7 +136,7 @@ def _holds(root: Path, stamp: dict[str, object]) -> bool:
                     fix="Give another folder, or remove this one if you no longer need it.")
 
 
-def _write_catdog(draft: Path, stamp: dict, progress: bool) -> None:
+def _write_catdog(draft: Path, stamp: dict[str, Any], progress: bool) -> None:
     per_class = dict(zip(("train", "test"), stamp["count"], strict=True))
     jobs = [(split, kind, i) for split, n in per_class.items() for kind in animals.ANIMALS for i in range(n)]
     for split, kind, i in progress_bar(jobs, desc="drawing", unit="picture", shown=progress):
@@ -150,7 +150,7 @@ def _write_catdog(draft: Path, stamp: dict, progress: bool) -> None:
         write_map_file(draft / split, draft / f"{split}.txt")
 
 
-def _write_drone(draft: Path, stamp: dict, progress: bool) -> None:
+def _write_drone(draft: Path, stamp: dict[str, Any], progress: bool) -> None:
     images, masks, table = (draft / name for name in _FOLDERS[stamp["layout"]])
     images.mkdir(parents=True)
     masks.mkdir(parents=True)

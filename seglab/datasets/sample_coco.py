@@ -57,9 +57,9 @@ def write_coco_sample(root: Path, count: tuple[int, int] = (240, 60), seed: int 
     if len(count) != 2 or min(count) < 1 or seed < 0:
         raise ArgumentError("write_coco_sample", found=f"count {count}, seed {seed}",
                             expected="two numbers of 1 or more, and a seed of 0 or more")
-    stamp = {"generator": "seglab.datasets.sample_coco", "version": VERSION, "seed": int(seed),
-             "count": [int(n) for n in count]}
-    return write_once(root, stamp, lambda draft: _write(draft, stamp["count"], int(seed), progress))
+    counts = [int(n) for n in count]
+    stamp = {"generator": "seglab.datasets.sample_coco", "version": VERSION, "seed": int(seed), "count": counts}
+    return write_once(root, stamp, lambda draft: _write(draft, counts, int(seed), progress))
 
 
 def draw_scene(index: int, seed: int = 0) -> tuple[np.ndarray, list[Drawn]]:
@@ -125,7 +125,8 @@ def _write(draft: Path, count: list[int], seed: int, progress: bool) -> None:
     with progress_bar(total=sum(count), desc="drawing", unit="picture", shown=progress) as bar:
         for folder, numbers in jobs.items():
             (draft / folder).mkdir()
-            images, annotations = [], []
+            images: list[dict[str, Any]] = []
+            annotations: list[dict[str, Any]] = []
             for number in numbers:
                 picture, objects = draw_scene(number, seed)
                 name = f"{number + 1:012d}.jpg"
@@ -148,7 +149,7 @@ def _annotation(category: int, shape: np.ndarray, crowd: bool, image_id: int, nu
     height, width = shape.shape
     rle = coco_mask.encode(np.asfortranarray(shape.astype(np.uint8)))
     kind = "plain" if crowd or number % 16 == 5 else "compressed" if number % 16 == 11 else "polygons"
-    segmentation: list | dict
+    segmentation: list[list[float]] | dict[str, Any]
     if kind == "polygons" and (polygons := _polygons(shape)):
         segmentation = polygons
         parts = coco_mask.frPyObjects(polygons, height, width)

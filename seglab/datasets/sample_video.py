@@ -55,11 +55,11 @@ def sample_frames(count: int = 60, size: tuple[int, int] = (640, 360), noise: fl
     for number in range(count):
         share = number / max(1, count - 1)
         # The camera glides diagonally; the cat swings a little, and stays cut off by the frame where the photo is.
-        camera = np.float32([[1, 0, -share * width / 4], [0, 1, -share * height / 4]])
+        camera = np.array([[1, 0, -share * width / 4], [0, 1, -share * height / 4]], np.float32)
         frame = cv2.warpAffine(scene, camera, size, flags=cv2.INTER_LINEAR).astype(np.float32)
         bob = 0.02 * height * np.sin(share * 8 * np.pi)
         left = -0.55 * scale * photo.shape[1] + share * (width + 0.1 * scale * photo.shape[1])
-        place = np.float32([[scale, 0, left], [0, scale, bob - 0.03 * height]])
+        place = np.array([[scale, 0, left], [0, scale, bob - 0.03 * height]], np.float32)
         cat = cv2.warpAffine(photo, place, size, flags=cv2.INTER_AREA)
         alpha = cv2.warpAffine(outline, place, size)[..., None]  # (H, W, 1)
         frame += alpha * (cat - frame)

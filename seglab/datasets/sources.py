@@ -7,9 +7,7 @@ import warnings
 from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path
-from typing import Any
-
-from torch.utils.data import Dataset
+from typing import Any, Generic, Literal, TypeVar, overload
 
 from seglab.datasets import drone
 from seglab.datasets.aerial import VERSION
@@ -23,6 +21,7 @@ from seglab.datasets.duplicates import find_duplicates
 from seglab.datasets.folder import SPLITS, SegmentationFolder, existing_folder, split_pairs, split_places
 from seglab.datasets.io import Size
 from seglab.datasets.pets import OxfordPets
+from seglab.datasets.protocols import LabelledSamples
 from seglab.datasets.sample import write_catdog_sample, write_drone_sample
 from seglab.datasets.sample_coco import VERSION as SCENES_VERSION
 from seglab.datasets.sample_coco import write_coco_sample
@@ -35,15 +34,18 @@ from seglab.labels import LabelSet
 Opener = Callable[..., SegmentationFolder]
 
 
+Data = TypeVar("Data", bound=LabelledSamples, covariant=True)
+
+
 @dataclass(frozen=True)
-class Splits:
+class Splits(Generic[Data]):
     """A dataset's three splits and where they come from."""
 
     name: str
     source: str
-    train: Dataset
-    val: Dataset
-    test: Dataset
+    train: Data
+    val: Data
+    test: Data
 
     @property
     def label_set(self) -> LabelSet:
@@ -54,10 +56,28 @@ class Splits:
         return f"{self.name} ({self.source}): {sizes} pictures, {len(self.label_set)} classes"
 
 
+# For each name the options that it has; all of them for a name that is not known before the program runs.
+@overload
+def load(name: Literal["catdog"], source: str | None = None, *, root: str | Path | None = None,
+         size: int | None = None, progress: bool = True) -> Splits[ClassificationDataset]: ...
+@overload
+def load(name: Literal["coco"], source: str | None = None, *, root: str | Path | None = None,
+         categories: Sequence[int | str] | None = ("cat", "dog"), problems: str | None = None,
+         progress: bool = True) -> Splits[CocoSegmentation]: ...
+@overload
+def load(name: Literal["pets"], source: str | None = None, *, root: str | Path | None = None,
+         size: int | Size | None = None, how: str = "crop-or-pad", target: str = "species",
+         problems: Mapping[str, str] | str | None = None, progress: bool = True) -> Splits[OxfordPets]: ...
+@overload
 def load(name: str = "drone", source: str | None = None, *, root: str | Path | None = None,
          fit: Size | None = (400, 600), size: int | Size | None = None, how: str = "crop-or-pad",
          categories: Sequence[int | str] | None = ("cat", "dog"), target: str = "species",
-         problems: Mapping[str, str] | str | None = None, cache: bool = True, progress: bool = True) -> Splits:
+         problems: Mapping[str, str] | str | None = None, cache: bool = True,
+         progress: bool = True) -> Splits[LabelledSamples]: ...
+def load(name: str = "drone", source: str | None = None, *, root: str | Path | None = None,
+         fit: Size | None = (400, 600), size: int | Size | None = None, how: str = "crop-or-pad",
+         categories: Sequence[int | str] | None = ("cat", "dog"), target: str = "species",
+         problems: Mapping[str, str] | str | None = None, cache: bool = True, progress: bool = True) -> Splits[Any]:
     """Open train, val and test of a dataset for a lesson.
 
     Args:
@@ -79,7 +99,7 @@ def load(name: str = "drone", source: str | None = None, *, root: str | Path | N
         progress: show bars.
 
     Raises:
-        ArgumentError: an unknown name or source.
+        ArgumentError: an unknown name or source, or two sides for "catdog".
         DataError: no dataset found; the message lists what was looked for and what is there.
 
     Warns:
@@ -98,6 +118,8 @@ def load(name: str = "drone", source: str | None = None, *, root: str | Path | N
         raise DataError("source='real'", found="no folder", expected="the folder of a dataset",
                         fix="Set SEGLAB_DATA=/path/to/dataset, pass root=, or use source='sample'.")
     if name == "catdog":
+        if isinstance(size, Sequence):
+            raise ArgumentError("size", found=repr(size), expected='one number: the pictures of "catdog" are squares')
         return _load_catdog(None if source == "sample" else root, size or 224, progress)
     if name == "coco":
         return _load_coco(None if source == "sample" else root, categories, problems or "error", progress)
@@ -105,7 +127,8 @@ def load(name: str = "drone", source: str | None = None, *, root: str | Path | N
         options = {"target": target, "size": size, "how": how, "problems": problems, "progress": progress}
         return _load_pets(None if source == "sample" else root, options)
     if source == "sample" or root is None:
-        source, title, opener = "sample", "drone", SemanticDrone
+        source, title = "sample", "drone"
+        opener: Opener = SemanticDrone
         root = write_drone_sample(data_home() / "samples" / f"drone-{VERSION}", progress=progress)
     else:
         source = "real"
@@ -116,7 +139,7 @@ def load(name: str = "drone", source: str | None = None, *, root: str | Path | N
     return Splits(title, source, **splits)
 
 
-def _load_catdog(root: str | Path | None, size: int, progress: bool) -> Splits:
+def _load_catdog(root: str | Path | None, size: int, progress: bool) -> Splits[ClassificationDataset]:
     source, title = "real", "catdog"
     if root is None:
         source = "sample"
@@ -136,8 +159,8 @@ def _load_catdog(root: str | Path | None, size: int, progress: bool) -> Splits:
     return Splits(title, source, **splits)
 
 
-def _load_coco(root: str | Path | None, categories: Sequence[int | str] | None, problems: str,
-               progress: bool) -> Splits:
+def _load_coco(root: str | Path | None, categories: Sequence[int | str] | None,
+               problems: Mapping[str, str] | str, progress: bool) -> Splits[CocoSegmentation]:
     """COCO's test annotations are not public: "val" is tested on, and a tenth of "train" is kept for validation.
 
     What comes in one annotation is split by the pictures' names, 70 : 10 : 20.
@@ -150,7 +173,7 @@ def _load_coco(root: str | Path | None, categories: Sequence[int | str] | None, 
         root = existing_folder(root)
         root = root / "coco" if (root / "coco").is_dir() and not has_coco(root) else root
         title = root.name
-    options = {"categories": categories, "problems": problems, "progress": progress}
+    options: dict[str, Any] = {"categories": categories, "problems": problems, "progress": progress}
     there = [split for split in SPLITS if find_coco(root, split) is not None]
     if there in ([], ["train"]):  # one annotation for all
         whole = "train" if there or find_coco(root, "all") is None else "all"
@@ -167,7 +190,7 @@ def _load_coco(root: str | Path | None, categories: Sequence[int | str] | None, 
     return Splits(title, source, **splits)
 
 
-def _load_pets(root: str | Path | None, options: dict[str, Any]) -> Splits:
+def _load_pets(root: str | Path | None, options: dict[str, Any]) -> Splits[OxfordPets]:
     source = "real" if root is not None else "sample"
     if root is None:
         root = write_pets_sample(data_home() / "samples" / f"pets-{PETS_VERSION}", progress=options["progress"])

@@ -7,10 +7,10 @@ from collections.abc import Sequence
 import numpy as np
 import torch
 from torch import Tensor, nn
-from torch.utils.data import Dataset
 from torchvision import tv_tensors
 from torchvision.transforms import v2
 
+from seglab.datasets.protocols import Sample, Samples
 from seglab.errors import ArgumentError
 from seglab.labels import IGNORE
 
@@ -38,6 +38,9 @@ class Normalize(nn.Module):
         1.0
     """
 
+    scale: Tensor
+    shift: Tensor
+
     def __init__(self, mean: Sequence[float] = (0.0, 0.0, 0.0), std: Sequence[float] = (1.0, 1.0, 1.0)) -> None:
         super().__init__()
         self.mean, self.std = tuple(float(v) for v in mean), tuple(float(v) for v in std)
@@ -61,7 +64,7 @@ class Normalize(nn.Module):
                          for name, values in (("mean", self.mean), ("std", self.std)))
 
     @classmethod
-    def of(cls, dataset: Dataset) -> Normalize:
+    def of(cls, dataset: Samples) -> Normalize:
         """Measure mean and deviation over all pixels of a dataset, one picture in memory at a time."""
         count = 0
         total, squares = torch.zeros(3, dtype=torch.float64), torch.zeros(3, dtype=torch.float64)
@@ -173,7 +176,7 @@ def height_and_width(size: int | Sequence[int]) -> tuple[int, int]:
     return sides
 
 
-def has_labels(sample: tuple[object, object]) -> bool:
+def has_labels(sample: Sample) -> bool:
     """True if a sample is a picture with one label, False if it is a picture with a mask.
 
     Example:
@@ -183,7 +186,7 @@ def has_labels(sample: tuple[object, object]) -> bool:
     return np.ndim(sample[1]) == 0
 
 
-def collate(samples: Sequence[tuple[Tensor, Tensor]]) -> tuple[Tensor, Tensor]:
+def collate(samples: Sequence[Sample]) -> tuple[Tensor, Tensor]:
     """Stack samples to a batch; smaller ones are padded at the right and bottom, pictures with 0, masks with 255.
 
     Shapes:

@@ -98,7 +98,7 @@ class VideoWriter:
         self.size, self.frames = size, 0
         codec = _CODECS[path.suffix.lower()]
         with _quiet():
-            self._writer = cv2.VideoWriter(str(path), cv2.VideoWriter_fourcc(*codec), fps, size)
+            self._writer = cv2.VideoWriter(str(path), cv2.VideoWriter.fourcc(*codec), fps, size)
         if not self._writer.isOpened():  # OpenCV does not raise
             raise DataError(f"{path.suffix} video", found=f"this OpenCV has no encoder {codec}, or the folder is not "
                             "writable", expected="an encoder", fix="Install opencv-python from PyPI, whose wheels "

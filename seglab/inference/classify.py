@@ -8,15 +8,17 @@ import time
 from collections.abc import Iterator
 from dataclasses import dataclass
 from pathlib import Path
-from typing import Any
+from typing import Any, overload
 
 import cv2
 import numpy as np
 import torch
+from PIL import Image
 from torch import Tensor
-from torch.utils.data import DataLoader, Dataset
+from torch.utils.data import DataLoader
 
 from seglab.datasets.io import square
+from seglab.datasets.protocols import Samples, as_dataset
 from seglab.datasets.transforms import Normalize, collate
 from seglab.errors import ArgumentError, CheckpointError, DataError
 from seglab.files import atomic_write, check_free
@@ -60,6 +62,12 @@ class Classification:
         return ", ".join(f"{self.label_set.classes[i]} {self.probabilities[i]:.1%}" for i in order)
 
 
+@overload
+def classify(model: Classifier, image: str | Path | Image.Image | np.ndarray | Tensor, *,
+             size: int | None = None) -> Classification: ...
+@overload
+def classify(model: Classifier, image: list[Any] | tuple[Any, ...], *,
+             size: int | None = None) -> list[Classification]: ...
 def classify(model: Classifier, image: Any, *, size: int | None = None) -> Classification | list[Classification]:
     """Classify a picture, or a list of them.
 
@@ -130,7 +138,7 @@ def classify_folder(model: Classifier, folder: str | Path, out: str | Path | Non
         atomic_write(out, text.getvalue().encode())
 
 
-def class_probabilities(model: Classifier, data: Dataset, batch_size: int = 8) -> tuple[Tensor, Tensor]:
+def class_probabilities(model: Classifier, data: Samples, batch_size: int = 8) -> tuple[Tensor, Tensor]:
     """What a classifier says about every picture of a dataset.
 
     Args:
@@ -151,7 +159,7 @@ def class_probabilities(model: Classifier, data: Dataset, batch_size: int = 8) -
     device, found, labels = next(model.parameters()).device, [], []
     normalize = Normalize(**model.normalize).to(device)
     with in_eval_mode(model):
-        for images, truth in DataLoader(data, batch_size, collate_fn=collate):
+        for images, truth in DataLoader(as_dataset(data), batch_size, collate_fn=collate):
             images = images.to(device)
             logits = model(normalize(images) if images.ndim == 4 else images)  # (N, C)
             found.append(_finite(logits).softmax(1).cpu())
@@ -201,9 +209,9 @@ def class_activation(model: Classifier, image: Any, class_id: int | None = None,
             (gradient,) = torch.autograd.grad(logits[class_id], maps)
         weights = gradient.mean((2, 3), keepdim=True)  # (1, K, 1, 1)
         heat = (weights * maps).sum(1)[0].clamp(min=0)  # (1, K, h, w) -> (h, w)
-        heat = (heat / heat.max().clamp(min=1e-12)).detach().cpu().numpy()
+        share = (heat / heat.max().clamp(min=1e-12)).detach().cpu().numpy()
     side = pixels.shape[0]
-    return cv2.resize(heat, (side, side), interpolation=cv2.INTER_LINEAR)
+    return cv2.resize(share, (side, side), interpolation=cv2.INTER_LINEAR)
 
 
 def _input(model: Classifier, image: Any, size: int | None) -> tuple[np.ndarray, Tensor]:

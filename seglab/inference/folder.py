@@ -74,7 +74,7 @@ def predict_folder(model: nn.Module, folder: str | Path, out: str | Path | None 
             if isinstance(image, DataError):
                 yield path, image
                 continue
-            prediction = predict(model, image, **options)
+            (prediction,) = predict(model, [image], **options)
             if targets:
                 targets[number][0].parent.mkdir(parents=True, exist_ok=True)
                 prediction.save_mask(targets[number][0])

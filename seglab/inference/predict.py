@@ -8,7 +8,7 @@ from collections.abc import Iterator, Sequence
 from contextlib import contextmanager
 from dataclasses import dataclass
 from pathlib import Path
-from typing import Any
+from typing import Any, overload
 
 import cv2
 import numpy as np
@@ -76,7 +76,7 @@ class Prediction:
     def overlay(self, alpha: float = 0.5, legend: bool = True) -> np.ndarray:
         """The mask's colours over the picture, (H, W, 3) uint8; with a legend below, a little higher."""
         blended = overlay(self.image, self.mask, self.label_set, alpha)
-        return add_legend(blended, self.label_set, np.unique(self.mask)) if legend else blended
+        return add_legend(blended, self.label_set, np.unique(self.mask).tolist()) if legend else blended
 
     def save_mask(self, path: str | Path) -> None:
         """Write the class ids as a PNG whose palette shows the classes' colours, whole or not at all."""
@@ -143,8 +143,8 @@ class Segmenter:
         size, inside = images.shape[1:3], self.inside(images)
         height, width = inside.shape[1:3]
         pixels = torch.from_numpy(inside).permute(0, 3, 1, 2)  # (N, H, W, 3) -> (N, 3, H, W), channels last in memory
-        if self.tile is not None and max(height, width) > self.tile:
-            return self._tiled(pixels, size, soft)
+        if self.tile is not None and self.overlap is not None and max(height, width) > self.tile:
+            return self._tiled(pixels, size, soft, self.tile, self.overlap)
         if height * width > MAX_PIXELS:
             raise ArgumentError("image", found=f"{width}×{height} pixels",
                                 expected=f"at most {MAX_PIXELS:,} pixels in one piece",
@@ -177,7 +177,7 @@ class Segmenter:
         self.num_classes = logits.shape[1]
         return logits
 
-    def _probabilities(self, pixels: Tensor, size: tuple[int, int]) -> Tensor:
+    def _probabilities(self, pixels: Tensor, size: Sequence[int]) -> Tensor:
         """Averaged over flips and scales: (N, 3, h, w) uint8 -> (N, C, *size)."""
         total: Tensor | None = None
         for scale in self.scales:
@@ -190,24 +190,26 @@ class Segmenter:
                 logits = self._logits(view.flip(-1) if mirrored else view)
                 scores = _resized(logits.flip(-1) if mirrored else logits, size).softmax(1)
                 total = scores if total is None else total.add_(scores)
+        assert total is not None  # there is a scale
         return total.div_(len(self.scales) * (1 + self.flip))
 
-    def _tiled(self, pixels: Tensor, size: tuple[int, int], soft: bool) -> tuple[np.ndarray, Tensor | None]:
+    def _tiled(self, pixels: Tensor, size: tuple[int, int], soft: bool, tile: int,
+               overlap: int) -> tuple[np.ndarray, Tensor | None]:
         masks, kept = [], []
         for image in pixels:
             rows, mask = [], np.empty(image.shape[-2:], dtype=np.uint8)
             exact = image.shape[-2:] == size  # else the scores are needed, to scale them up
-            for top, band in tiled(lambda part: self._probabilities(part, part.shape[-2:]), image, self.tile,
-                                   self.overlap):
+            for top, band in tiled(lambda part: self._probabilities(part, part.shape[-2:]), image, tile, overlap):
                 mask[top:top + band.shape[1]] = band.argmax(0).to(torch.uint8).cpu().numpy()
                 if soft or not exact:
                     rows.append(band.cpu().clone())
-            scores = torch.cat(rows, 1) if rows else None  # (C, h, w)
-            if not exact:
-                scores = _resized(scores[None], size)[0]
-                mask = scores.argmax(0).to(torch.uint8).numpy()
+            if rows:
+                scores = torch.cat(rows, 1)  # (C, h, w)
+                if not exact:
+                    scores = _resized(scores[None], size)[0]
+                    mask = scores.argmax(0).to(torch.uint8).numpy()
+                kept.append(scores)
             masks.append(mask)
-            kept.append(scores)
         return np.stack(masks), torch.stack(kept) if soft else None
 
     def labels(self) -> LabelSet:
@@ -218,12 +220,27 @@ class Segmenter:
         return self.label_set or known_label_set([f"class {i}" for i in range(self.num_classes)])
 
 
-def _resized(scores: Tensor, size: tuple[int, int]) -> Tensor:
+def _resized(scores: Tensor, size: Sequence[int]) -> Tensor:
     if tuple(scores.shape[-2:]) == tuple(size):
         return scores
     return F.interpolate(scores, size=tuple(size), mode="bilinear", align_corners=False)
 
 
+@overload
+def predict(model: nn.Module, image: str | Path | Image.Image, *, probabilities: bool = False, tile: int | None = None,
+            overlap: int | None = None, flip: bool = False, scales: Sequence[float] = (1.0,),
+            short_side: int | str | None = "auto", normalize: nn.Module | None = None,
+            label_set: LabelSet | None = None) -> Prediction: ...
+@overload
+def predict(model: nn.Module, image: list[Any] | tuple[Any, ...], *, probabilities: bool = False,
+            tile: int | None = None, overlap: int | None = None, flip: bool = False, scales: Sequence[float] = (1.0,),
+            short_side: int | str | None = "auto", normalize: nn.Module | None = None,
+            label_set: LabelSet | None = None) -> list[Prediction]: ...
+@overload  # of arrays, the dimensions decide
+def predict(model: nn.Module, image: np.ndarray | Tensor, *, probabilities: bool = False, tile: int | None = None,
+            overlap: int | None = None, flip: bool = False, scales: Sequence[float] = (1.0,),
+            short_side: int | str | None = "auto", normalize: nn.Module | None = None,
+            label_set: LabelSet | None = None) -> Prediction | list[Prediction]: ...
 def predict(model: nn.Module, image: Any, *, probabilities: bool = False, tile: int | None = None,
             overlap: int | None = None, flip: bool = False, scales: Sequence[float] = (1.0,),
             short_side: int | str | None = "auto", normalize: nn.Module | None = None,

@@ -74,6 +74,7 @@ def tiled(probabilities: Callable[[Tensor], Tensor], image: Tensor, tile: int,
                 band = torch.zeros((part.shape[0], min(tile, height), width), device=part.device)  # (C, tile, W)
             weights = (down * edge_weights(left, right, width, overlap)).to(part.device)  # (h, w)
             band[:, : bottom - top, left:right].addcmul_(part, weights)
+        assert band is not None  # there is a tile
         # Rows above the next tiles are complete.
         done = (rows[number + 1] if number + 1 < len(rows) else bottom) - top
         yield top, band[:, :done]

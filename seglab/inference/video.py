@@ -159,12 +159,13 @@ def predict_video(model: nn.Module, source: str | Path | int, out: str | Path, *
             bar.update(len(frames))
 
         smooth: Tensor | None = None
-        written: deque[Future] = deque()
+        written: deque[Future[None]] = deque()
         try:
             for frames in _ahead(reading, islice(reader, max_frames), batch_size * every):
                 fresh = np.stack(frames[::every])  # (N, H, W, 3); batches begin on a frame that the model sees
-                masks, scores = segmenter(fresh, soft=smoothing > 0)
-                if smoothing > 0:
+                found, scores = segmenter(fresh, soft=smoothing > 0)
+                masks = list(found)
+                if scores is not None:
                     masks = []
                     for one in scores:  # (C, H, W)
                         smooth = one if smooth is None else smooth.lerp(one, 1 - smoothing)

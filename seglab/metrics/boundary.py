@@ -35,10 +35,10 @@ def boundary_distance(mask: torch.Tensor | np.ndarray) -> np.ndarray:
         >>> boundary_distance(np.array([[0, 0, 0, 1, 255]])).tolist()
         [[3.0, 2.0, 1.0, 1.0, 1.0]]
     """
-    values = _tensor("mask", mask)
-    if values.ndim != 2 or values.is_floating_point():
-        raise ArgumentError("mask", found=f"shape {tuple(values.shape)}, {values.dtype}", expected="integers, (H, W)")
-    values = values.cpu().numpy()
+    given = _tensor("mask", mask)
+    if given.ndim != 2 or given.is_floating_point():
+        raise ArgumentError("mask", found=f"shape {tuple(given.shape)}, {given.dtype}", expected="integers, (H, W)")
+    values = given.cpu().numpy()
     distance = np.full(values.shape, np.inf, dtype=np.float32)
     ids = np.unique(values)
     for value in ids if len(ids) > 1 else ():

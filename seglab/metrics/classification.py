@@ -33,7 +33,7 @@ class ClassificationScores:
             accuracy 0.8000 (8 of 10 pictures)
         """
         names = label_set.classes if label_set else [f"class {i}" for i in range(len(self.matrix))]
-        if len(names) != len(self.matrix):
+        if label_set is not None and len(label_set) != len(self.matrix):
             raise ArgumentError(f"label set {label_set.name!r}", found=f"{len(names)} classes",
                                 expected=f"{len(self.matrix)}, as in the confusion matrix")
         width = max(len(name) for name in (*names, "truth"))

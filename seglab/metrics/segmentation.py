@@ -246,7 +246,7 @@ class SegmentationScores:
             pixel accuracy 0.800, frequency-weighted IoU 0.700, mean Dice 0.762
         """
         names = label_set.classes if label_set else [f"class {i}" for i in range(len(self.iou))]
-        if len(names) != len(self.iou):
+        if label_set is not None and len(label_set) != len(self.iou):
             raise ArgumentError(f"label set {label_set.name!r}", found=f"{len(names)} classes",
                                 expected=f"{len(self.iou)}, as in the confusion matrix")
         width = max(len(name) for name in (*names, "class"))

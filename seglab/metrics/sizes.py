@@ -58,7 +58,7 @@ class SizedScores:
             mean     1.000     (1)  0.500     (1)    nan     (0)          0
         """
         names = label_set.classes if label_set else [f"class {i}" for i in range(len(self.support))]
-        if len(names) != len(self.support):
+        if label_set is not None and len(label_set) != len(self.support):
             raise ArgumentError(f"label set {label_set.name!r}", found=f"{len(names)} classes",
                                 expected=f"{len(self.support)}, as in the scores")
         width = max(len(name) for name in (*names, "class"))
@@ -137,20 +137,20 @@ class SizedIoU:
             ArgumentError: shapes or dtypes do not fit, an id is no class, or an object has no area.
         """
         preds, target = (_tensor(name, ids).cpu() for name, ids in (("preds", preds), ("target", target)))
-        numbers, areas = self._check_objects(target, objects, areas)
+        numbers, sizes = self._check_objects(target, objects, areas)
         if target.ndim != 2 or preds.is_floating_point():
             raise ArgumentError("preds and target", found=f"{tuple(preds.shape)} {preds.dtype}, {tuple(target.shape)}",
                                 expected="class ids of one picture, (H, W)", fix="Give one picture at a time.")
         matrix = confusion_matrix(preds, target, self.num_classes, self.ignore_index)  # it names what does not fit
-        preds, target = preds.numpy(), target.numpy()
-        scored = target != self.ignore_index
+        said, truth = preds.numpy(), target.numpy()
+        scored = truth != self.ignore_index
         for class_id in (matrix.sum(0) + matrix.sum(1)).nonzero().flatten().tolist():
             if class_id > 0:
-                true, found = (target == class_id) & scored, (preds == class_id) & scored
+                true, found = (truth == class_id) & scored, (said == class_id) & scored
                 left, top, width, height = cv2.boundingRect((true | found).view(np.uint8))
                 part = slice(top, top + height), slice(left, left + width)  # all that counts, and often little
                 self._count(self.counts.numpy()[:, class_id], true[part], found[part],
-                            numbers[part] if numbers is not None else None, areas)
+                            numbers[part] if numbers is not None else None, sizes)
 
     def _check_objects(self, target: torch.Tensor, objects: torch.Tensor | np.ndarray | None,
                        areas: Sequence[float] | None) -> tuple[np.ndarray | None, np.ndarray]:
@@ -159,18 +159,18 @@ class SizedIoU:
             if areas is not None:
                 raise ArgumentError("areas", found="areas, but no objects", expected="both, or objects alone")
             return None, np.zeros(1)
-        numbers = _tensor("objects", objects)
-        if numbers.shape != target.shape or numbers.is_floating_point() or (numbers.numel() and numbers.min() < 0):
-            raise ArgumentError("objects", found=f"{tuple(numbers.shape)} {numbers.dtype}",
+        map_of = _tensor("objects", objects)
+        if map_of.shape != target.shape or map_of.is_floating_point() or (map_of.numel() and map_of.min() < 0):
+            raise ArgumentError("objects", found=f"{tuple(map_of.shape)} {map_of.dtype}",
                                 expected=f"whole numbers from 0, {tuple(target.shape)} as the target")
-        numbers = numbers.cpu().numpy().astype(np.int64)
+        numbers = map_of.cpu().numpy().astype(np.int64)
         if areas is None:
             return numbers, np.bincount(numbers.ravel(), minlength=1).astype(np.float64)
-        areas = np.asarray(areas, dtype=np.float64)
-        if areas.ndim != 1 or numbers.max(initial=0) > len(areas) or not (areas >= 0).all():
-            raise ArgumentError("areas", found=f"shape {areas.shape}, from {areas.min(initial=np.inf):g}",
+        sizes = np.asarray(areas, dtype=np.float64)
+        if sizes.ndim != 1 or numbers.max(initial=0) > len(sizes) or not (sizes >= 0).all():
+            raise ArgumentError("areas", found=f"shape {sizes.shape}, from {sizes.min(initial=np.inf):g}",
                                 expected=f"{numbers.max(initial=0)} or more numbers from 0, one for each object")
-        return numbers, np.concatenate([[0.0], areas])
+        return numbers, np.concatenate([[0.0], sizes])
 
     def _count(self, counts: np.ndarray, true: np.ndarray, found: np.ndarray, numbers: np.ndarray | None,
                areas: np.ndarray) -> None:

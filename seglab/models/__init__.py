@@ -5,14 +5,13 @@ from __future__ import annotations
 from collections.abc import Callable
 from inspect import signature
 from pathlib import Path
-from typing import Any
-
-from torch import nn
+from typing import Any, Literal, overload
 
 from seglab.checkpoint import check_weights, load_checkpoint, load_weights, read_settings
 from seglab.errors import ArgumentError, CheckpointError
 from seglab.labels import VOC, LabelSet, known_label_set
 from seglab.models.backbones import IntermediateLayerGetter, build_backbone
+from seglab.models.base import Model
 from seglab.models.classifier import Classifier
 from seglab.models.deeplabv3 import ASPP, DeepLabHead, DeepLabV3
 from seglab.models.fcn import FCN, BackboneWithHeads, FCNHead, SkipFCN
@@ -27,16 +26,16 @@ from seglab.models.receptive_field import (
 from seglab.models.single_conv import SingleConv
 from seglab.models.weights import BUNDLED, COCO, choose, coco_weights, fetch, imagenet_classifier, load_imagenet
 
-_MODELS: dict[str, Callable[..., nn.Module]] = {"classifier": Classifier, "deeplabv3": DeepLabV3, "fcn": FCN,
-                                                "fcn_skip": SkipFCN, "gcn": GCN, "single_conv": SingleConv}
+_MODELS: dict[str, Callable[..., Model]] = {"classifier": Classifier, "deeplabv3": DeepLabV3, "fcn": FCN,
+                                            "fcn_skip": SkipFCN, "gcn": GCN, "single_conv": SingleConv}
 #: Where none is named.
 _BACKBONES = {name: signature(model).parameters["backbone"].default for name, model in _MODELS.items()
               if "backbone" in signature(model).parameters}
 
 __all__ = ["ASPP", "BUNDLED", "FCN", "GCN", "BackboneWithHeads", "BoundaryRefinement", "Classifier", "DeepLabHead",
-           "DeepLabV3", "FCNHead", "GlobalConvBlock", "IntermediateLayerGetter", "ReceptiveField", "SingleConv",
-           "SkipFCN", "build", "build_backbone", "classifier", "effective_receptive_field", "fold_batch_norm",
-           "imagenet_classifier", "list_models", "load_model", "receptive_field", "receptive_reach"]
+           "DeepLabV3", "FCNHead", "GlobalConvBlock", "IntermediateLayerGetter", "Model", "ReceptiveField",
+           "SingleConv", "SkipFCN", "build", "build_backbone", "classifier", "effective_receptive_field",
+           "fold_batch_norm", "imagenet_classifier", "list_models", "load_model", "receptive_field", "receptive_reach"]
 
 
 def list_models() -> list[str]:
@@ -44,8 +43,23 @@ def list_models() -> list[str]:
     return sorted(_MODELS)
 
 
+@overload
+def build(name: Literal["classifier"], num_classes: int | None = None, *, weights: str | Path | None = None,
+          **options: Any) -> Classifier: ...
+@overload
+def build(name: Literal["deeplabv3"], num_classes: int | None = None, *, weights: str | Path | None = None,
+          **options: Any) -> DeepLabV3: ...
+@overload
+def build(name: Literal["fcn", "fcn_skip"], num_classes: int | None = None, *, weights: str | Path | None = None,
+          **options: Any) -> FCN | SkipFCN: ...  # the weights decide
+@overload
+def build(name: Literal["gcn"], num_classes: int | None = None, *, weights: str | Path | None = None,
+          **options: Any) -> GCN: ...
+@overload
 def build(name: str, num_classes: int | None = None, *, weights: str | Path | None = None,
-          **options: Any) -> nn.Module:
+          **options: Any) -> Model: ...
+def build(name: str, num_classes: int | None = None, *, weights: str | Path | None = None,
+          **options: Any) -> Model:
     """Build a model by name: for segmentation it returns {"out": (N, C, H, W)} at the input's size, a "classifier"
     (N, C).
 
@@ -101,7 +115,8 @@ def build(name: str, num_classes: int | None = None, *, weights: str | Path | No
     if weights == "imagenet":
         if name not in _BACKBONES:
             raise ArgumentError("weights 'imagenet'", found=f"{name}, which has no backbone", expected="weights=None")
-        load_imagenet(model.backbone, options.get("backbone", _BACKBONES[name]), getattr(model, "neck", None))
+        load_imagenet(model.get_submodule("backbone"), options.get("backbone", _BACKBONES[name]),
+                      getattr(model, "neck", None))
     return model
 
 
@@ -145,7 +160,7 @@ def _split(name: str, options: dict[str, Any]) -> tuple[str, dict[str, Any]]:
     raise ArgumentError("model", found=repr(name), expected=" or ".join(list_models()))
 
 
-def _build_coco(name: str, num_classes: int | None, options: dict[str, Any]) -> nn.Module:
+def _build_coco(name: str, num_classes: int | None, options: dict[str, Any]) -> Model:
     if name not in COCO or num_classes not in {None, len(VOC)}:
         raise ArgumentError("weights 'coco'", found=f"{name} with {num_classes} classes",
                             expected=f"{' or '.join(COCO)} with {len(VOC)} classes",
@@ -161,7 +176,7 @@ def _build_coco(name: str, num_classes: int | None, options: dict[str, Any]) -> 
     return model.eval()
 
 
-def _build_from_file(name: str, num_classes: int | None, weights: str | Path, options: dict[str, Any]) -> nn.Module:
+def _build_from_file(name: str, num_classes: int | None, weights: str | Path, options: dict[str, Any]) -> Model:
     path = BUNDLED if weights == "bundled" else Path(weights)
     recipe = read_settings(path).get("model", {}) if path.is_file() else {}
     if recipe.get("name") not in _MODELS:  # bare weights, or no file: the caller says what to build
@@ -180,7 +195,7 @@ def _build_from_file(name: str, num_classes: int | None, weights: str | Path, op
     return load_model(path)
 
 
-def load_model(path: str | Path) -> nn.Module:
+def load_model(path: str | Path) -> Model:
     """Build the model that a checkpoint of `fit` or of `seglab convert` describes, with its weights, in eval mode.
 
     Raises:

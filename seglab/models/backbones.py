@@ -45,6 +45,10 @@ class IntermediateLayerGetter(nn.ModuleDict):
         {'c2': (1, 64, 16, 16), 'c5': (1, 512, 2, 2)}
     """
 
+    channels: dict[str, int]
+    normalize: dict[str, list[float]]
+    stages: dict[str, str]
+
     def __init__(self, network: nn.Module, return_layers: Mapping[str, str]) -> None:
         children = dict(network.named_children())
         if missing := [name for name in return_layers if name not in children]:
@@ -65,23 +69,27 @@ class IntermediateLayerGetter(nn.ModuleDict):
 class TimmFeatures(nn.Module):
     """A timm network that returns the maps of some stages, under new names, always as (N, C, h, w)."""
 
+    channels: dict[str, int]
+    normalize: dict[str, list[float]]
+
     def __init__(self, name: str, return_stages: Mapping[str, str], output_stride: int) -> None:
         super().__init__()
-        options = {} if output_stride == 32 else {"output_stride": output_stride}  # many know only 32
+        options: dict[str, Any] = {} if output_stride == 32 else {"output_stride": output_stride}  # many know only 32
         try:
             self.body = timm.create_model(name, features_only=True, pretrained=False, **options)
         except (RuntimeError, AttributeError, TypeError, NotImplementedError, AssertionError) as error:
             raise ArgumentError(f"backbone {name!r} at output stride {output_stride}", found=f"timm says: {error}",
                                 expected="a timm network with feature maps at that stride",
                                 fix="Try output_stride=32, or another backbone.") from error
-        count = len(self.body.feature_info)
+        info: Any = self.body.feature_info
+        count = len(info)
         # Counted from the end: the last map is c5, also where a network begins at c2.
         self.indices = {count - (5 - STAGES.index(stage)): new for stage, new in return_stages.items()}
         if min(self.indices) < 0:
             raise ArgumentError(f"backbone {name!r}", found=f"{count} feature maps",
                                 expected=f"enough for {', '.join(return_stages)}")
-        self.widths = self.body.feature_info.channels()
-        names = self.body.feature_info.module_name()
+        self.widths: list[int] = info.channels()
+        names = info.module_name()
         self.stages = {stage: f"body.{module}" for stage, module in
                        zip(STAGES[-count:], names[-len(STAGES):], strict=True)}
 
@@ -96,7 +104,11 @@ class TimmFeatures(nn.Module):
         return found
 
 
-def build_backbone(name: str, return_stages: Mapping[str, str], output_stride: int = 32) -> nn.Module:
+#: What `build_backbone` returns.
+Backbone = IntermediateLayerGetter | TimmFeatures
+
+
+def build_backbone(name: str, return_stages: Mapping[str, str], output_stride: int = 32) -> Backbone:
     """A backbone with random weights that returns the maps of some stages.
 
     Args:
@@ -124,6 +136,7 @@ def build_backbone(name: str, return_stages: Mapping[str, str], output_stride: i
     if unknown := [stage for stage in return_stages if stage not in known]:
         raise ArgumentError("return_stages", found=unknown, expected=f"stages among {', '.join(known)}")
     normalize = {"mean": list(IMAGENET[0]), "std": list(IMAGENET[1])}
+    body: Backbone
     if is_resnet(name):
         body, channels = _resnet(name, return_stages, output_stride)
     elif name == "mobilenet_v3_large":
@@ -141,7 +154,7 @@ def build_backbone(name: str, return_stages: Mapping[str, str], output_stride: i
     return body
 
 
-def stage_modules(backbone: nn.Module) -> dict[str, list[nn.Module]]:
+def stage_modules(backbone: Backbone) -> dict[str, list[nn.Module]]:
     """The modules of a backbone, stage by stage in the order of the computation; containers are left out.
 
     Args:
@@ -155,7 +168,8 @@ def stage_modules(backbone: nn.Module) -> dict[str, list[nn.Module]]:
     # Layers, and blocks that hold numbers of their own (ConvNeXt scales its branches); they are registered in order.
     modules = [(name.replace("_", "."), module) for name, module in backbone.named_modules()
                if not list(module.children()) or list(module.parameters(recurse=False))]
-    found, start = {}, 0
+    found: dict[str, list[nn.Module]] = {}
+    start = 0
     for stage, last in backbone.stages.items():
         prefix = last.replace("_", ".") + "."  # timm joins names by "_" where it flattens a network
         inside = [i for i, (name, _) in enumerate(modules) if f"{name}.".startswith(prefix)]
@@ -182,7 +196,8 @@ def default_output_stride(name: str) -> int:
     return 16 if name == "mobilenet_v3_large" else 32
 
 
-def _resnet(name: str, return_stages: Mapping[str, str], output_stride: int) -> tuple[nn.Module, dict[str, int]]:
+def _resnet(name: str, return_stages: Mapping[str, str], output_stride: int) -> tuple[IntermediateLayerGetter,
+                                                                                             dict[str, int]]:
     # Dilation in the last stages, instead of stride: (layer2, layer3, layer4).
     dilate = {8: [False, True, True], 16: [False, False, True], 32: [False, False, False]}[output_stride]
     try:
@@ -201,7 +216,8 @@ def _resnet(name: str, return_stages: Mapping[str, str], output_stride: int) -> 
     return body, channels
 
 
-def _mobilenet(return_stages: Mapping[str, str], output_stride: int) -> tuple[nn.Module, dict[str, int]]:
+def _mobilenet(return_stages: Mapping[str, str], output_stride: int) -> tuple[IntermediateLayerGetter,
+                                                                                             dict[str, int]]:
     if output_stride == 8:
         raise ArgumentError("backbone 'mobilenet_v3_large'", found="output stride 8", expected="16 or 32")
     features = torchvision.models.mobilenet_v3_large(weights=None, dilated=output_stride == 16).features

@@ -15,9 +15,10 @@ from torch import Tensor, nn
 
 from seglab.errors import ArgumentError
 from seglab.models.backbones import STAGES, build_backbone, is_resnet, stage_modules, timm_name
+from seglab.models.base import Model
 
 
-class Classifier(nn.Module):
+class Classifier(Model):
     """A backbone, its pooled features, and a linear head.
 
     Some published classifiers have a layer between the last map and the linear one (EfficientNet's 1×1 convolution to
@@ -52,6 +53,8 @@ class Classifier(nn.Module):
         >>> model.backbone.bn1.training
         False
     """
+
+    normalize: dict[str, list[float]]  # here always
 
     def __init__(self, num_classes: int = 2, backbone: str = "resnet18", freeze: str = "backbone",
                  keep_statistics: bool = False) -> None:
@@ -146,7 +149,7 @@ def _neck(name: str, channels: int) -> tuple[nn.Module, int, bool]:
         return nn.Sequential(linear, act), linear.out_features, True
     if not is_resnet(name):
         whole = timm.create_model(timm_name(name), pretrained=False)
-        if hasattr(whole, "conv_head") and hasattr(whole, "bn2"):  # the EfficientNets
-            layers = OrderedDict(conv_head=whole.conv_head, bn2=whole.bn2)
-            return nn.Sequential(layers), whole.conv_head.out_channels, False
+        conv, norm = getattr(whole, "conv_head", None), getattr(whole, "bn2", None)
+        if isinstance(conv, nn.Conv2d) and isinstance(norm, nn.Module):  # the EfficientNets
+            return nn.Sequential(OrderedDict(conv_head=conv, bn2=norm)), conv.out_channels, False
     return nn.Identity(), channels, False

@@ -14,7 +14,7 @@ from torch import Tensor, nn
 from torch.nn import functional as F
 
 from seglab.errors import ArgumentError
-from seglab.models.backbones import build_backbone, default_output_stride
+from seglab.models.backbones import Backbone, build_backbone, default_output_stride
 from seglab.models.fcn import BackboneWithHeads, FCNHead
 
 #: The paper's rates on maps an eighth of the picture's size (section 4.1; there "doubled" from those of 16).
@@ -165,6 +165,8 @@ class DeepLabV3(BackboneWithHeads):
         >>> model(torch.zeros(1, 3, 65, 43))["out"].shape, model.rates
         (torch.Size([1, 21, 65, 43]), (3, 6, 9))
     """
+
+    backbone: Backbone
 
     def __init__(self, num_classes: int = 21, backbone: str = "resnet50", aux: bool = False,
                  output_stride: int | None = None, rates: Sequence[int] | None = None) -> None:

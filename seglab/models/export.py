@@ -7,7 +7,7 @@ import json
 import warnings
 from collections.abc import Callable, Sequence
 from pathlib import Path
-from typing import Any
+from typing import Any, TypeGuard
 
 import torch
 from timm.layers import Conv2dSame
@@ -16,7 +16,7 @@ from torch.nn import functional as F
 
 from seglab.errors import ArgumentError, SeglabError
 from seglab.files import atomic_file, check_free
-from seglab.models import load_model
+from seglab.models import BackboneWithHeads, Model, load_model
 
 #: How far logits may differ from the original's, as a share of the largest. Another runtime sums in another order: 1e-5
 #: in networks of a hundred layers. A size that was frozen by mistake costs a tenth and more.
@@ -101,7 +101,7 @@ class _Logits(nn.Module):
     def __init__(self, model: nn.Module) -> None:
         super().__init__()
         self.model = copy.deepcopy(model)
-        if getattr(model, "aux_classifier", None) is not None:
+        if isinstance(self.model, BackboneWithHeads):
             self.model.aux_classifier = None
 
     def forward(self, images: Tensor) -> Tensor:
@@ -125,7 +125,7 @@ class _SameConv(nn.Module):
                                                                           strict=True)]
 
     @staticmethod
-    def fits(module: nn.Module) -> bool:
+    def fits(module: nn.Module) -> TypeGuard[Conv2dSame]:
         return (isinstance(module, Conv2dSame) and tuple(module.stride) == (2, 2)
                 and all(size % 2 == 1 and size > 1 for size in module.kernel_size))
 
@@ -138,7 +138,8 @@ class _SameConv(nn.Module):
 
 def _write_onnx(network: nn.Module, path: Path, about: dict[str, Any]) -> None:
     network = copy.deepcopy(network)
-    for module in list(network.modules()):
+    modules: list[Any] = list(network.modules())
+    for module in modules:
         if hasattr(module, "inplace"):
             module.inplace = False  # a graph has no places; taking them out again costs torch.export half its time
         for name, child in list(module.named_children()):
@@ -147,6 +148,7 @@ def _write_onnx(network: nn.Module, path: Path, about: dict[str, Any]) -> None:
     shapes = {"images": {0: "batch", 2: "height", 3: "width"}}
     program = torch.onnx.export(network, (torch.zeros(_EXAMPLE),), dynamo=True, dynamic_shapes=shapes, verbose=False,
                                 input_names=["images"], output_names=["logits"], opset_version=OPSET)
+    assert program is not None  # it is with dynamo=False only
     program.model.metadata_props.update({key: json.dumps(value) for key, value in about.items()})
     program.save(str(path))
 
@@ -207,9 +209,10 @@ def _compare(network: nn.Module, path: Path, read: Callable[[Path], Callable[[Te
     return worst
 
 
-def _about(model: nn.Module) -> dict[str, Any]:
+def _about(model: Model) -> dict[str, Any]:
     normalize = model.normalize or {"mean": [0.0] * 3, "std": [1.0] * 3}
-    known = {"mean": normalize["mean"], "std": normalize["std"], "short_side": model.short_side, "size": model.size}
+    known: dict[str, Any] = {"mean": normalize["mean"], "std": normalize["std"], "short_side": model.short_side,
+                             "size": model.size}
     if model.label_set is not None:
         known |= {"classes": list(model.label_set.classes), "colours": [list(c) for c in model.label_set.colours]}
     return {key: value for key, value in known.items() if value is not None}

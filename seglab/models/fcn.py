@@ -13,7 +13,8 @@ from torch import Tensor, nn
 from torch.nn import functional as F
 
 from seglab.errors import ArgumentError
-from seglab.models.backbones import build_backbone, default_output_stride
+from seglab.models.backbones import Backbone, build_backbone, default_output_stride
+from seglab.models.base import Model
 from seglab.models.grid import GridModel
 
 
@@ -40,7 +41,7 @@ class FCNHead(nn.Sequential):
         )
 
 
-class BackboneWithHeads(nn.Module):
+class BackboneWithHeads(Model):
     """The container: backbone, head, perhaps an auxiliary head; scores are enlarged to the picture's size.
 
     Args:
@@ -51,6 +52,8 @@ class BackboneWithHeads(nn.Module):
     Shapes:
         (N, 3, H, W) float, normalised -> {"out": (N, C, H, W), "aux"?: (N, C, H, W)} logits.
     """
+
+    normalize: dict[str, list[float]]  # the backbone's
 
     def __init__(self, backbone: nn.Module, classifier: nn.Module, aux_classifier: nn.Module | None = None) -> None:
         super().__init__()
@@ -118,6 +121,8 @@ class FCN(BackboneWithHeads):
         >>> model(torch.zeros(1, 3, 65, 43))["out"].shape
         torch.Size([1, 21, 65, 43])
     """
+
+    backbone: Backbone
 
     def __init__(self, num_classes: int = 21, backbone: str = "resnet50", aux: bool = False,
                  output_stride: int | None = None) -> None:

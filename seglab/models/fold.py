@@ -44,7 +44,7 @@ def fold_batch_norm(model: _Model, example: Tensor) -> _Model:
         uses[module] = uses.get(module, 0) + 1
         if isinstance(module, nn.Conv2d):
             made[id(output)] = (module, output)
-        elif id(inputs[0]) in made:
+        elif isinstance(module, nn.BatchNorm2d) and id(inputs[0]) in made:
             pairs.append((made[id(inputs[0])][0], module))
 
     layers = [m for m in folded.modules() if isinstance(m, nn.Conv2d | nn.BatchNorm2d)]

@@ -6,15 +6,17 @@ from abc import ABC, abstractmethod
 from typing import Any
 
 import torch
-from torch import Tensor, nn
+from torch import Tensor
 from torch.nn import functional as F
 
 from seglab.errors import ArgumentError
+from seglab.models.backbones import Backbone
+from seglab.models.base import Model
 
 STRIDE = 32  # of the coarsest map
 
 
-class GridModel(nn.Module, ABC):
+class GridModel(Model, ABC):
     """Pads pictures to the grid, perhaps enlarges small ones, and cuts the scores back to the picture's size.
 
     A subclass has a `backbone` and a method `score_maps`. Since all maps lie on one grid, a pixel's scores do not
@@ -29,7 +31,8 @@ class GridModel(nn.Module, ABC):
         (N, 3, H, W) float, normalised -> {"out": (N, C, H, W)} logits, for any H and W.
     """
 
-    backbone: nn.Module
+    backbone: Backbone
+    normalize: dict[str, list[float]]  # the backbone's
 
     def __init__(self, min_size: int = 0, min_padded: int = STRIDE) -> None:
         super().__init__()

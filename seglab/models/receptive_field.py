@@ -149,8 +149,8 @@ def receptive_reach(model: nn.Module, size: tuple[int, int]) -> tuple[int | None
     for axis in (1, 0):  # rows, then columns
         length = size[1 - axis]
         behind, before = np.flatnonzero(first.any(axis)), np.flatnonzero(last.any(axis))
-        down, up = (int(behind[-1]), length - 1 - int(before[0])) if behind.size and before.size else (0, 0)
-        reach += [None if up >= length - 1 else up, None if down >= length - 1 else down]
+        far, near = (int(behind[-1]), length - 1 - int(before[0])) if behind.size and before.size else (0, 0)
+        reach += [None if near >= length - 1 else near, None if far >= length - 1 else far]
     up, down, left, right = reach
     return up, left, down, right
 
@@ -334,9 +334,9 @@ def _replacement(module: nn.Module) -> nn.Module | None:
     if isinstance(module, nn.LayerNorm) and kind.__name__ in {"LayerNorm", "LayerNorm2d"}:
         # Over the channels of (N, C, h, w), or over the last dimensions, as the layer says.
         return _Pass(1) if kind.__name__ == "LayerNorm2d" else _Pass(*range(-len(module.normalized_shape), 0))
-    if kind is nn.MaxPool2d and module.dilation in {1, (1, 1)} and not module.return_indices:
+    if type(module) is nn.MaxPool2d and module.dilation in {1, (1, 1)} and not module.return_indices:
         return nn.AvgPool2d(module.kernel_size, module.stride, module.padding, module.ceil_mode)
-    if kind is nn.AdaptiveMaxPool2d and not module.return_indices:
+    if type(module) is nn.AdaptiveMaxPool2d and not module.return_indices:
         return nn.AdaptiveAvgPool2d(module.output_size)
     return None
 
@@ -345,7 +345,7 @@ class _Watch(TorchDispatchMode):
     """Stops a forward pass at the first operation whose influence is not certain."""
 
     def __init__(self) -> None:
-        super().__init__()
+        TorchDispatchMode.__init__(self)  # without hints; mypy excuses it by its name, which super() hides
         self.inside: list[str] = []  # types of the modules that are running, the outermost first
 
     def enter(self, module: nn.Module, _: Any) -> None:

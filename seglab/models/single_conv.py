@@ -4,8 +4,10 @@ from __future__ import annotations
 
 from torch import Tensor, nn
 
+from seglab.models.base import Model
 
-class SingleConv(nn.Module):
+
+class SingleConv(Model):
     """One 3×3 convolution from colours to class scores, optionally with a ReLU behind it.
 
     Every pixel is classified from the 3×3 colours around it and nothing else: (3·3·3 + 1)·C parameters, 644 for

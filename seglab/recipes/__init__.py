@@ -14,6 +14,7 @@ from seglab.datasets import Normalize, Splits, load
 from seglab.datasets.coco import has_coco
 from seglab.datasets.folder import SPLITS
 from seglab.datasets.pets.layout import find_pets
+from seglab.datasets.protocols import LabelledSamples
 from seglab.datasets.sample_coco import SAMPLE_CATEGORIES
 from seglab.errors import ArgumentError, CheckpointError
 from seglab.labels import PETS
@@ -50,7 +51,8 @@ class Recipe:
     epochs: int
 
     def train(self, *, data: str | Path | None = None, folder: str | Path | None = None, epochs: int | None = None,
-              seed: int = 0, progress: bool = True, resume: bool = True) -> tuple[History, SegmentationScores, Splits]:
+              seed: int = 0, progress: bool = True,
+              resume: bool = True) -> tuple[History, SegmentationScores, Splits[LabelledSamples]]:
         """Train, and score the last weights on the test split; see `seglab.recipes.train`."""
         splits = load(self.dataset, root=data, fit=self.fit, progress=progress)
         normalize = Normalize.of(splits.train) if self.normalize == "dataset" else Normalize()
@@ -93,7 +95,7 @@ def recipe(name: str) -> AnyRecipe:
 
 def train(name: str, *, data: str | Path | None = None, folder: str | Path | None = None, epochs: int | None = None,
           seed: int = 0, progress: bool = True, resume: bool = True,
-          **options: Any) -> tuple[History, SegmentationScores | ClassificationScores, Splits]:
+          **options: Any) -> tuple[History, SegmentationScores | ClassificationScores, Splits[LabelledSamples]]:
     """Train a recipe and score it on the test split.
 
     Args:
@@ -122,7 +124,7 @@ def train(name: str, *, data: str | Path | None = None, folder: str | Path | Non
 
 def evaluate_checkpoint(path: str | Path, *, data: str | Path | None = None, split: str = "test",
                         by_size: bool = False, progress: bool = True
-                        ) -> tuple[SegmentationScores | ClassificationScores | SizedScores, Splits]:
+                        ) -> tuple[SegmentationScores | ClassificationScores | SizedScores, Splits[LabelledSamples]]:
     """Score a checkpoint on a split of a dataset with the same classes.
 
     Args:
@@ -154,13 +156,14 @@ def evaluate_checkpoint(path: str | Path, *, data: str | Path | None = None, spl
         raise CheckpointError(f"{path}: classes", found=f"{len(settings['classes'] or [])}: {settings['classes']}",
                               expected=f"those of {splits.name}: {list(splits.label_set.classes)}",
                               fix="Evaluate it on a dataset with the classes that it was trained on.")
-    normalize, pictures = Normalize(**model.normalize), getattr(splits, split)
+    normalize, pictures = Normalize(**(model.normalize or {})), getattr(splits, split)
     if by_size:
         return evaluate_by_size(model, pictures, normalize=normalize, progress=progress), splits
     return evaluate(model, pictures, normalize=normalize, progress=progress).compute(), splits
 
 
-def _splits_for(classes: list[str], labels: str | None, root: str | Path | None, progress: bool) -> Splits:
+def _splits_for(classes: list[str], labels: str | None, root: str | Path | None,
+                progress: bool) -> Splits[LabelledSamples]:
     """The dataset in a folder, or the built-in one, that a model with these classes was made for.
 
     Args:

@@ -27,10 +27,11 @@ from torchvision.transforms import v2
 
 from seglab.checkpoint import load_checkpoint, load_weights, save_checkpoint
 from seglab.datasets import Normalize, OxfordPets, draw_aerial
+from seglab.datasets.protocols import Sample
 from seglab.inference import predict
 from seglab.labels import DRONE, IGNORE, PETS, LabelSet
 from seglab.metrics import ConfusionMatrix, SegmentationScores
-from seglab.models import BUNDLED, build, imagenet_classifier, load_model
+from seglab.models import BUNDLED, GCN, SkipFCN, build, imagenet_classifier, load_model
 from seglab.models.backbones import stage_modules
 from seglab.models.weights import load_imagenet
 from seglab.training import History, fit
@@ -60,10 +61,10 @@ class Stage:
 STAGES = {"fcn_skip": (Stage(22, 160, 0.25, 0.15, 5e-4, 2e-3), Stage(7, 192, 0.5, 0.05, 1.5e-4, 5e-4)),
           "gcn": (Stage(5, 192, 0.4, 0.1, 2e-4, 2e-3),)}
 _HOW = (Image.Resampling.BICUBIC, Image.Resampling.NEAREST)  # of pictures and of masks
-_OPTIONS = {"fcn_skip": {}, "gcn": {"k": 5, "size": 192, "channels": 16}}
+_OPTIONS: dict[str, dict[str, Any]] = {"fcn_skip": {}, "gcn": {"k": 5, "size": 192, "channels": 16}}
 
 
-class PetCrops(Dataset):
+class PetCrops(Dataset[Sample]):
     """Training pictures in memory, cut, scaled, turned and coloured anew each time; sometimes four in one.
 
     Args:
@@ -130,8 +131,8 @@ def read_small(root: Path, split: str) -> list[Pair]:
 def read_large(root: Path, split: str, side: int | None = 256) -> tuple[list[Pair], list[int]]:
     """`pets/` with this shorter side (None: as published), and the species by name: cats' breeds are capitalised."""
     data = OxfordPets(root, split, "foreground")
-    pairs = [tuple(_scaled(array, side, how) for array, how in zip(data.read(i), _HOW, strict=True))
-             for i in range(len(data))]
+    pairs = [(_scaled(image, side, _HOW[0]), _scaled(mask, side, _HOW[1]))
+             for image, mask in map(data.read, range(len(data)))]
     return pairs, [CAT if name[0].isupper() else DOG for name in data.names]
 
 
@@ -150,12 +151,12 @@ def guess_species(pictures: Sequence[np.ndarray], side: int = 192) -> list[int]:
     open.
     """
     classifier = imagenet_classifier()
-    odds = []
+    found = []
     for picture in pictures:
         pixels = np.array(Image.fromarray(picture).resize((side, side), Image.Resampling.BICUBIC))
         logits = classifier((torch.from_numpy(pixels).permute(2, 0, 1)[None].float() - 127) / 128)[0]  # (1000,)
-        odds.append(logits[_CAT_CLASSES].logsumexp(0) - logits[_DOG_CLASSES].logsumexp(0))
-    odds = torch.stack(odds)
+        found.append(logits[_CAT_CLASSES].logsumexp(0) - logits[_DOG_CLASSES].logsumexp(0))
+    odds = torch.stack(found)
     dogs = 1 - 2371 / 7349
     low, high = odds.quantile(dogs - 0.06), odds.quantile(dogs + 0.04)
     return [CAT if o > high else DOG if o < low else SOME_PET for o in odds]
@@ -195,12 +196,13 @@ def train_stage(pairs: Sequence[Pair], val: Sequence[Pair], folder: Path, stage:
     torch.manual_seed(seed)
     # Small crops are not to be enlarged: the network shall see pets of many sizes.
     model = build(name, len(PETS), backbone="efficientnet_lite0", **_OPTIONS[name])
+    assert isinstance(model, SkipFCN | GCN)
     if start is not None:
         load_weights(model, start)
     elif name == "fcn_skip":
         load_imagenet(model.backbone, "efficientnet_lite0")
     else:
-        model.backbone.load_state_dict(load_model(BUNDLED).backbone.state_dict())
+        model.backbone.load_state_dict(load_model(BUNDLED).get_submodule("backbone").state_dict())
         stages = stage_modules(model.backbone)
         for module in (*stages["c1"], *stages["c2"]):
             module.requires_grad_(False)
@@ -238,7 +240,8 @@ def score(model: nn.Module, pairs: Sequence[Pair], species: Sequence[int] | None
     """
     matrix = ConfusionMatrix(2 if species is None else len(PETS))
     for number, (image, mask) in enumerate(pairs):
-        found = predict(model, image, **options).mask
+        (prediction,) = predict(model, [image], **options)
+        found = prediction.mask
         if species is None:
             found = (found > 0).astype(np.uint8)
         else:
@@ -266,7 +269,7 @@ def main() -> None:
         train_stage(pairs, val, folder, stage, arguments.model, arguments.seed, start, arguments.workers)
         start = folder / "last.safetensors"
     out = arguments.out or arguments.folder / "weights.safetensors"
-    export(start, out)
+    export(folder / "last.safetensors", out)
     report(load_model(out), arguments.data)
 
 

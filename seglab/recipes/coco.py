@@ -51,13 +51,13 @@ class CocoRecipe:
     weight_decay: float = 1e-4
     power: float = 0.9
     aux: bool = True
-    dataset: str = "coco"
+    dataset: Literal["coco"] = "coco"
 
     def train(self, *, data: str | Path | None = None, folder: str | Path | None = None, epochs: int | None = None,
               seed: int = 0, progress: bool = True, resume: bool = True,
               categories: Sequence[int | str] | None = ("cat", "dog"), problems: str = "error",
               at_once: int | Literal["auto"] | None = None,
-              num_workers: int | None = None) -> tuple[History, SegmentationScores, Splits]:
+              num_workers: int | None = None) -> tuple[History, SegmentationScores, Splits[CocoSegmentation]]:
         """Train, and score the best weights on the test split; see `seglab.recipes.train`.
 
         Args:

@@ -10,6 +10,7 @@ import argparse
 import math
 from collections.abc import Sequence
 from pathlib import Path
+from typing import Any
 
 import numpy as np
 import torch
@@ -24,9 +25,9 @@ WAYS = ("frozen", "fine-tuned", "from scratch")
 _BATCH = 16
 
 
-def learning_curve(splits: Splits, counts: Sequence[int] = (20, 100, 500), seeds: Sequence[int] = (0, 1, 2), *,
-                   backbone: str = "efficientnet_lite0", effort: float = 1.0,
-                   progress: bool = True) -> list[dict[str, float | str]]:
+def learning_curve(splits: Splits[ClassificationDataset], counts: Sequence[int] = (20, 100, 500),
+                   seeds: Sequence[int] = (0, 1, 2), *, backbone: str = "efficientnet_lite0",
+                   effort: float = 1.0, progress: bool = True) -> list[dict[str, float | str]]:
     """Train on few and on many pictures, in three ways, and score each on the whole test split.
 
     "frozen" trains a linear head on the features of ImageNet. "fine-tuned" goes on from there with the stages from c4
@@ -91,7 +92,7 @@ def accuracy(model: Classifier, features: FeatureDataset) -> float:
     return (model.head(features.features).argmax(1) == features.labels).double().mean().item()
 
 
-def _train(model: Classifier, data: ClassificationDataset, groups: list[dict], steps: int, seed: int) -> None:
+def _train(model: Classifier, data: ClassificationDataset, groups: list[dict[str, Any]], steps: int, seed: int) -> None:
     each = math.ceil(len(data) / _BATCH)
     epochs = max(1, round(steps / each))
     adam = torch.optim.AdamW(groups)

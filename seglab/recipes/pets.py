@@ -17,7 +17,8 @@ from seglab.datasets import Normalize, OxfordPets, Splits, load, random_scale_cr
 from seglab.datasets.io import image_size
 from seglab.errors import ArgumentError
 from seglab.metrics import SegmentationScores
-from seglab.models import build
+from seglab.models import GCN, BackboneWithHeads, build
+from seglab.models.grid import GridModel
 from seglab.training import Evaluator, History, evaluate, fit, make_loss
 from seglab.viz import LiveCurve
 
@@ -69,7 +70,7 @@ class PetsRecipe:
               seed: int = 0, progress: bool = True, resume: bool = True, target: str = "species",
               loss: str | None = None, optimizer: str | None = None, schedule: str | None = None,
               size: int | None = None, k: int | None = None,
-              num_workers: int = 0) -> tuple[History, SegmentationScores, Splits]:
+              num_workers: int = 0) -> tuple[History, SegmentationScores, Splits[OxfordPets]]:
         """Train, and score the best weights on the test split; see `seglab.recipes.train`.
 
         Args:
@@ -100,13 +101,15 @@ class PetsRecipe:
         options = {"k": k, "size": size} if self.model == "gcn" else {}
         model = build(self.model, len(splits.label_set), backbone=self.backbone, weights=self.weights,
                       **{**options, **self.model_options}).to(memory_format=torch.channels_last)
+        if not isinstance(model, GridModel | BackboneWithHeads):
+            raise ArgumentError("model", found=self.model, expected="a network for segmentation with a backbone")
         normalize, epochs = Normalize(**model.normalize), epochs or self.epochs
         rates = model.parameter_groups(self.learning_rate * self.backbone_factor,
                                        head_factor=1 / self.backbone_factor)
         stepper = make_optimizer(optimizer, rates, self.weight_decay)
         scheduler = make_schedule(schedule, stepper, steps=epochs * -(-len(train) // self.batch_size))
         if progress:
-            print(f"{self.model}: pictures of {size} px" + (f", k = {model.k}" if self.model == "gcn" else ""))
+            print(f"{self.model}: pictures of {size} px" + (f", k = {model.k}" if isinstance(model, GCN) else ""))
         history = fit(model, train, splits.val, optimizer=stepper, scheduler=scheduler, epochs=epochs,
                       batch_size=self.batch_size, val_batch_size=1, normalize=normalize, loss=criterion, folder=folder,
                       monitor=Evaluator("miou", worst_score=0.0, threshold=1e-4), seed=seed, resume=resume,

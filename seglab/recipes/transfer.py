@@ -2,10 +2,12 @@
 
 from __future__ import annotations
 
+import math
 import tempfile
 from contextlib import ExitStack
 from dataclasses import dataclass
 from pathlib import Path
+from typing import Literal
 
 import torch
 from torchvision.transforms import v2
@@ -46,11 +48,11 @@ class TransferRecipe:
     finetune_rate: float = 3e-5
     decay: float = 0.7
     freeze: str = "until:c3"
-    dataset: str = "catdog"
+    dataset: Literal["catdog"] = "catdog"
 
     def train(self, *, data: str | Path | None = None, folder: str | Path | None = None, epochs: int | None = None,
               seed: int = 0, progress: bool = True,
-              resume: bool = True) -> tuple[History, ClassificationScores, Splits]:
+              resume: bool = True) -> tuple[History, ClassificationScores, Splits[ClassificationDataset]]:
         """Train, keep what is best on val, and score it on test; see `seglab.recipes.train`.
 
         Fine-tuned weights are kept only if they beat the head alone on val; otherwise `best.safetensors` is the head's.
@@ -67,16 +69,17 @@ class TransferRecipe:
             if self.finetune_epochs:
                 head = history
                 history = self._finetune(model, splits, folder, epochs or self.finetune_epochs, seed, progress, resume)
-                if not is_better(history.best_value, head.best_value, head.mode):
+                reached = math.nan if history.best_value is None else history.best_value  # NaN is never better
+                if not is_better(reached, head.best_value, head.mode):
                     atomic_write(folder / "best.safetensors", (folder / "head" / "best.safetensors").read_bytes())
                     if progress:
-                        print(f"kept the head alone: fine-tuning reached {history.best_value:.4f} on val, "
+                        print(f"kept the head alone: fine-tuning reached {reached:.4f} on val, "
                               f"the head {head.best_value:.4f}")
             load_weights(model, folder / "best.safetensors")
         return history, score_classifier(model, splits.test, progress=progress), splits
 
-    def _train_head(self, splits: Splits, folder: Path, epochs: int, seed: int, progress: bool,
-                    resume: bool) -> tuple[Classifier, History]:
+    def _train_head(self, splits: Splits[ClassificationDataset], folder: Path, epochs: int, seed: int,
+                    progress: bool, resume: bool) -> tuple[Classifier, History]:
         torch.manual_seed(seed)
         model = classifier(self.backbone, len(splits.label_set), keep_statistics=True)
         features = [extract_features(model, split, progress=progress) for split in (splits.train, splits.val)]
@@ -85,8 +88,8 @@ class TransferRecipe:
                       normalize=torch.nn.Identity(), folder=folder, seed=seed, progress=progress, resume=resume)
         return load_weights(model, folder / "best.safetensors"), history
 
-    def _finetune(self, model: Classifier, splits: Splits, folder: Path, epochs: int, seed: int, progress: bool,
-                  resume: bool) -> History:
+    def _finetune(self, model: Classifier, splits: Splits[ClassificationDataset], folder: Path, epochs: int,
+                  seed: int, progress: bool, resume: bool) -> History:
         model.freeze(self.freeze)
         train = augmented(splits.train)
         adam = torch.optim.AdamW(model.parameter_groups(self.finetune_rate, self.decay))
@@ -111,7 +114,7 @@ def score_classifier(model: Classifier, data: ClassificationDataset, *, batch_si
 
 
 def evaluate_classifier(model: Classifier, path: Path, data: str | Path | None, split: str,
-                        progress: bool) -> tuple[ClassificationScores, Splits]:
+                        progress: bool) -> tuple[ClassificationScores, Splits[ClassificationDataset]]:
     """Score a classifier's checkpoint on a split of a dataset with the same classes.
 
     Raises:

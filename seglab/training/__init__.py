@@ -6,7 +6,7 @@ from seglab.checkpoint import load_checkpoint, load_weights, save_checkpoint
 from seglab.training.evaluator import Evaluator
 from seglab.training.features import FeatureDataset, extract_features
 from seglab.training.history import History, is_better
-from seglab.training.loop import epoch_order, evaluate, fit
+from seglab.training.loop import epoch_order, fit
 from seglab.training.losses import (
     LOSSES,
     CombinedLoss,
@@ -16,6 +16,7 @@ from seglab.training.losses import (
     lovasz_loss,
     make_loss,
 )
+from seglab.training.scoring import evaluate
 from seglab.training.sizes import evaluate_by_size
 from seglab.training.tuning import LoaderSpeeds, choose_num_workers, find_batch_size, largest_batch
 

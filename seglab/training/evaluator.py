@@ -58,12 +58,12 @@ class Evaluator:
     @property
     def column(self) -> str:
         """The column of the history that decides."""
-        return self.name if self.name is not None else self.metric
+        return self.name if self.name is not None else str(self.metric)
 
     def is_better(self, value: float, best: float | None) -> bool:
         """True if a value beats the best so far (None: there is none); the rule is `seglab.training.is_better`."""
-        return is_better(value, best, self.mode, self.threshold, self.worst_score)
+        return is_better(value, best, self.mode or "max", self.threshold, self.worst_score)
 
     def measure(self, scores: SegmentationScores) -> dict[str, float]:
         """{name: value} of the function; empty for a metric that is a column anyway."""
-        return {self.name: float(self.metric(scores))} if self.name is not None else {}
+        return {self.name: float(self.metric(scores))} if self.name is not None and callable(self.metric) else {}

@@ -17,6 +17,7 @@ from safetensors.torch import save as serialise_tensors
 from torch import Tensor
 from torch.utils.data import Dataset
 
+from seglab.datasets.protocols import Sample, Samples
 from seglab.datasets.transforms import Normalize
 from seglab.errors import CacheError
 from seglab.files import atomic_write, data_home
@@ -28,7 +29,7 @@ _THREADS = 4  # Pillow decodes outside Python's global lock
 _AHEAD = 16  # pictures that are decoded ahead of the network
 
 
-class FeatureDataset(Dataset):
+class FeatureDataset(Dataset[Sample]):
     """Features and labels in memory; `dataset[i]` is ((D,) float32, int).
 
     Attributes:
@@ -55,7 +56,7 @@ class FeatureDataset(Dataset):
         return FeatureDataset(self.features[indices], self.labels[indices], getattr(self, "label_set", None), self.size)
 
 
-def extract_features(model: Classifier, data: Dataset, *, batch_size: int | None = None, cache: bool = True,
+def extract_features(model: Classifier, data: Samples, *, batch_size: int | None = None, cache: bool = True,
                      folder: str | Path | None = None, progress: bool = True) -> FeatureDataset:
     """Run a dataset once through a classifier's backbone and keep what its head would see.
 
@@ -108,14 +109,15 @@ def extract_features(model: Classifier, data: Dataset, *, batch_size: int | None
 
 
 @torch.no_grad()
-def _extract(model: Classifier, data: Dataset, known: dict[bytes, Tensor], batch_size: int | None,
+def _extract(model: Classifier, data: Samples, known: dict[bytes, Tensor], batch_size: int | None,
              progress: bool) -> tuple[FeatureDataset, dict[bytes, Tensor]]:
     """The features of all pictures, and those that were not known."""
     device = next(model.parameters()).device
     batch_size = batch_size or (6 if device.type == "cpu" else 64)
     normalize = Normalize(**model.normalize).to(device)
     network: Classifier | None = None
-    keys, labels, fresh = [], [], {}
+    keys, labels = [], []
+    fresh: dict[bytes, Tensor] = {}
     waiting: dict[bytes, Tensor] = {}
     bar = progress_bar(_decoded(data), total=len(data), desc="features", unit="img", shown=progress)
     for image, label in bar:
@@ -138,7 +140,7 @@ def _extract(model: Classifier, data: Dataset, known: dict[bytes, Tensor], batch
     return FeatureDataset(features, torch.tensor(labels), label_set, size), fresh
 
 
-def _decoded(data: Dataset) -> Iterator[tuple[Tensor, int]]:
+def _decoded(data: Samples) -> Iterator[Sample]:
     """All samples in order, decoded by a few threads a little ahead of the network."""
     with ThreadPoolExecutor(_THREADS) as pool:
         indices = iter(range(len(data)))

@@ -16,7 +16,7 @@ from __future__ import annotations
 import hashlib
 import math
 import time
-from collections.abc import Callable, Iterator
+from collections.abc import Callable, Iterator, Sequence
 from contextlib import nullcontext
 from pathlib import Path
 from typing import Any
@@ -30,6 +30,7 @@ from torch.optim.lr_scheduler import LRScheduler, ReduceLROnPlateau
 from torch.utils.data import DataLoader, Dataset, Sampler, Subset
 from tqdm.auto import tqdm
 
+from seglab.datasets.protocols import Sample, Samples, as_dataset
 from seglab.datasets.transforms import Normalize, collate, has_labels
 from seglab.errors import ArgumentError, TrainingError
 from seglab.metrics import SCORE_NAMES
@@ -44,7 +45,7 @@ from seglab.training.scoring import evaluate
 Loss = Callable[[Any, Tensor], Tensor]
 
 
-def fit(model: nn.Module, train: Dataset, val: Dataset | None = None, *, optimizer: Optimizer, epochs: int,
+def fit(model: nn.Module, train: Samples, val: Samples | None = None, *, optimizer: Optimizer, epochs: int,
         batch_size: int, accumulate: int = 1, val_batch_size: int | None = None, normalize: nn.Module | None = None,
         loss: Loss = cross_entropy, scheduler: LRScheduler | None = None, folder: str | Path | None = None,
         resume: bool = True, monitor: str | Evaluator | None = None, mode: str | None = None, seed: int = 0,
@@ -134,7 +135,7 @@ def fit(model: nn.Module, train: Dataset, val: Dataset | None = None, *, optimiz
     normalize = normalize.to(device)
     plain_model = accelerator.unwrap_model(model, keep_torch_compile=False)
 
-    history = History(evaluator.column, evaluator.mode, threshold=evaluator.threshold,
+    history = History(evaluator.column, evaluator.mode or "max", threshold=evaluator.threshold,
                       worst_score=evaluator.worst_score)
     settings = run_settings(plain_model, optimizer, scheduler, normalize, train, batch_size, accumulate, seed,
                             evaluator, loss)
@@ -230,7 +231,7 @@ def epoch_order(count: int, seed: int, epoch: int) -> list[int]:
     return torch.randperm(count, generator=generator).tolist()
 
 
-class _Order(Sampler):
+class _Order(Sampler[tuple[int, int]]):
     """The order of the current epoch; yields (epoch, index), so that items can be seeded."""
 
     def __init__(self, count: int, seed: int) -> None:
@@ -243,16 +244,16 @@ class _Order(Sampler):
         return ((self.epoch, index) for index in epoch_order(self.count, self.seed, self.epoch))
 
 
-class _Seeded(Dataset):
+class _Seeded(Dataset[Sample]):
     """Augmentation of a picture depends on (seed, epoch, index), not on batch, worker or what came before."""
 
-    def __init__(self, data: Dataset, seed: int) -> None:
+    def __init__(self, data: Samples, seed: int) -> None:
         self.data, self.seed = data, seed
 
     def __len__(self) -> int:
         return len(self.data)
 
-    def __getitem__(self, where: tuple[int, int]) -> tuple[Tensor, Tensor]:
+    def __getitem__(self, where: tuple[int, int]) -> Sample:
         epoch, index = where
         state = torch.get_rng_state()  # dropout in this very process goes on as if nothing had been drawn here
         # Not torch.manual_seed: that also queues a call for every kind of GPU, which takes longer than the loading.
@@ -263,7 +264,7 @@ class _Seeded(Dataset):
             torch.set_rng_state(state)
 
 
-def _score_names(val: Dataset | None) -> tuple[str, ...]:
+def _score_names(val: Samples | None) -> tuple[str, ...]:
     if val is None or len(val) < 1:
         return ()
     return ("accuracy", "mean_class_accuracy") if has_labels(val[0]) else SCORE_NAMES
@@ -291,7 +292,7 @@ def _evaluator(monitor: str | Evaluator | None, mode: str | None, columns: list[
     return evaluator
 
 
-def _check_arguments(model: nn.Module, train: Dataset, val: Dataset | None, optimizer: Optimizer,
+def _check_arguments(model: nn.Module, train: Samples, val: Samples | None, optimizer: Optimizer,
                      sizes: dict[str, int]) -> None:
     pictures = {"training pictures": len(train), "validation pictures": len(val) if val is not None else 1}
     for name, value in (sizes | pictures).items():
@@ -308,12 +309,19 @@ def _check_arguments(model: nn.Module, train: Dataset, val: Dataset | None, opti
                             fix="Build it with num_classes=len(dataset.label_set).")
 
 
-def _validate(model: nn.Module, val: Dataset, batch_size: int, normalize: nn.Module, accelerator: Accelerator,
+class _Share(Subset[Sample]):
+    """Some pictures of a dataset, with its classes."""
+
+    def __init__(self, data: Samples, indices: Sequence[int]) -> None:
+        super().__init__(as_dataset(data), indices)
+        if (labels := getattr(data, "label_set", None)) is not None:
+            self.label_set = labels
+
+
+def _validate(model: nn.Module, val: Samples, batch_size: int, normalize: nn.Module, accelerator: Accelerator,
               precision: str, num_workers: int, evaluator: Evaluator) -> dict[str, float]:
     """Scores of the validation split; each process counts its share, and the counts are summed."""
-    share = Subset(val, range(accelerator.process_index, len(val), accelerator.num_processes))
-    if (labels := getattr(val, "label_set", None)) is not None:
-        share.label_set = labels
+    share = _Share(val, range(accelerator.process_index, len(val), accelerator.num_processes))
     with autocast(accelerator.device, precision):
         matrix = evaluate(model, share, batch_size=batch_size, normalize=normalize, device=accelerator.device,
                           num_workers=num_workers)

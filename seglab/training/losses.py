@@ -210,7 +210,8 @@ class CombinedLoss:
 
     def __call__(self, output: dict[str, Tensor] | Tensor, masks: Tensor, aux_weight: float = 0.5) -> Tensor:
         """The sum, as each of the losses is called."""
-        return sum(weight * LOSSES[name](output, masks, aux_weight) for name, weight in self.terms)
+        first, *others = (weight * LOSSES[name](output, masks, aux_weight) for name, weight in self.terms)
+        return sum(others, first)
 
     def __eq__(self, other: object) -> bool:
         return self.terms == other.terms if isinstance(other, CombinedLoss) else NotImplemented

@@ -11,9 +11,9 @@ from filelock import FileLock, Timeout
 from torch import nn
 from torch.optim import Optimizer
 from torch.optim.lr_scheduler import LRScheduler, ReduceLROnPlateau
-from torch.utils.data import Dataset
 
 from seglab.checkpoint import check_weights, load_checkpoint, plain_state, save_checkpoint
+from seglab.datasets.protocols import Samples
 from seglab.errors import CheckpointError
 from seglab.training.evaluator import Evaluator
 from seglab.training.history import History
@@ -93,7 +93,8 @@ class Run:
         if self.folder is None:
             return
         try:
-            self.history.save(self.folder)
+            if self.folder is not None:
+                self.history.save(self.folder)
         except OSError as error:
             raise CheckpointError(f"{self.folder}: history.json cannot be written", found=str(error),
                                   expected="room for some kilobytes",
@@ -102,8 +103,8 @@ class Run:
 
 
 def run_settings(model: nn.Module, optimizer: Optimizer, scheduler: LRScheduler | None, normalize: nn.Module,
-                 train: Dataset, batch_size: int, accumulate: int, seed: int, evaluator: Evaluator,
-                 loss: Callable) -> dict[str, Any]:
+                 train: Samples, batch_size: int, accumulate: int, seed: int, evaluator: Evaluator,
+                 loss: Callable[..., Any]) -> dict[str, Any]:
     """What must be the same for a run to go on, as plain values. The number of epochs may grow."""
     inner = getattr(optimizer, "optimizer", optimizer)
     groups = [{k: list(v) if isinstance(v, tuple) else v for k, v in group.items()
@@ -112,7 +113,7 @@ def run_settings(model: nn.Module, optimizer: Optimizer, scheduler: LRScheduler 
     labels = getattr(train, "label_set", None)
     # Of losses, only those of make_loss have a name. "ce" is the one that has always been the default.
     loss_name = getattr(loss, "name", None)
-    watched = {"monitor": evaluator.column, "mode": evaluator.mode, "threshold": evaluator.threshold,
+    watched: dict[str, Any] = {"monitor": evaluator.column, "mode": evaluator.mode, "threshold": evaluator.threshold,
                "worst_score": evaluator.worst_score}
     if isinstance(scheduler, ReduceLROnPlateau):  # these come back with its state, whatever is asked for now
         watched["plateau"] = {name: getattr(scheduler, name) for name in (

@@ -3,19 +3,29 @@
 from __future__ import annotations
 
 from collections.abc import Sequence
+from typing import overload
 
 import torch
 from torch import Tensor, nn
-from torch.utils.data import DataLoader, Dataset
+from torch.utils.data import DataLoader
 
+from seglab.datasets.protocols import Sample, Samples, as_dataset
 from seglab.datasets.transforms import Normalize, collate
 from seglab.errors import ArgumentError
 from seglab.metrics import BandMatrix, ConfusionMatrix
 from seglab.progress import progress_bar
 
 
+@overload
+def evaluate(model: nn.Module, data: Samples, *, batch_size: int = 1, normalize: nn.Module | None = None,
+             device: str | torch.device | None = None, num_workers: int = 0, metric: None = None,
+             progress: bool = False) -> ConfusionMatrix: ...
+@overload
+def evaluate(model: nn.Module, data: Samples, *, batch_size: int = 1, normalize: nn.Module | None = None,
+             device: str | torch.device | None = None, num_workers: int = 0, metric: BandMatrix,
+             progress: bool = False) -> BandMatrix: ...
 @torch.no_grad()
-def evaluate(model: nn.Module, data: Dataset, *, batch_size: int = 1, normalize: nn.Module | None = None,
+def evaluate(model: nn.Module, data: Samples, *, batch_size: int = 1, normalize: nn.Module | None = None,
              device: str | torch.device | None = None, num_workers: int = 0, metric: BandMatrix | None = None,
              progress: bool = False) -> ConfusionMatrix | BandMatrix:
     """Run a model over a whole dataset and count every pixel; of a classifier, every picture.
@@ -43,7 +53,7 @@ def evaluate(model: nn.Module, data: Dataset, *, batch_size: int = 1, normalize:
         raise ArgumentError("evaluation pictures", found=len(data), expected="1 or more")
     device = torch.device(device) if device is not None else next(model.parameters()).device
     normalize = (normalize if normalize is not None else Normalize()).to(device)
-    loader = DataLoader(data, batch_size, collate_fn=_collate_by_size, num_workers=num_workers,
+    loader = DataLoader(as_dataset(data), batch_size, collate_fn=_collate_by_size, num_workers=num_workers,
                         pin_memory=device.type == "cuda")
     was_training = model.training
     model.to(device).eval()
@@ -62,6 +72,7 @@ def evaluate(model: nn.Module, data: Dataset, *, batch_size: int = 1, normalize:
                 del images, masks, logits  # or they would fill memory while the next batch is computed
     finally:
         model.train(was_training)
+    assert matrix is not None  # there is at least one picture
     return matrix
 
 
@@ -71,9 +82,9 @@ def _logits(model: nn.Module, images: Tensor) -> Tensor:
     return output["out"] if isinstance(output, dict) else output
 
 
-def _collate_by_size(samples: Sequence[tuple[Tensor, Tensor]]) -> list[tuple[Tensor, Tensor]]:
+def _collate_by_size(samples: Sequence[Sample]) -> list[tuple[Tensor, Tensor]]:
     """One batch for each size of picture, instead of one batch that is padded."""
-    groups: dict[tuple[int, ...], list[tuple[Tensor, Tensor]]] = {}
+    groups: dict[tuple[int, ...], list[Sample]] = {}
     for sample in samples:
         groups.setdefault(tuple(sample[0].shape), []).append(sample)
     return [collate(group) for group in groups.values()]

@@ -4,8 +4,8 @@ from __future__ import annotations
 
 import torch
 from torch import nn
-from torch.utils.data import Dataset
 
+from seglab.datasets.protocols import LabelledSamples
 from seglab.datasets.transforms import Normalize
 from seglab.errors import ArgumentError
 from seglab.metrics import SizedIoU, SizedScores, predictions
@@ -13,7 +13,7 @@ from seglab.progress import progress_bar
 
 
 @torch.no_grad()
-def evaluate_by_size(model: nn.Module, data: Dataset, *, normalize: nn.Module | None = None,
+def evaluate_by_size(model: nn.Module, data: LabelledSamples, *, normalize: nn.Module | None = None,
                      bounds: tuple[float, ...] = (32 ** 2, 96 ** 2), device: str | torch.device | None = None,
                      progress: bool = False) -> SizedScores:
     """Run a model over a whole dataset, picture by picture, and count small, medium and large objects apart.

@@ -14,8 +14,9 @@ import torch
 from accelerate.utils.memory import clear_device_cache, should_reduce_batch_size
 from torch import nn
 from torch.optim import Optimizer
-from torch.utils.data import DataLoader, Dataset
+from torch.utils.data import DataLoader
 
+from seglab.datasets.protocols import Samples, as_dataset
 from seglab.datasets.transforms import Normalize, collate
 from seglab.errors import ArgumentError, TrainingError
 from seglab.training.loop import Loss, autocast, choose_precision
@@ -149,7 +150,7 @@ class LoaderSpeeds:
             for count, speed in sorted(self.images_per_second.items()))])
 
 
-def choose_num_workers(dataset: Dataset, batch_size: int, candidates: Sequence[int] | None = None, batches: int = 20,
+def choose_num_workers(dataset: Samples, batch_size: int, candidates: Sequence[int] | None = None, batches: int = 20,
                        seed: int = 0) -> LoaderSpeeds:
     """Measure how many loader processes (`num_workers`) bring pictures fastest on this machine.
 
@@ -188,12 +189,12 @@ def choose_num_workers(dataset: Dataset, batch_size: int, candidates: Sequence[i
     return LoaderSpeeds(speeds)
 
 
-def _images_per_second(dataset: Dataset, batch_size: int, workers: int, batches: int, seed: int) -> float:
+def _images_per_second(dataset: Samples, batch_size: int, workers: int, batches: int, seed: int) -> float:
     # Processes that started together deliver together: wait for the first round, then time whole rounds.
     at_once = max(workers, 1)
     timed = -(-batches // at_once) * at_once
-    loader = DataLoader(dataset, batch_sampler=[*itertools.islice(_random_batches(len(dataset), batch_size, seed),
-                                                                  at_once + timed)],
+    chosen = [*itertools.islice(_random_batches(len(dataset), batch_size, seed), at_once + timed)]
+    loader = DataLoader(as_dataset(dataset), batch_sampler=chosen,
                         collate_fn=collate, num_workers=workers, generator=torch.Generator().manual_seed(seed))
     with torch.random.fork_rng([]):
         torch.manual_seed(seed)

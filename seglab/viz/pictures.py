@@ -2,7 +2,8 @@
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
+from typing import Any
 
 import cv2
 import numpy as np
@@ -139,8 +140,9 @@ def class_patches(label_set: LabelSet, ids: Sequence[int] | None = None) -> list
             for i in (ids if ids is not None else range(len(label_set)))]
 
 
-def show_samples(samples: Sequence[tuple[object, object]], label_set: LabelSet, *, predict: object = None,
-                 titles: Sequence[str] | None = None, legend: bool = True) -> Figure:
+def show_samples(samples: Sequence[tuple[object, object]], label_set: LabelSet, *,
+                 predict: Callable[[Any], Any] | None = None, titles: Sequence[str] | None = None,
+                 legend: bool = True) -> Figure:
     """One row a sample: picture, truth, overlay; with predictions: picture, truth, prediction, errors.
 
     Args:

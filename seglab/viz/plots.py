@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Mapping, Sequence
+from typing import Any
 
 import numpy as np
 from matplotlib import pyplot as plt
@@ -28,8 +29,8 @@ def plot_shares(shares: Mapping[str, Sequence[float]], label_set: LabelSet) -> F
     order = np.argsort(first)  # bars are drawn from the bottom up
     figure, axis = plt.subplots(figsize=(7.5, 0.7 + 0.2 * len(label_set)))
     markers = iter("o|x")
-    for number, (name, values) in enumerate(shares.items()):
-        values = np.asarray(values)[order]
+    for number, (name, series) in enumerate(shares.items()):
+        values = np.asarray(series)[order]
         if number == 0:
             axis.barh(range(len(order)), values, color=[label_set.palette[i] / 255 for i in order], edgecolor="0.4",
                       linewidth=0.5, label=name)
@@ -204,7 +205,7 @@ def plot_calibration(found: Mapping[str, Calibration]) -> Figure:
     return figure
 
 
-def plot_learning_curves(panels: Mapping[str, Sequence[Mapping[str, object]]]) -> Figure:
+def plot_learning_curves(panels: Mapping[str, Sequence[Mapping[str, Any]]]) -> Figure:
     """Accuracy against training pictures a class: a panel a dataset, a line a way, bars from worst seed to best.
 
     Args:

@@ -35,7 +35,7 @@ FLIPS = {"flip_horizontal": "flip horizontally", "flip_vertical": "flip vertical
 _PICTURE_ONLY = ("brightness", "contrast", "saturation", "hue", "blur")
 
 
-class Number(t.Float):
+class Number(t.Float):  # type: ignore[type-arg]  # generic in new versions of traitlets only
     """A number of a closed range; anything else is an ArgumentError, as everywhere in seglab."""
 
     def __init__(self, low: float, high: float, rest: float, whole: bool = False) -> None:
@@ -50,14 +50,14 @@ class Number(t.Float):
         return cls(low, high, rest)
 
     def validate(self, obj: Any, value: Any) -> float:
-        if (isinstance(value, bool) or not isinstance(value, Real) or not self.low <= value <= self.high
-                or (self.whole and value % 1)):
-            raise ArgumentError(self.name, found=repr(value),
+        is_number = isinstance(value, Real) and not isinstance(value, bool)
+        if not is_number or not self.low <= value <= self.high or (self.whole and value % 1):
+            raise ArgumentError(str(self.name), found=repr(value),
                                 expected=f"a {'whole ' if self.whole else ''}number from {self.low} to {self.high}")
         return round(float(value), 3) + 0.0  # three digits, as code() writes them; -0.0 becomes 0.0
 
 
-class Switch(t.Bool):
+class Switch(t.Bool):  # type: ignore[type-arg]  # likewise
     """True or False; anything else is an ArgumentError."""
 
     def __init__(self) -> None:
@@ -66,7 +66,7 @@ class Switch(t.Bool):
 
     def validate(self, obj: Any, value: Any) -> bool:
         if not isinstance(value, (bool, np.bool_)):
-            raise ArgumentError(self.name, found=repr(value), expected="True or False")
+            raise ArgumentError(str(self.name), found=repr(value), expected="True or False")
         return bool(value)
 
 

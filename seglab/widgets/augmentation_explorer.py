@@ -252,8 +252,8 @@ class AugmentationExplorer(PictureWidget):
         lines += [f"image = F.adjust_{name}(image, {getattr(self, name):g})"
                   for name in ("brightness", "contrast", "saturation", "hue")
                   if getattr(self, name) != CONTROLS[name][4]]
-        if (size := self._kernel(height, width)) > 1:
-            lines.append(f"image = F.gaussian_blur(image, kernel_size=[{size}, {size}], "
+        if (side := self._kernel(height, width)) > 1:
+            lines.append(f"image = F.gaussian_blur(image, kernel_size=[{side}, {side}], "
                          f"sigma=[{self.blur:g}, {self.blur:g}])")
         return "\n".join(lines)
 

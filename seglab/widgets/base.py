@@ -70,7 +70,7 @@ class PictureWidget(anywidget.AnyWidget):
         return self.summary()
 
     def _repr_mimebundle_(self, **options: Any) -> tuple[dict[str, Any], dict[str, Any]]:
-        data, metadata = super()._repr_mimebundle_(**options)
+        data, metadata = super()._repr_mimebundle_(**options) or ({}, {})  # none of a widget without a view
         data["text/plain"] = self.summary()
         data["image/png"] = base64.b64encode(png(self.picture())).decode()
         return data, metadata

@@ -18,6 +18,8 @@ from seglab.metrics.segmentation import scores
 from seglab.widgets.base import PictureWidget, browser_code, styles
 from seglab.widgets.wire import classes_of, pack
 
+Font = ImageFont.FreeTypeFont | ImageFont.ImageFont
+
 NORMALISATIONS = ("rows", "columns", "none")
 #: Of the picture: paper, full, and what has nothing to measure. The browser takes them from the theme.
 _PAPER, _DEEP, _EMPTY, _INK = (255, 255, 255), (0, 114, 178), (236, 236, 236), (34, 34, 34)
@@ -65,7 +67,7 @@ class ConfusionHeatmap(PictureWidget):
     normalise = t.Unicode("rows").tag(sync=True)
     logarithmic = t.Bool(False).tag(sync=True)
     diagonal = t.Bool(True).tag(sync=True)
-    selected = t.List().tag(sync=True)
+    selected: t.List[Any] = t.List().tag(sync=True)
 
     def __init__(self, matrix: Any, label_set: LabelSet | Sequence[str] | None = None, *, unit: str | None = None,
                  normalise: str = "rows", logarithmic: bool = False, diagonal: bool = True,
@@ -73,7 +75,8 @@ class ConfusionHeatmap(PictureWidget):
         unit = unit or ("pictures" if isinstance(matrix, ClassificationScores) else "pixels")
         self.matrix = _counts(matrix)  #: (C, C) int64
         self.names, colours = _named(label_set, len(self.matrix))
-        self.unit, self._links = unit, []
+        self.unit = unit
+        self._links: list[tuple[Any, Any]] = []  # with which browsers
         counts = self.matrix.astype("<f8")  # exact up to 2^53, and what a browser calculates with
         content = {"counts": pack(counts.view(np.uint8)), "names": self.names, "colours": colours, "unit": unit}
         super().__init__(content=content, normalise=normalise, logarithmic=logarithmic, diagonal=diagonal,
@@ -250,7 +253,8 @@ def _named(label_set: LabelSet | Sequence[str] | None, count: int) -> tuple[list
     colours = [one["colour"] for one in classes_of(label_set)[:-1]] if isinstance(label_set, LabelSet) else []
     if isinstance(label_set, str):
         raise ArgumentError("label_set", found=repr(label_set), expected="a LabelSet or a list of names")
-    names = list(getattr(label_set, "classes", label_set or [f"class {i}" for i in range(count)]))
+    listed: Any = label_set or [f"class {i}" for i in range(count)]
+    names = list(getattr(label_set, "classes", listed))
     if len(names) != count or not all(isinstance(name, str) for name in names):
         raise ArgumentError("label_set", found=f"{len(names)} names: {names[:6]}",
                             expected=f"{count} names, as in the matrix")
@@ -291,7 +295,7 @@ def _compact(count: float) -> str:
     return f"{count:.0f}"
 
 
-def _short(name: str, font: ImageFont.FreeTypeFont, width: int = 130) -> str:
+def _short(name: str, font: Font, width: int = 130) -> str:
     if font.getlength(name) <= width:
         return name
     while name and font.getlength(name + "…") > width:
@@ -299,7 +303,7 @@ def _short(name: str, font: ImageFont.FreeTypeFont, width: int = 130) -> str:
     return name + "…"
 
 
-def _turned(text: str, font: ImageFont.FreeTypeFont, colour: tuple[int, int, int]) -> Image.Image:
+def _turned(text: str, font: Font, colour: tuple[int, int, int]) -> Image.Image:
     picture = Image.new("RGB", (max(1, round(font.getlength(text))) + 2, 15), "white")
     ImageDraw.Draw(picture).text((1, 7), text, fill=colour, font=font, anchor="lm")
     return picture.rotate(90, expand=True)

@@ -97,12 +97,14 @@ class PixelProbe(PictureWidget):
             raise ArgumentError("prediction", found="no probabilities" if isinstance(prediction, Prediction) else
                                 type(prediction).__name__, expected="a prediction with probabilities",
                                 fix="predict(model, image, probabilities=True)")
-        self._prediction, self._model = prediction, model
+        self._prediction, self._probabilities, self._model = prediction, prediction.probabilities, model
         image, labels = check_picture(prediction.image), prediction.label_set
         self._size = image.shape[:2]
         mask = check_mask(prediction.mask, self._size, labels, "prediction")
         self._truth = None if truth is None else check_mask(truth, self._size, labels, "truth")
-        self._inside, self._reach, problem = None, None, ""
+        self._inside: np.ndarray | None = None
+        self._reach: tuple[int | None, int | None, int | None, int | None] | None = None
+        problem = ""
         if model is not None:
             self._segmenter = Segmenter(model, normalize=normalize, label_set=labels, short_side=short_side)
             self._inside = self._segmenter.inside(image[None])[0]  # the picture as the network sees it
@@ -110,7 +112,7 @@ class PixelProbe(PictureWidget):
                 self._reach = receptive_reach(model, self._inside.shape[:2])
             except ArgumentError as error:  # of a transformer, for instance; the heat works
                 problem = " ".join(str(error).split())
-        content = _content(image, mask, self._truth, prediction)
+        content = _content(image, mask, self._truth, self._probabilities, len(labels))
         content |= {"classes": classes_of(labels), "model": model is not None, "reach": self._reach, "problem": problem,
                     "seen": [] if self._inside is None else [*self._inside.shape[1::-1]]}
         super().__init__(content=content, **self._settings(settings))
@@ -127,7 +129,7 @@ class PixelProbe(PictureWidget):
 
         Bottom and right are the first row and column behind it.
         """
-        if self._reach is None:
+        if self._reach is None or self._inside is None:
             return None
         edges: list[int] = []
         for before, after, at, length, seen in zip(self._reach[:2], self._reach[2:], self.place(), self._size,
@@ -144,7 +146,7 @@ class PixelProbe(PictureWidget):
         if box is not None:
             size = f"{box[3] - box[1]}×{box[2] - box[0]}"
             seen = "; sees " + ("the whole picture" if size == f"{width}×{height}" else f"{size} pixels")
-        return f"PixelProbe({width}×{height}, {len(self._prediction.probabilities)} classes: x {x}, y {y}{seen})"
+        return f"PixelProbe({width}×{height}, {len(self._probabilities)} classes: x {x}, y {y}{seen})"
 
     def bars(self) -> list[tuple[str, float, tuple[int, int, int]]]:
         """(name, probability, colour) of the most probable classes at the marked pixel, largest first, then the rest.
@@ -158,7 +160,7 @@ class PixelProbe(PictureWidget):
             True
         """
         (y, x), labels = self.place(), self._prediction.label_set
-        values = self._prediction.probabilities[:, y, x]
+        values = self._probabilities[:, y, x]
         order = np.argsort(-values, kind="stable")[:BARS]
         colours = [c["safe" if self.safe_colours else "colour"] for c in self.content["classes"]]
         rows = [(labels.classes[i], float(values[i]), tuple(colours[i])) for i in order]
@@ -232,6 +234,8 @@ class PixelProbe(PictureWidget):
 
     def _heat(self, x: int, y: int, size: tuple[int, int] | None = None) -> np.ndarray:
         """Square root of the effective receptive field, (h, w) in [0, 1], of the network's size or of `size`."""
+        assert self._model is not None  # without a model, nobody asks
+        assert self._inside is not None
         height, width = self._inside.shape[:2]
         place = (int((y + 0.5) * height / self._size[0]), int((x + 0.5) * width / self._size[1]))
         heat = np.sqrt(effective_receptive_field(self._model, self._inside, place, int(self._prediction.mask[y, x]),
@@ -239,22 +243,21 @@ class PixelProbe(PictureWidget):
         return heat if size is None else cv2.resize(heat, size[::-1], interpolation=cv2.INTER_LINEAR)
 
     def _heat_of(self, x: int, y: int) -> dict[str, Any]:
-        height, width = self._inside.shape[:2]
         try:
             heat = self._heat(x, y)
         except (SeglabError, RuntimeError) as error:  # the reader sees it where the heat would be
             return {"error": " ".join(str(error).split())}
-        return {"size": [width, height], "class": int(self._prediction.mask[y, x]),
+        return {"size": [*heat.shape[::-1]], "class": int(self._prediction.mask[y, x]),
                 "values": pack(np.rint(heat * 255).astype(np.uint8), smooth=True)}
 
 
-def _content(image: np.ndarray, mask: np.ndarray, truth: np.ndarray | None, prediction: Prediction) -> dict[str, Any]:
+def _content(image: np.ndarray, mask: np.ndarray, truth: np.ndarray | None, probabilities: np.ndarray,
+             count: int) -> dict[str, Any]:
     """Picture, masks and probabilities for the wire."""
     height, width = image.shape[:2]
-    probabilities = prediction.probabilities
-    if probabilities.shape != (len(prediction.label_set), height, width):
+    if probabilities.shape != (count, height, width):
         raise ArgumentError("prediction.probabilities", found=f"shape {probabilities.shape}",
-                            expected=f"{(len(prediction.label_set), height, width)}")
+                            expected=f"{(count, height, width)}")
     step = max(1, math.ceil(math.sqrt(height * width / (MAX_VALUES // 4))))
     image, mask, probabilities = image[::step, ::step], mask[::step, ::step], probabilities[:, ::step, ::step]
     ids, kept = None, len(probabilities)

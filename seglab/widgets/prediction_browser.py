@@ -95,7 +95,7 @@ class PredictionBrowser(PictureWidget):
     thumbnails = t.Bytes().tag(sync=True)
     order = t.Unicode("worst").tag(sync=True)
     class_filter = _IdOrName(-1).tag(sync=True)
-    confused = t.List().tag(sync=True)
+    confused: t.List[Any] = t.List().tag(sync=True)
     search = t.Unicode("").tag(sync=True)
     show = t.Unicode("prediction").tag(sync=True)
     page = t.Int(0).tag(sync=True)
@@ -134,7 +134,7 @@ class PredictionBrowser(PictureWidget):
             CheckpointError: the model's scores are not finite.
         """
         label_set = _labels(label_set or getattr(model, "label_set", None), dataset)
-        kept = {"names": names, "thumbnail": thumbnail, "page_size": page_size, "progress": progress}
+        kept: dict[str, Any] = {"names": names, "thumbnail": thumbnail, "page_size": page_size, "progress": progress}
         if not isinstance(model, Classifier):
             def answer(image: Any) -> Any:
                 return predict(model, image, probabilities=True, normalize=normalize, label_set=label_set, **options)

@@ -120,9 +120,10 @@ def collect(dataset: Any, predictions: Any, label_set: LabelSet, *, names: Seque
         packed.append(pack(ids[0]) if ids else b"")
         sure.append(b"" if confidence is None else
                     pack((confidence.clip(0, 1) * 100).round().astype(np.uint8), smooth=True))
-    iou, loss, confidence = np.array(lines, dtype=np.float64).T  # (N,) each
-    return Table(names, bool(masks), iou, *(None if np.isnan(one).all() else one for one in (loss, confidence)),
-                 np.concatenate(pixels), np.array(sizes), thumbs, shapes, packed, sure)
+    iou, *others = np.array(lines, dtype=np.float64).T  # (N,) each
+    loss, sureness = (None if np.isnan(one).all() else one for one in others)
+    return Table(names, bool(masks), iou, loss, sureness, np.concatenate(pixels), np.array(sizes), thumbs,
+                 shapes, packed, sure)
 
 
 Line = tuple[float, float, float]
@@ -192,7 +193,8 @@ def _answers(predictions: Any, count: int) -> Callable[[int, Any], Any]:
 def names_of(dataset: Any, count: int) -> list[str]:
     """The pictures' names: the dataset's own, also through a `Subset`, or "picture 0", "picture 1" …"""
     if isinstance(dataset, Subset):
-        inner = names_of(dataset.dataset, len(dataset.dataset))
+        whole: Any = dataset.dataset
+        inner = names_of(whole, len(whole))
         return [inner[i] for i in dataset.indices]
     names = getattr(dataset, "names", None)
     return [str(name) for name in names] if names is not None else [f"picture {i}" for i in range(count)]

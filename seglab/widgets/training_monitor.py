@@ -74,6 +74,16 @@ class TrainingMonitor(PictureWidget):
     columns = t.List(t.Unicode(), default_value=None, allow_none=True).tag(sync=True)
     log_loss = t.Bool(False).tag(sync=True)
 
+    _status: str
+    _epochs: int | None
+    _done: int
+    _total: int | None
+    _first_step: tuple[int, float] | None  # of this epoch, as far as it was seen
+    _rate: float | None  # steps a second
+    _start: float
+    _next_message: float
+    _next_picture: float
+
     def __init__(self, epochs: int | None = None, columns: Sequence[str] | None = None, log_loss: bool = False) -> None:
         if epochs is not None and (isinstance(epochs, bool) or epochs < 1 or epochs != int(epochs)):
             raise ArgumentError("epochs", found=epochs, expected="a whole number, 1 or more")
@@ -89,7 +99,7 @@ class TrainingMonitor(PictureWidget):
         """Show a history: what `fit(on_epoch=...)` calls after each epoch, and once after a resume."""
         before = len(self._rows)
         self._take(history)
-        if self._done and len(self._rows) > before:  # at the end of an epoch, all of its steps are done
+        if self._done and self._total and len(self._rows) > before:  # at the end of an epoch, all of its steps are done
             self._epochs = self._total * len(history) // self._done
         if self._epochs is not None and len(history) >= self._epochs:
             self._end("done")
@@ -162,8 +172,7 @@ class TrainingMonitor(PictureWidget):
         now = time.perf_counter()
         self._status, self._epochs = status, self._given_epochs
         self._done, self._total = 0, None
-        self._first_step: tuple[int, float] | None = None  # of this epoch, as far as it was seen
-        self._rate: float | None = None  # steps a second
+        self._first_step = self._rate = None
         self._start, self._next_message, self._next_picture = now, 0.0, now + _FIRST_PICTURE
         self._rows: list[list[Any]] = []
         self._sent_rows = -1
@@ -220,7 +229,7 @@ class TrainingMonitor(PictureWidget):
         with self.hold_sync():
             if len(self._rows) != self._sent_rows:
                 self._sent_rows = len(self._rows)
-                names = [*({"epoch": 1} | history.rows[0]), *_TIMES] if self._rows else []
+                names = [*({"epoch": 1} | history.rows[0]), *_TIMES] if history and self._rows else []
                 self.table = {"names": names, "rows": list(self._rows), "best": history.best_epoch if history else 0,
                               "watched": history.monitor if history else ""}
             self.progress = {"status": self._status, "done": self._done, "total": self._total, "epochs": self._epochs,
@@ -256,7 +265,10 @@ class TrainingMonitor(PictureWidget):
         self._next_picture = end + max((end - start) / _PICTURES, end - self._start)
 
     def _note(self) -> str:
-        count, timings = len(self.history), [timing for timing in self.history.timings if timing.get("seconds")]
+        history = self.history
+        if history is None:
+            return ""
+        count, timings = len(history), [timing for timing in history.timings if timing.get("seconds")]
         text = _epochs(count)
         if self._status != "done" and self._epochs is not None and count < self._epochs:
             text = f"{'stopped after ' if self._status == 'stopped' else ''}{count} of {_epochs(self._epochs)}"

@@ -248,10 +248,12 @@ def _statistics(masks: list[np.ndarray], truth: list[np.ndarray] | None, label_s
     def shares(films: list[np.ndarray] | None) -> np.ndarray:
         return np.array([np.bincount(mask.ravel(), minlength=256) / mask.size for mask in films or ()]).reshape(-1, 256)
 
+    def send(rows: Any) -> bytes:
+        return np.array(rows, "<f4").tobytes()
+
     guessed, real = shares(masks), shares(truth)  # (count, 256) each
     there = np.flatnonzero(guessed.sum(0) + real.sum(0)).tolist()
     scores = [_scores(mask, true) for mask, true in zip(masks, truth or (), strict=False)]
-    send = lambda rows: np.array(rows, "<f4").tobytes()  # noqa: E731
     return {"truth": truth is not None, "classes": [one for one in classes_of(label_set) if one["id"] in there],
             "shares": {"prediction": send(guessed[:, there]), "truth": send(real[:, there])},
             "iou": send([iou[there] for iou, _ in scores]), "accuracy": send([accuracy for _, accuracy in scores])}
@@ -312,8 +314,9 @@ def _segmented(segmenter: Segmenter, frames: Iterator[np.ndarray], count: int, e
     """Batches of frames and a mask for each, as `predict_video` makes them."""
     smooth: torch.Tensor | None = None
     while batch := list(islice(frames, count)):
-        masks, scores = segmenter(np.stack(batch[::every]), soft=smoothing > 0)  # (N, H, W)
-        if smoothing > 0:
+        found, scores = segmenter(np.stack(batch[::every]), soft=smoothing > 0)  # (N, H, W)
+        masks = list(found)
+        if scores is not None:
             masks = []
             for one in scores:  # (C, H, W)
                 smooth = one if smooth is None else smooth.lerp(one, 1 - smoothing)

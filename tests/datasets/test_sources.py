@@ -24,6 +24,11 @@ def test_real_data_by_argument_and_by_environment(home, drone_root, monkeypatch)
     assert torch.equal(by_argument.train[0][0], by_environment.train[0][0])
 
 
+def test_catdog_has_squares_only():
+    with pytest.raises(ArgumentError, match="squares"):
+        load("catdog", source="sample", size=(64, 48), progress=False)
+
+
 def test_a_folder_of_datasets(home, tmp_path, drone_root):
     (tmp_path / "all" / "b").mkdir(parents=True)
     (tmp_path / "all" / "drone").symlink_to(drone_root)

@@ -174,6 +174,8 @@ def test_what_is_no_video(tmp_path):
 
 def test_a_missing_codec_is_an_error_not_an_empty_file(tmp_path, monkeypatch):
     class Closed:
+        fourcc = cv2.VideoWriter.fourcc
+
         def __init__(self, *args):
             pass
 

@@ -36,6 +36,10 @@ def _texture(name: str, side: int) -> np.ndarray:
     return np.concatenate([half, half[::-1]], axis=0).astype(np.int16)
 
 
+#: Ground coordinates in metres, two (n,) arrays -> (n, 4) int16.
+Material = Callable[[np.ndarray, np.ndarray], np.ndarray]
+
+
 @dataclass(frozen=True)
 class _Look:
     """How a material looks: a grey texture mapped to a colour ramp, large patches, and joints between slabs."""
@@ -76,7 +80,7 @@ PAVING = ("asphalt", "slabs", "terrace", "cobbles", "clinker", "concrete")
 ROOFING = ("tiles", "slate", "felt")
 
 
-def _material(rng: np.random.Generator, look: _Look, pixels_per_metre: float) -> Callable:
+def _material(rng: np.random.Generator, look: _Look, pixels_per_metre: float) -> Material:
     """One sample of a look: its own stretch of texture and a slightly different colour.
 
     The function it returns takes ground coordinates in metres, two (n,) arrays, and gives (n, 4) int16:
@@ -90,7 +94,7 @@ def _material(rng: np.random.Generator, look: _Look, pixels_per_metre: float) ->
     shift, metres = rng.integers(-6, 7, 3) + rng.integers(-12, 13), look.metres * float(rng.uniform(0.85, 1.15))
     ramp = np.zeros((256, 4), dtype=np.int16)
     ramp[:, :3] = (np.linspace(look.dark, look.light, 256) + shift).round()
-    start, flip = rng.uniform(50, 90, 2).astype(np.float32), rng.choice(np.float32([-1, 1]), 2)
+    start, flip = rng.uniform(50, 90, 2).astype(np.float32), rng.choice(np.array([-1, 1], np.float32), 2)
     tint = (np.arange(-128, 128)[:, None] * (*look.tint, 0) // 64).astype(np.int16)  # (256, 4)
 
     def colours(u: np.ndarray, v: np.ndarray) -> np.ndarray:
@@ -142,7 +146,7 @@ class Scene:
         y = (np.arange(self.height, dtype=np.float32) - np.float32(centre[1]))[:, None]  # (2H, 1)
         (a, b), (c, d) = (self.turn / self.ppm).astype(np.float32)
         self.u, self.v = x * a + y * c, x * b + y * d  # (2H, 2W) metres
-        self._materials: dict[str, Callable] = {}
+        self._materials: dict[str, Material] = {}
 
     def project(self, points: np.ndarray, z: float | np.ndarray = 0.0) -> np.ndarray:
         """Ground points (n, 2) at height z -> pixels (n, 2)."""
@@ -150,7 +154,8 @@ class Scene:
         lean = self.altitude / (self.altitude - np.minimum(z, 0.5 * self.altitude))
         return (points * np.reshape(lean, (-1, 1))) @ self.turn.T * self.ppm + self.centre
 
-    def _stencil(self, pixels: np.ndarray, width: float | None, margin: int = 0) -> tuple | None:
+    def _stencil(self, pixels: np.ndarray, width: float | None,
+                 margin: int = 0) -> tuple[slice, slice, np.ndarray] | None:
         """Rasterise a polygon, or a line of that width in metres: its rows, its columns, (h, w) uint8 0/255."""
         thick = 0 if width is None else max(2, round(width * self.ppm))
         points = np.round(pixels).astype(np.int64)

@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+from typing import SupportsIndex
+
 import numpy as np
 
 from seglab.datasets.aerial.canvas import PAVING, Scene
@@ -37,7 +39,7 @@ def _strip(s: Scene, low: float, high: float, wobble: float = 0.0) -> np.ndarray
     return np.concatenate([np.stack([u, low + edge[0]], 1), np.stack([u, high + edge[1]], 1)[::-1]])
 
 
-def _patches(s: Scene, number: int, name: str, look: str, radius: float) -> None:
+def _patches(s: Scene, number: SupportsIndex, name: str, look: str, radius: float) -> None:
     for _ in range(number):
         at, r = s.rng.uniform(-s.half, s.half, 2) * 1.3, s.rng.uniform(0.5, 1.3) * radius
         s.ground(oval(at, r, 0.7 * r, s.rng.uniform(0, 6.3), 0.25, s.rng), name, look)
@@ -69,7 +71,8 @@ def _street(s: Scene) -> None:
     for side, kind in zip((-1, 1), s.rng.choice(["fence", "hedge", "wall", "none"], 2), strict=True):
         v = c + side * (road + 2.3)
         if s.rng.random() < 0.4:
-            s.ground(_strip(s, *sorted((v, side * s.reach)), 0.05), "gravel", "gravel")
+            low, high = sorted((v, side * s.reach))
+            s.ground(_strip(s, low, high, 0.05), "gravel", "gravel")
         if kind != "none":
             upright(s, np.array([-s.reach, v]), np.array([s.reach, v]), str(kind))
         if s.rng.random() < 0.5:

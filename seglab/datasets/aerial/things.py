@@ -24,7 +24,7 @@ def box(at: np.ndarray, long: float, wide: float, heading: float = 0.0, cut: flo
     return _turned(np.array(corners), at, heading)
 
 
-def _turned(points: np.ndarray, at: np.ndarray, heading: float) -> np.ndarray:
+def _turned(points: np.ndarray, at: np.ndarray | float, heading: float) -> np.ndarray:
     c, s = np.cos(heading), np.sin(heading)
     return points @ np.array([[c, s], [-s, c]]) + at
 
@@ -212,8 +212,8 @@ def house(s: Scene, corner: np.ndarray, sign: np.ndarray) -> None:
                light=light)
     s.fill(crest, "roof", (150, 140, 132), width=0.16)
     for x in rng.uniform(-0.7, 0.7, 2) * long:  # skylights, half way up
-        light = box(at + np.array((x, -sign[1] * 0.5 * wide)), 0.4, 0.55)
-        s.fill(s.project(light, (eave + ridge) / 2), "window", (70, 84, 100))
+        pane = box(at + np.array((x, -sign[1] * 0.5 * wide)), 0.4, 0.55)
+        s.fill(s.project(pane, (eave + ridge) / 2), "window", (70, 84, 100))
     chimney = box(at + np.array((-0.4 * long * sign[0], 0.3)), 0.3, 0.3)
     for z in (ridge - 0.2, ridge, ridge + 0.2, ridge + 0.4):
         s.fill(s.project(chimney, z), "roof", "clinker", light=0.7 + 0.3 * (z > ridge + 0.3))

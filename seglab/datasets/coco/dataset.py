@@ -20,6 +20,7 @@ from seglab.datasets.coco.masks import Rle, paint, semantic_mask, to_rle
 from seglab.datasets.coco.rows import UNUSABLE, WITHOUT_PIXELS
 from seglab.datasets.folder import SPLITS, Transforms, existing_folder, sample_of
 from seglab.datasets.io import Size, fitted_size, image_size, read_image
+from seglab.datasets.protocols import Sample
 from seglab.errors import ArgumentError, DataError
 from seglab.labels import IGNORE, LabelSet, known_label_set
 
@@ -33,7 +34,7 @@ _WHOLE = (("annotations/instances_default.json", "images/default"), ("annotation
           ("annotations.json", "images"), ("result.json", "."), ("_annotations.coco.json", "."))
 
 
-class CocoSegmentation(Dataset):
+class CocoSegmentation(Dataset[Sample]):
     """COCO's instance annotations as a dataset of (uint8 image, uint8 mask).
 
     Chosen categories become classes 1, 2, … in the order in which they are given; everything else is 0, background.
@@ -104,7 +105,7 @@ class CocoSegmentation(Dataset):
         self._pictures = self._kept(min_pixels) if drop_empty else np.arange(len(self.index.image_ids))
         self._check_annotations(problems)
         if self.images is not None:
-            self._check_files(problems)
+            self._check_files(self.images, problems)
         if not len(self):
             raise DataError(f"{self.index.path}: pictures", found="none left",
                             expected=f"pictures in which {', '.join(self.label_set.classes[1:])} cover more than "
@@ -130,14 +131,14 @@ class CocoSegmentation(Dataset):
             warnings.warn(f"{self.index.path}: {len(outside)} objects lie outside of their pictures (annotations "
                           f"{_few(outside)}). Are their coordinates in pixels?", stacklevel=3)
 
-    def _check_files(self, policy: str) -> None:
+    def _check_files(self, images: Path, policy: str) -> None:
         names = self._names[self._pictures]
         folders = {os.path.dirname(name) for name in names}
-        there = {os.path.join(folder, entry.name) for folder in folders if (self.images / folder).is_dir()
-                 for entry in os.scandir(self.images / folder)}
+        there = {os.path.join(folder, entry.name) for folder in folders if (images / folder).is_dir()
+                 for entry in os.scandir(images / folder)}
         missing = np.array([os.path.normpath(name) not in there for name in names], dtype=bool)
         self._pictures = self._pictures[~missing]
-        _complain(self.images, "pictures without a file", policy,
+        _complain(images, "pictures without a file", policy,
                   {f"of {len(names)} named in {self.index.path.name}": names[missing]} if missing.any() else {},
                   "the pictures are left out then")
 
@@ -306,7 +307,7 @@ def _choose(categories: Iterable[int | str] | None, index: CocoIndex) -> list[in
     return chosen
 
 
-def _complain(where: Path, what: str, policy: str, found: dict[str, Sequence], otherwise: str) -> None:
+def _complain(where: Path, what: str, policy: str, found: dict[str, Sequence[Any]], otherwise: str) -> None:
     if not found:
         return
     lines = "; ".join(f"{len(those)}: {text} ({_few(those)})" for text, those in found.items())
@@ -316,5 +317,5 @@ def _complain(where: Path, what: str, policy: str, found: dict[str, Sequence], o
     warnings.warn(f"{where}: {what} are left out: {lines}", stacklevel=4)
 
 
-def _few(those: Sequence) -> str:
+def _few(those: Sequence[Any]) -> str:
     return ", ".join(str(one) for one in list(those)[:5]) + (" …" if len(those) > 5 else "")

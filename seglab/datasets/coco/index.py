@@ -144,12 +144,16 @@ def _elements(text: str, path: Path) -> Iterator[tuple[str, int, int, Any]]:
 
     So the memory for Python objects is that of one element, not of the file.
     """
-    scan = json.JSONDecoder().scan_once
+    scan = json.JSONDecoder().scan_once  # type: ignore[attr-defined]  # missing in the hints
     place = 0
+
+    def unspaced(start: int) -> int:
+        found = _SPACE.match(text, start)  # always: no space is some, too
+        return found.end() if found is not None else start
 
     def after(expected: str) -> str:
         nonlocal place
-        place = _SPACE.match(text, place).end()
+        place = unspaced(place)
         found = text[place:place + 1]
         if not found or found not in expected:
             raise json.JSONDecodeError(f"{expected!r} expected", text, place)
@@ -158,24 +162,24 @@ def _elements(text: str, path: Path) -> Iterator[tuple[str, int, int, Any]]:
 
     try:
         place = 3 if text.startswith("\xef\xbb\xbf") else 0  # a byte order mark
-        if text.startswith("[", _SPACE.match(text, place).end()):
+        if text.startswith("[", unspaced(place)):
             raise _not_coco(path, "a list", 'an object with "images", "annotations" and "categories"')
         after("{")
-        if text.startswith("}", _SPACE.match(text, place).end()):
+        if text.startswith("}", unspaced(place)):
             return
         while True:
-            place = _SPACE.match(text, place).end()
+            place = unspaced(place)
             key, place = scan(text, place)
             after(":")
-            place = _SPACE.match(text, place).end()
+            place = unspaced(place)
             if text.startswith("[", place) and key in _LISTS:
                 yield key, place, place, None  # there is such a list, even if it is empty
-                place = _SPACE.match(text, place + 1).end()
+                place = unspaced(place + 1)
                 if text.startswith("]", place):
                     place += 1
                 else:
                     while True:
-                        start = _SPACE.match(text, place).end()
+                        start = unspaced(place)
                         value, place = scan(text, start)
                         yield key, start, place, value
                         if after(",]") == "]":
@@ -232,7 +236,8 @@ def _build(path: Path, progress: bool) -> tuple[dict[str, np.ndarray], dict[str,
 
 def _image(value: Any, path: Path) -> tuple[int, tuple[str, int, int]]:
     found = value if isinstance(value, dict) else {}
-    name, *numbers = (found.get(key) for key in ("file_name", "id", "height", "width"))
+    name: Any = found.get("file_name")
+    numbers: list[Any] = [found.get(key) for key in ("id", "height", "width")]
     if not isinstance(name, str) or not name or "\0" in name or not all(map(is_whole, numbers)) or not (
             0 < min(numbers[1:]) <= max(numbers[1:]) < 1 << 20):
         raise _not_coco(path, f"a picture {str(value)[:120]}", "pictures with id, file_name, height and width")

@@ -21,7 +21,7 @@ Rle = dict[str, Any]
 _DECODED_AT_ONCE = 64 << 20
 
 
-def to_rle(segmentation: list | Rle, height: int, width: int) -> Rle:
+def to_rle(segmentation: list[Any] | Rle, height: int, width: int) -> Rle:
     """One object's segmentation as compressed run lengths, the polygons of an object joined.
 
     Args:
@@ -156,7 +156,7 @@ def _highest(layers: list[tuple[int, Rle]], size: tuple[int, int]) -> np.ndarray
 
 def paint(rles: Sequence[Rle], values: Sequence[int], size: tuple[int, int], dtype: type) -> np.ndarray:
     """Paint values one over the other, 0 below all: (height, width) of a dtype, in Fortran's order."""
-    canvas = np.zeros(size, dtype=dtype, order="F")
+    canvas: np.ndarray = np.zeros(size, dtype=dtype, order="F")
     at_once = max(1, _DECODED_AT_ONCE // max(1, size[0] * size[1]))
     for start in range(0, len(rles), at_once):
         maps = coco_mask.decode(list(rles[start:start + at_once]))  # (H, W, objects), contiguous object by object

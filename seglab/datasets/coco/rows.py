@@ -68,7 +68,7 @@ class Rows:
         if len(self.coordinates) > 1 << 20:
             self._measure()
 
-    def _polygons(self, shape: list, row: int) -> int:
+    def _polygons(self, shape: list[Any], row: int) -> int:
         before = len(self.coordinates), len(self.polygon_rows)
         kind = 0
         for polygon in shape:

@@ -164,8 +164,8 @@ def complain(folder: Path, names: Sequence[str], found: dict[str, list[int]], po
         return
     text = "; ".join(f"{len(places)} of {len(names)} {kind}: {few([names[i] for i in places])}"
                      for kind, places in bad.items())
-    if broken := bad.get("undecodable"):
-        text += "\n            " + " ".join(line.strip() for line in records[broken[0]]["error"].splitlines()[:2])
+    if (broken := bad.get("undecodable")) and (record := records[broken[0]]) is not None:
+        text += "\n            " + " ".join(line.strip() for line in record["error"].splitlines()[:2])
     choice = ", ".join(f'"{kind}": "skip"' for kind in bad)
     raise DataError(f"{folder}: pictures that cannot be used as they are", found=text, expected="none",
                     fix=f"Fetch these files again, or leave the pictures out with problems={{{choice}}}.")

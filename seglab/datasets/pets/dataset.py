@@ -18,8 +18,18 @@ from torchvision.datasets import OxfordIIITPet
 from seglab.datasets.download import fetch, unpack
 from seglab.datasets.folder import Pair, Transforms, existing_folder, sample_of
 from seglab.datasets.io import Size, read_image, shared_size
-from seglab.datasets.pets.checks import choose_policies, complain, examine, few, find_problems, read_raw, report
+from seglab.datasets.pets.checks import (
+    Record,
+    choose_policies,
+    complain,
+    examine,
+    few,
+    find_problems,
+    read_raw,
+    report,
+)
 from seglab.datasets.pets.layout import Layout, breed_of, find_pets, read_layout
+from seglab.datasets.protocols import Sample
 from seglab.datasets.transforms import CropOrPad, height_and_width
 from seglab.errors import ArgumentError, DataError
 from seglab.files import data_home
@@ -32,7 +42,7 @@ _CHOICES = {"split": ("train", "val", "test", "trainval", "all"), "target": ("sp
             "how": ("crop-or-pad", "resize", "fit"), "encoding": ("auto", "trimap", "ids")}
 
 
-class OxfordPets(Dataset):
+class OxfordPets(Dataset[Sample]):
     """Cats and dogs with masks: `dataset[i]` is an image, (3, H, W) uint8, and a mask, (H, W) uint8, 255 = ignore.
 
     Copies are found as published (`images/`, `annotations/trimaps/`, with `list.txt`, `trainval.txt`, `test.txt`), and
@@ -134,7 +144,7 @@ class OxfordPets(Dataset):
             key = hashlib.blake2b(str(self.folder.resolve()).encode(), digest_size=8).hexdigest()
             records = examine(pairs, data_home() / "cache" / f"pets-{key}.json", progress)
         else:  # a record of a picture with nothing unusual about it
-            sound = {"mode": "RGB", "size": [1, 1], "mask": [1, 1], "values": {"1": 1}}
+            sound: Record = {"mode": "RGB", "size": [1, 1], "mask": [1, 1], "values": {"1": 1}}
             records = [sound if all(path.exists() for path in pair) else None for pair in pairs]
         found = find_problems(pairs, records, ("1",) if self.encoding == "trimap" else ("1", "2"), self.max_side)
         complain(self.folder, names, found, self.policies, records)
@@ -146,7 +156,7 @@ class OxfordPets(Dataset):
                             fix="Look at OxfordPets(…, split='all', problems='skip').report(), and check the folder.")
         if verify:
             for place, record in enumerate(records):
-                if place not in left_out:
+                if record is not None and place not in left_out:  # what is not there is left out
                     self._check_values(pairs[place], {int(v): n for v, n in record["values"].items()})
         return {kind: [names[place] for place in places] for kind, places in found.items()}
 
@@ -200,9 +210,9 @@ class OxfordPets(Dataset):
         """Class ids by value on disk, (256,) uint8, for the mask of one picture."""
         table = np.full(256, IGNORE, dtype=np.uint8)
         if self.target == "breed":
-            pet = self.label_set.id(breed_of(name))
+            pet = self.label_set.id(breed_of(name) or "")  # every name has one, or it would not be open
         else:
-            pet = 1 if self.target == "foreground" else self._species[name]
+            pet = 1 if self.target == "foreground" else self._species[name] or 0  # None only if ids on disk say it
         if self.encoding == "trimap":
             table[[1, 2]] = pet, 0
         else:

@@ -55,7 +55,7 @@ class Layout:
 
     def breeds(self) -> tuple[str, ...]:
         """All breeds, of all splits, in the order of the published class ids: by name, whatever the case."""
-        found = {breed_of(image.stem) for image, _ in self.everything} - {None}
+        found = {breed for image, _ in self.everything if (breed := breed_of(image.stem)) is not None}
         return tuple(sorted(found, key=lambda name: (name.lower(), name)))
 
 
