@@ -8,7 +8,7 @@ from typing import Any
 from tqdm.auto import tqdm
 
 
-def progress_bar(iterable: Iterable | None = None, *, shown: bool = True, **options: Any) -> tqdm:
+def progress_bar(iterable: Iterable[Any] | None = None, *, shown: bool = True, **options: Any) -> tqdm:
     """A tqdm bar that is drawn only if `shown`, and only where standard error is a terminal, or in a notebook.
 
     A bar in a file or a pipe is a line for each of its states: hundreds of kilobytes for a long training.
