@@ -112,4 +112,3 @@ def _disk() -> Finding:
         return Finding("data folder", text, "Set SEGLAB_HOME to a folder that you can write to.")
     return Finding("data folder", text, f"Free some space or set SEGLAB_HOME to another disk; caches of large datasets "
                                         f"need {_LOW_DISK // 1024**3} GiB and more." if free < _LOW_DISK else None)
-

@@ -9,21 +9,23 @@ import os
 import re
 import subprocess
 import sys
+from collections.abc import Callable
 from pathlib import Path
 
 import nbformat
 import numpy as np
 import pytest
-from nbformat.v4 import new_code_cell, new_notebook, new_output
+from nbformat import NotebookNode
+from nbformat.v4 import new_code_cell, new_markdown_cell, new_notebook, new_output
 from PIL import Image
 
 import seglab
 from seglab.errors import DataError
 from seglab.lessons import LessonError, execute, find_notebooks, readme_figures, run, to_html, without_live_outputs
+from tools.check_notebooks import LIVE, problems
 
 ROOT = Path(__file__).parents[1]
 LESSONS = sorted((ROOT / "notebooks").glob("*.ipynb"))
-LIVE = "application/vnd.jupyter.widget-view+json"
 
 
 @functools.cache
@@ -60,22 +62,42 @@ def test_there_are_lessons():
 
 @pytest.mark.parametrize("path", LESSONS, ids=lambda p: p.stem)
 def test_a_stored_lesson_is_whole_and_clean(path):
-    notebook, text = nbformat.read(path, as_version=4), path.read_text(encoding="utf-8")
-    assert path.stat().st_size < 3_000_000
-    assert "widgets" not in notebook.metadata
-    assert LIVE not in text
-    assert not re.search(r"/(home|root|Users|tmp|work)/|[A-Z]:\\\\Users", text), "the path of some machine"
+    assert problems(path) == []
     cells = code_cells(path)
-    assert [c.execution_count for c in cells] == list(range(1, len(cells) + 1)), "executed once, top to bottom"
-    for cell in cells:
-        assert len(cell.source.splitlines()) <= 15, cell.source[:60]
-        assert not [o for o in cell.outputs if o.output_type == "error" or o.get("name") == "stderr"], cell.source[:60]
-    # nbval compares tagged cells only, and never one that was not executed
-    checked = [c for c in cells if "nbval-check-output" in c.metadata.get("tags", [])]
-    assert len(checked) >= 5
-    assert all(c.outputs for c in checked)
+    assert sum("nbval-check-output" in c.metadata.get("tags", []) for c in cells) >= 5
     assert any("image/png" in o.get("data", {}) for c in cells for o in c.outputs)
     assert sum("assert " in c.source for c in cells) >= 5, "a lesson asserts its claims"
+
+
+def stored(change: Callable[[NotebookNode], object]) -> NotebookNode:
+    """A clean notebook, changed."""
+    cells = [new_code_cell(f"print({n})", execution_count=n, outputs=[new_output("stream", text=f"{n}\n")],
+                           metadata={"tags": ["nbval-check-output"]}) for n in (1, 2)]
+    notebook = new_notebook(cells=cells)
+    change(notebook)
+    return notebook
+
+
+@pytest.mark.parametrize(("change", "words"), [
+    (lambda n: None, ""),
+    (lambda n: n.cells[1].update(execution_count=None), "code cell 2 has the execution count None"),
+    (lambda n: n.cells.reverse(), "code cell 1 has the execution count 2"),
+    (lambda n: n.cells[0].update(source="# a cell\n" * 16), "16 lines"),
+    (lambda n: n.cells[0].outputs.append(new_output("error", ename="NameError", evalue="x")), "NameError"),
+    (lambda n: n.cells[0].outputs.append(new_output("stream", name="stderr", text="Warning")), "stderr"),
+    (lambda n: n.cells[0].outputs.append(new_output("display_data", {LIVE: {}, "text/plain": "MaskViewer()"})), "live"),
+    (lambda n: n.cells[1].update(outputs=[new_output("display_data", {"image/png": "aGVsbG8="})]), "no text"),
+    (lambda n: n.metadata.update(widgets={}), r"metadata\.widgets"),
+    (lambda n: n.cells[0].outputs.append(new_output("stream", text="in /home/me/data\n")), "'/home/m'"),
+    (lambda n: n.cells.append(new_markdown_cell(r"see C:\Users\me\data")), "C:.*Users"),
+    (lambda n: n.cells[0].update(source="open('/Users/me/a.png')"), "'/Users/m'"),
+    (lambda n: n.cells[0].outputs.append(new_output("display_data", {"image/png": "A" * 3_100_000})), "3.1 MB")])
+def test_what_is_wrong_with_a_stored_notebook_is_named(tmp_path, change, words):
+    nbformat.write(stored(change), tmp_path / "a.ipynb")
+    found = problems(tmp_path / "a.ipynb")
+    assert bool(found) == bool(words) and re.search(words, "\n".join(found)), found
+    assert subprocess.run([sys.executable, ROOT / "tools" / "check_notebooks.py", tmp_path / "a.ipynb"],
+                          check=False, capture_output=True).returncode == bool(words)
 
 
 @pytest.mark.parametrize("path", LESSONS, ids=lambda p: p.stem)
