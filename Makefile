@@ -3,15 +3,17 @@ PYTHON ?= python3
 VENV := .venv
 BIN := $(VENV)/bin
 READY := $(VENV)/.ready
+UV := $(shell command -v uv 2>/dev/null)
+OLDEST := .venv-oldest
 WORKERS ?= 2
 PYTEST = $(BIN)/python -m pytest --numprocesses $(WORKERS)
 QUICK = -m "not slow and not browser"
 
 .DEFAULT_GOAL := help
-.PHONY: help setup run test quick coverage lab store clean
+.PHONY: help setup run test quick test-oldest coverage lab store clean
 
 help: ## list the targets
-	@grep -E '^[a-z]+:.*## ' $(MAKEFILE_LIST) | sed -E 's/^([a-z]+):.*## /\1|/' | awk -F'|' '{printf "  make %-6s %s\n", $$1, $$2}'
+	@grep -E '^[a-z-]+:.*## ' $(MAKEFILE_LIST) | sed -E 's/^([a-z-]+):.*## /\1|/' | awk -F'|' '{printf "  make %-11s %s\n", $$1, $$2}'
 
 setup: $(READY) ## install into .venv (done by the others when it is needed)
 
@@ -19,8 +21,13 @@ setup: $(READY) ## install into .venv (done by the others when it is needed)
 $(READY): pyproject.toml
 	@$(PYTHON) -c 'import sys; v = sys.version_info; sys.exit(None if v >= (3, 10) else "seglab needs Python 3.10 or newer, and $(PYTHON) is %d.%d. Install one, or name it: make PYTHON=python3.12 …" % v[:2])'
 	@echo "==> setting up $(VENV) (once; some minutes and 7 GB, most of it PyTorch)"
+ifdef UV
+	@test -x $(BIN)/python || uv venv --quiet --seed --python $(PYTHON) $(VENV)
+	@uv pip install --python $(BIN)/python --editable '.[dev]'
+else
 	@test -x $(BIN)/python || $(PYTHON) -m venv $(VENV)
 	@$(BIN)/python -m pip install --editable '.[dev]'
+endif
 	@touch $@
 	@echo "==> $(VENV) is ready"
 
@@ -38,6 +45,15 @@ test: $(READY) ## linter, types, unit tests, and every lesson compared with its 
 quick: $(READY) ## linter, and the quick tests: all of them, or those of ARGS=tests/models
 	@$(BIN)/ruff check .
 	@$(PYTEST) $(QUICK) $(or $(ARGS),tests seglab)
+
+test-oldest: $(OLDEST)/.ready ## the quick tests with the oldest versions that pyproject.toml allows; needs uv
+	@$(OLDEST)/bin/python -m pytest --numprocesses $(WORKERS) $(QUICK) $(or $(ARGS),tests seglab)
+
+$(OLDEST)/.ready: pyproject.toml
+	@command -v uv >/dev/null || { echo "make test-oldest needs uv: $(PYTHON) -m pip install uv"; exit 1; }
+	@test -x $(OLDEST)/bin/python || uv venv --quiet --python 3.10 $(OLDEST)
+	@uv pip install --python $(OLDEST)/bin/python --resolution lowest-direct --editable '.[dev]'
+	@touch $@
 
 coverage: $(READY) ## make test, with the lines and branches of seglab/ that it reaches; pages in build/coverage
 	@$(BIN)/coverage erase

@@ -72,8 +72,18 @@ def test_pyproject_and_environment_list_the_same():
 @pytest.mark.skipif(sys.platform == "win32", reason="Windows has no make; README gives the plain lines")
 def test_make_help_lists_the_targets():
     text = subprocess.run(["make", "help"], cwd=ROOT, capture_output=True, text=True, check=True).stdout
-    for target in ("setup", "run", "test", "lab"):
-        assert f"make {target}" in text
+    for target in ("setup", "run", "test", "quick", "test-oldest", "coverage", "lab", "store"):
+        assert re.search(rf"make {target} +\S", text), target
+
+
+def test_workflows_call_what_is_there():
+    text, makefile = ((ROOT / name).read_text(encoding="utf-8") for name in (".github/workflows/ci.yml", "Makefile"))
+    called = set(re.findall(r"run: make ([\w-]+)", text))
+    assert called == {"run", "test", "test-oldest"} <= set(re.findall(r"^([\w-]+):", makefile, re.MULTILINE))
+    oldest = re.search(r'requires-python = ">=([\d.]+)"', (ROOT / "pyproject.toml").read_text(encoding="utf-8"))[1]
+    assert all(f'python: ["{oldest}", ' in line for line in text.splitlines() if "python: [" in line)
+    for action in re.findall(r"uses: (\S+)", text):
+        assert re.fullmatch(r"actions/[\w-]+@[0-9a-f]{40}", action), f"{action} is not pinned by a hash"
 
 
 def test_no_path_of_any_machine_in_the_tree():
