@@ -25,9 +25,11 @@ run: $(READY) ## execute every lesson on the built-in samples, pages in build/ht
 	@echo "==> running the lessons"
 	@SEGLAB_OFFLINE=1 $(BIN)/seglab run notebooks --html build/html
 
-test: $(READY) ## linter, unit tests, and every lesson compared with its stored outputs
+test: $(READY) ## linter, types, unit tests, and every lesson compared with its stored outputs
 	@echo "==> linter"
 	@$(BIN)/ruff check .
+	@echo "==> types"
+	@$(BIN)/mypy
 	@echo "==> tests and lessons"
 	@$(BIN)/python -m pytest
 
@@ -38,4 +40,4 @@ store: $(READY) ## execute every lesson and store its outputs in place
 	@SEGLAB_DATA= SEGLAB_OFFLINE=1 $(BIN)/seglab run notebooks --in-place
 
 clean: ## remove build/, caches and samples; keeps .venv and runs/
-	rm -rf build .pytest_cache .ruff_cache .hypothesis data/cache data/samples
+	rm -rf build .pytest_cache .ruff_cache .mypy_cache .hypothesis data/cache data/samples
