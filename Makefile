@@ -69,4 +69,4 @@ store: $(READY) ## execute every lesson and store its outputs in place
 	@SEGLAB_DATA= SEGLAB_OFFLINE=1 $(BIN)/seglab run notebooks --in-place
 
 clean: ## remove build/, caches and samples; keeps .venv and runs/
-	rm -rf build .pytest_cache .ruff_cache .hypothesis data/cache data/samples
+	rm -rf build .pytest_cache .ruff_cache .mypy_cache .hypothesis data/cache data/samples

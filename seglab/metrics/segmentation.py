@@ -146,7 +146,7 @@ class ConfusionMatrix:
             if wide_p[start:start + _COUNT_BLOCK].max() >= classes or wide_t[start:start + _COUNT_BLOCK].max() > 255:
                 seen = [np.unique(ids, return_counts=True) for ids in (all_p, all_t)]
                 self._raise_for_strays(*(dict(zip(i.tolist(), n.tolist(), strict=True)) for i, n in seen))
-            index = t.astype(narrow)
+            index: np.ndarray = t.astype(narrow)
             index *= narrow(classes)
             index += p.astype(narrow)
             counted += torch.bincount(torch.from_numpy(index), minlength=256 * classes)

@@ -35,7 +35,7 @@ FLIPS = {"flip_horizontal": "flip horizontally", "flip_vertical": "flip vertical
 _PICTURE_ONLY = ("brightness", "contrast", "saturation", "hue", "blur")
 
 
-class Number(t.Float):  # type: ignore[type-arg]  # generic in new versions of traitlets only
+class Number(t.Float):
     """A number of a closed range; anything else is an ArgumentError, as everywhere in seglab."""
 
     def __init__(self, low: float, high: float, rest: float, whole: bool = False) -> None:
@@ -57,7 +57,7 @@ class Number(t.Float):  # type: ignore[type-arg]  # generic in new versions of t
         return round(float(value), 3) + 0.0  # three digits, as code() writes them; -0.0 becomes 0.0
 
 
-class Switch(t.Bool):  # type: ignore[type-arg]  # likewise
+class Switch(t.Bool):
     """True or False; anything else is an ArgumentError."""
 
     def __init__(self) -> None:

@@ -227,9 +227,10 @@ def _build(path: Path, progress: bool) -> tuple[dict[str, np.ndarray], dict[str,
                         'an object with the lists "images", "annotations" and "categories"')
     ids = np.array(sorted(images), dtype=np.int64)
     entries = [images[i] for i in ids.tolist()]
-    tables = {"image_ids": ids, "heights": np.array([e[1] for e in entries], dtype=np.int32),
-              "widths": np.array([e[2] for e in entries], dtype=np.int32),
-              "names": np.frombuffer("\0".join(e[0] for e in entries).encode(), dtype=np.uint8).copy()}
+    tables: dict[str, np.ndarray] = {
+        "image_ids": ids, "heights": np.array([e[1] for e in entries], dtype=np.int32),
+        "widths": np.array([e[2] for e in entries], dtype=np.int32),
+        "names": np.frombuffer("\0".join(e[0] for e in entries).encode(), dtype=np.uint8).copy()}
     tables |= rows.tables(text, ids, tables["heights"], tables["widths"], categories)
     return tables, {"categories": json.dumps(categories)}
 
