@@ -131,3 +131,9 @@ def test_atomic_write_leaves_the_old_file_if_it_fails(tmp_path, monkeypatch):
         atomic_write(path, b"new")
     assert path.read_bytes() == b"old"
     assert [p.name for p in Path(tmp_path).iterdir()] == ["a"]
+
+
+def test_a_tuple_comes_back_as_a_tuple_and_a_list_as_a_list(tmp_path):
+    content = {"betas": (0.9, (0.99,)), "rates": [1, [2]], "pair": [(1, 2), {"t": (torch.ones(1),)}]}
+    save_checkpoint(tmp_path / "c.safetensors", content)
+    assert load_checkpoint(tmp_path / "c.safetensors") == content

@@ -14,7 +14,7 @@ from torch import nn
 from typer.testing import CliRunner
 
 from seglab import doctor, load_model, models, recipes
-from seglab.cli import app
+from seglab.cli import _box, app
 from seglab.datasets import VideoReader, write_catdog_sample, write_video_sample
 
 RUNNER = CliRunner()
@@ -277,3 +277,7 @@ def test_export_says_what_is_wrong(tmp_path):
         assert all(word in text for word in words), text
         assert "Traceback" not in text
     run("export", models.BUNDLED, "--format", "torchscript", "--out", "pets_fcn_lite0.pt", "--overwrite")
+
+
+def test_the_size_of_a_video_is_width_by_height():
+    assert _box("640x360") == (640, 360) and _box("96X32") == (96, 32)

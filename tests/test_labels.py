@@ -89,3 +89,8 @@ def test_class_table(tmp_path):
         LabelSet.from_csv(path)
     with pytest.raises(DataError, match="nothing"):
         LabelSet.from_csv(tmp_path / "nothing.csv")
+
+
+def test_of_two_with_one_colour_the_first_class_wins_and_any_class_wins_over_ignore():
+    labels = LabelSet("shared", ("road", "kerb", "void"), ((9, 9, 9), (9, 9, 9), (0, 0, 0)), ignore_colour=(0, 0, 0))
+    assert labels.ids_from_colours(np.array([[(9, 9, 9), (0, 0, 0)]], np.uint8)).tolist() == [[0, 2]]

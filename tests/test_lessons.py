@@ -226,3 +226,9 @@ def test_find_notebooks(tmp_path):
     with pytest.raises(DataError, match="no notebook"):
         find_notebooks([tmp_path])
     assert find_notebooks([ROOT / "notebooks"]) == LESSONS
+
+
+def test_what_goes_to_stdout_and_to_stderr_is_not_joined():
+    outputs = [new_output("stream", name=name, text=name[-1]) for name in ("stdout", "stderr", "stderr")]
+    (cell,) = without_live_outputs(new_notebook(cells=[new_code_cell("1", outputs=outputs)])).cells
+    assert [(one.name, one.text) for one in cell.outputs] == [("stdout", "t"), ("stderr", "rr")]

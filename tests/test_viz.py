@@ -256,3 +256,9 @@ def test_live_curves_are_a_file_that_changes_and_leave_no_figures(tmp_path):
                 assert picture.size == (420, 290)
     assert len(contents) == 3 and [file.name for file in path.parent.iterdir()] == ["curves.png"]
     assert plt.get_fignums() == []
+
+
+def test_the_legend_names_what_is_predicted_only_too():
+    truth = np.zeros((20, 30), np.uint8)
+    figure = viz.show_samples([(IMAGE, truth)], PETS, predict=lambda image: np.full((20, 30), 2, np.uint8))
+    assert [text.get_text() for text in figure.legends[0].get_texts()] == ["background", "dog"]

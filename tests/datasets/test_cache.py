@@ -17,6 +17,7 @@ from torch.utils.data import DataLoader
 from seglab.datasets import CachedDataset, SemanticDrone, collate
 from seglab.datasets.folder import SegmentationFolder, pair_files
 from seglab.errors import CacheError, DataError
+from seglab.files import atomic_folder
 from tests.conftest import COLOURS, write_pair
 
 
@@ -166,3 +167,16 @@ def test_a_full_disk_leaves_no_cache_behind(tmp_path, drone_train, monkeypatch):
         cached(drone_train, tmp_path)
     monkeypatch.undo()
     assert caches(tmp_path) == []
+
+
+@pytest.mark.skipif(os.name != "posix", reason="no umask")
+@pytest.mark.parametrize(("mask", "wanted"), [(0o022, 0o755), (0o027, 0o750), (0o002, 0o775)])
+def test_a_new_folder_has_the_permissions_that_the_umask_leaves(tmp_path, mask, wanted):
+    before = os.umask(mask)
+    try:
+        with atomic_folder(tmp_path / "new"):
+            pass
+        assert os.umask(mask) == mask
+    finally:
+        os.umask(before)
+    assert (tmp_path / "new").stat().st_mode & 0o777 == wanted

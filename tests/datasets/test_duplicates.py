@@ -56,3 +56,9 @@ def test_bad_input(tmp_path):
         find_duplicates([], threshold=0)
     with pytest.raises(DataError, match=r"gone\.png"):
         find_duplicates([tmp_path / "gone.png"])
+
+
+def test_block_by_block_each_pair_is_still_listed_once(folder, monkeypatch):
+    monkeypatch.setattr("seglab.datasets.duplicates._BLOCK", 4)
+    paths = sorted(folder.glob("*.png"))
+    assert [(d.first, d.second) for d in find_duplicates([*paths, paths[3], paths[9]])] == [(3, 12), (9, 13)]

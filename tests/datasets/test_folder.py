@@ -293,3 +293,10 @@ def test_encoding_and_split_arguments(tmp_path):
         one(tmp_path, encoding="rgb")
     with pytest.raises(DataError, match="no pictures"):
         SegmentationFolder([], DRONE)
+
+
+def test_a_box_larger_than_the_picture_enlarges_nothing(tmp_path):
+    assert [fitted_size((20, 30), box) for box in ((40, 60), (20, 300), (10, 300))] == [(20, 30), (20, 30), (10, 15)]
+    write_pair(tmp_path, "a", Image.fromarray(PICTURE), MASK)
+    image, mask = one(tmp_path, fit=(40, 60))[0]
+    assert image.shape == (3, 20, 30) and torch.equal(mask, torch.from_numpy(MASK))

@@ -336,3 +336,9 @@ def test_downloads_what_is_missing(tmp_path, monkeypatch):
     assert len(opened(tmp_path / "new", download=True)) == 11 and len(fetched) == 2
     shutil.rmtree(tmp_path / "new" / "annotations")
     assert download_pets(tmp_path / "new", progress=False) == tmp_path / "new" and len(fetched) == 3
+
+
+def test_a_picture_of_just_the_largest_side_is_not_too_large(troubled):
+    problems = {**dict.fromkeys(("missing", "undecodable", "other-size"), "skip"), "too-large": "skip"}
+    assert opened(troubled, problems=problems, max_side=70).problems["too-large"] == []
+    assert opened(troubled, problems=problems, max_side=69).problems["too-large"] == ["beagle_6"]

@@ -235,3 +235,9 @@ def test_sample_video(tmp_path):
     assert len(places) >= 4 and sorted(places) == places  # it walks to the right
     with pytest.raises(ArgumentError):
         next(sample_frames(0))
+
+
+@pytest.mark.parametrize(("box", "wanted"), [((32, 48), (32, 24)), ((64, 24), (32, 24)), ((640, 480), (64, 48))])
+def test_a_box_is_width_and_height(tmp_path, box, wanted):
+    reader = VideoReader(write(tmp_path / "v.webm", grey(9)), size=box)
+    assert reader.size == wanted and next(iter(reader)).shape[1::-1] == wanted

@@ -127,3 +127,9 @@ def test_a_batch_that_does_not_fit_is_not_counted_at_all():
         metric.merge(BandMatrix(2, widths=(1, 2)))
     with pytest.raises(ArgumentError, match="classes"):
         metric.merge(BandMatrix(3, widths=(1,)))
+
+
+@pytest.mark.parametrize("turns", range(4))
+def test_an_outline_on_one_side_only_is_found(turns):
+    stripes = np.rot90(np.repeat(np.array([[0, 0, 0, 1]], np.uint8), 5, axis=0), turns)
+    assert np.array_equal(boundary_distance(stripes), np.rot90(np.tile([3.0, 2.0, 1.0, 1.0], (5, 1)), turns))

@@ -3,10 +3,12 @@ from __future__ import annotations
 import pytest
 import torch
 from torch import nn
+from torchvision.models import segmentation
 
 from seglab.errors import ArgumentError
 from seglab.models import build, build_backbone
-from seglab.models.deeplabv3 import ASPP, ASPPConv, ASPPPooling
+from seglab.models.deeplabv3 import ASPP, ASPPConv, ASPPPooling, DeepLabHead
+from seglab.models.fcn import FCNHead
 from tests.models.test_fcn import assert_torchvision_and_ours_are_one
 from tests.models.tester import randomised
 
@@ -101,3 +103,10 @@ def test_a_network_trains_on_one_picture():
     (output["out"].mean() + output["aux"].mean()).backward()
     assert all(p.grad is not None for p in model.parameters())
     assert [g["name"] for g in model.parameter_groups(0.02)] == ["backbone", "classifier", "aux_classifier"]
+
+
+def test_heads_drop_as_much_as_torchvisions():
+    for ours, theirs in ((DeepLabHead(8, 3), segmentation.deeplabv3.DeepLabHead(8, 3)),
+                         (FCNHead(8, 3), segmentation.fcn.FCNHead(8, 3))):
+        mine, other = ([m.p for m in head.modules() if isinstance(m, nn.Dropout)] for head in (ours, theirs))
+        assert mine == other and len(mine) == 1

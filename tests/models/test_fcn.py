@@ -198,3 +198,8 @@ def test_skip_fcn_enlarges_small_pictures_until_the_shorter_side_fits(size, insi
     with torch.no_grad():
         assert model(torch.randn(1, 3, *size))["out"].shape == (1, 2, *size)
     assert seen == [tuple(-(-side // 32) * 32 for side in inside)]
+
+
+def test_the_factors_of_the_heads_do_not_multiply():
+    groups = build("fcn", 3, backbone="resnet18", aux=True).parameter_groups(0.1, aux_factor=5, head_factor=3)
+    assert [round(group["lr"], 6) for group in groups] == [0.1, 0.3, 0.5]

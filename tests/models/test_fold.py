@@ -71,7 +71,15 @@ def feeds_two(net: Three, x: torch.Tensor) -> torch.Tensor:
     return net.first(maps) * net.second(maps)
 
 
-@pytest.mark.parametrize("order", [used_twice, feeds_two])
-def test_a_convolution_that_is_shared_stays(order):
+def bare_once(net: Three, x: torch.Tensor) -> torch.Tensor:
+    return net.conv(net.first(net.conv(x)))
+
+
+def norm_used_twice(net: Three, x: torch.Tensor) -> torch.Tensor:
+    return net.first(net.conv(x)) + net.first(x)
+
+
+@pytest.mark.parametrize("order", [used_twice, feeds_two, bare_once, norm_used_twice])
+def test_layers_that_are_shared_stay(order):
     net, picture = shaken(Three(order)), torch.randn(1, 3, 8, 8)
     assert torch.equal(fold_batch_norm(net, picture)(picture), net(picture))

@@ -278,3 +278,9 @@ def test_convert_refuses_a_cut_file_and_a_missing_one(published, tmp_path):
             convert(path, tmp_path / "out.safetensors")
     with pytest.raises(ArgumentError, match="safetensors"):
         convert(whole, tmp_path / "out.pth")
+
+
+@pytest.mark.parametrize(("value", "why"), [("", "not cached"), ("0", "not cached"), ("1", "SEGLAB_OFFLINE is set")])
+def test_seglab_offline_is_a_switch_that_0_turns_off(offline, monkeypatch, capsys, value, why):
+    monkeypatch.setenv("SEGLAB_OFFLINE", value)
+    assert weights.choose() == "bundled" and why in capsys.readouterr().out

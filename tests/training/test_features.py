@@ -118,3 +118,11 @@ def test_the_best_epoch_on_val_is_what_best_holds(data, model, tmp_path):
     best = load_checkpoint(tmp_path / "run" / "best.safetensors")
     assert len(best["history"]["rows"]) == history.best_epoch
     assert history.best_value == max(history["accuracy"])
+
+
+def test_the_same_bytes_in_another_shape_are_another_picture(model, tmp_path):
+    values = torch.randint(0, 256, (3 * 32 * 48,), dtype=torch.uint8, generator=torch.Generator().manual_seed(0))
+    wide, high = values.view(3, 32, 48), values.view(3, 48, 32)
+    found = extract_features(model, [(wide, 0), (high, 1)], batch_size=1, folder=tmp_path, progress=False).features
+    (alone,) = extract_features(model, [(high, 1)], cache=False, progress=False).features
+    assert torch.equal(found[1], alone) and not torch.allclose(found[0], alone)

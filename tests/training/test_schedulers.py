@@ -74,3 +74,11 @@ def test_a_plateau_watches_what_the_run_watches(tmp_path):
     assert len(history) == 1
     with pytest.raises(CheckpointError, match="plateau(.|\n)*'patience': 0(.|\n)*'patience': 7"):
         train(tmp_path, monitor="loss", scheduler=lambda optimizer: plateau(optimizer, "min", patience=7))
+
+
+@pytest.mark.parametrize(("monitor", "mode"), [("miou", "max"), ("loss", "min"), ("mean_dice", "max")])
+def test_a_plateau_is_given_the_watched_column(monkeypatch, monitor, mode):
+    given = []
+    monkeypatch.setattr(torch.optim.lr_scheduler.ReduceLROnPlateau, "step", lambda self, value: given.append(value))
+    history, _ = train(None, epochs=2, monitor=monitor, scheduler=lambda optimizer: plateau(optimizer, mode))
+    assert given == history[monitor]

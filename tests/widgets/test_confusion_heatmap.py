@@ -143,3 +143,11 @@ def test_a_browser_of_other_classes_cannot_be_linked() -> None:
     for wrong in (browser(other), object()):
         with pytest.raises(ArgumentError, match="PredictionBrowser of background, cat, dog"):
             ConfusionHeatmap(COUNTS, PETS).link(wrong)
+
+
+def test_the_picture_frames_the_selected_cell_truth_in_rows() -> None:
+    changed = ConfusionHeatmap(COUNTS, PETS, selected=[0, 2]).picture() != ConfusionHeatmap(COUNTS, PETS).picture()
+    rows, columns = (changed.any(2).any(axis).nonzero()[0] for axis in (1, 0))
+    height, width = changed.shape[:2]
+    assert abs(rows[0] - (height - 8 - 3 * 76)) <= 2 and abs(rows[-1] - rows[0] - 76) <= 2
+    assert abs(columns[-1] - (width - 8)) <= 2 and abs(columns[-1] - columns[0] - 76) <= 2
