@@ -12,7 +12,7 @@ from safetensors.torch import save_file
 
 from seglab.errors import CheckpointError
 from seglab.files import atomic_write
-from seglab.models import build
+from seglab.models import build, load_model
 from seglab.training import load_checkpoint, load_weights, save_checkpoint
 from tests.training.runs import same_bits, train
 
@@ -64,6 +64,21 @@ def test_pickles_are_never_opened(tmp_path, monkeypatch, write):
         with pytest.raises(CheckpointError, match=r"bad\.pt"):
             read(tmp_path / "bad.pt")
     assert not (tmp_path / "exploded").exists()
+
+
+@pytest.mark.parametrize("write", [
+    lambda path: torch.save({"w": torch.zeros(2)}, path),
+    lambda path: torch.save({"w": torch.zeros(2)}, path, _use_new_zipfile_serialization=False),
+    *(lambda path, protocol=n: path.write_bytes(pickle.dumps({"w": [0.0]}, protocol)) for n in range(2, 6))])
+@pytest.mark.parametrize("name", ["w.pt", "w.pth", "w.safetensors"])
+def test_a_pickle_is_called_one_and_the_way_out_is_named(tmp_path, write, name):
+    write(tmp_path / name)
+    for read in (load_checkpoint, lambda path: load_weights(build("single_conv", 3), path), load_model):
+        with pytest.raises(CheckpointError) as caught:
+            read(tmp_path / name)
+        text = str(caught.value)
+        assert name in text and "found: a PyTorch pickle" in " ".join(text.split())
+        assert "can run code" in text and "safetensors.torch.save_file" in text
 
 
 def test_damaged_missing_and_foreign_files(tmp_path):

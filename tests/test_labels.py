@@ -22,6 +22,13 @@ def test_drone_classes():
     assert len(set(DRONE.colours)) == 23
 
 
+def test_classes_of_voc_keep_their_colours():
+    assert PETS.colours == ((0, 0, 0), (64, 0, 0), (64, 0, 128))  # background, cat, dog, as published
+    for label_set in (VOC, PETS):
+        assert label_set.colours[label_set.id("cat")] == (64, 0, 0)
+        assert label_set.colours[label_set.id("dog")] == (64, 0, 128)
+
+
 def test_other_sets():
     assert len(CAMVID) == 11
     assert CAMVID.classes[8] == "car"

@@ -14,10 +14,11 @@ import torch
 from PIL import Image
 from torch.utils.data import DataLoader
 
-from seglab.datasets import CachedDataset, SemanticDrone, collate
+from seglab.datasets import CachedDataset, SemanticDrone, cache, collate
 from seglab.datasets.folder import SegmentationFolder, pair_files
 from seglab.errors import CacheError, DataError
 from seglab.files import atomic_folder
+from seglab.labels import LabelSet
 from tests.conftest import COLOURS, write_pair
 
 
@@ -85,6 +86,57 @@ def test_settings_are_part_of_the_key(tmp_path, drone_root):
     for options in ({}, {"fit": (20, 20)}, {"fit": (20, 20), "split": "val"}):
         cached(SemanticDrone(drone_root, **{"split": "train", **options}), tmp_path)
     assert len(caches(tmp_path)) == 3
+
+
+GREYS = LabelSet("greys", ("black", "dark", "light"), ((0, 0, 0), (1, 1, 1), (2, 2, 2)))
+TABLES = {"names": (("black", "dark", "bright"), GREYS.colours), "order": (GREYS.classes[::-1], GREYS.colours[::-1]),
+          "colours": (GREYS.classes, ((2, 2, 2), (1, 1, 1), (0, 0, 0))), "more": ((*GREYS.classes, "white"),
+                                                                                   (*GREYS.colours, (255,) * 3))}
+
+
+@pytest.mark.parametrize("change", [
+    "fit", "fit of the other side", "encoding", "ignore_ids", "names", "order", "colours", "more", "picture", "mask",
+    "pair left out", "pairs in another order", "format"])
+def test_whatever_shapes_the_bytes_is_part_of_the_key(tmp_path, monkeypatch, change):
+    """Masks are grey RGB, so that they can be read as ids and as colours."""
+    for name in "ab":
+        write_pair(tmp_path, name, Image.new("RGB", (6, 4), (ord(name), 9, 9)), Image.new("RGB", (6, 4), (1, 1, 1)))
+    pairs = pair_files(tmp_path / "images", tmp_path / "masks")
+    settings = {"label_set": GREYS, "encoding": "ids", "ignore_ids": (), "fit": None}
+
+    def folder(pairs=pairs, **options):
+        return cached(SegmentationFolder(pairs, **(settings | options)), tmp_path / "c").folder
+
+    before = folder()
+    if change in {"picture", "mask"}:
+        path = pairs[1][change == "mask"]
+        Image.new("RGB", (6, 4), (2, 2, 2)).save(path)
+        after = folder()
+    elif change == "format":
+        monkeypatch.setattr(cache, "_FORMAT", cache._FORMAT + 1)
+        after = folder()
+    else:
+        after = folder(**{
+            "fit": {"fit": (2, 3)}, "fit of the other side": {"fit": (4, 3)}, "encoding": {"encoding": "colours"},
+            "ignore_ids": {"ignore_ids": (7,)}, "pair left out": {"pairs": pairs[:1]},
+            "pairs in another order": {"pairs": pairs[::-1]}}.get(change)
+            or {"label_set": LabelSet("greys", *TABLES[change])})
+    assert after != before
+    assert len(caches(tmp_path / "c")) == 2
+    monkeypatch.undo()
+    if change not in {"picture", "mask"}:
+        assert folder() == before
+
+
+@pytest.mark.parametrize(("options", "expected"), [({"ignore_ids": (1,)}, 255), ({"encoding": "colours"}, 2)])
+def test_other_settings_never_get_the_masks_of_these(tmp_path, options, expected):
+    write_pair(tmp_path, "a", Image.new("RGB", (6, 4)), Image.new("RGB", (6, 4), (1, 1, 1)))
+    pairs = pair_files(tmp_path / "images", tmp_path / "masks")
+    labels = LabelSet("greys", GREYS.classes, ((0, 0, 0), (2, 2, 2), (1, 1, 1)))
+    plain, other = (cached(SegmentationFolder(pairs, labels, **{"encoding": "ids", **how}), tmp_path / "c")
+                    for how in ({}, options))
+    assert plain[0][1].unique().tolist() == [1]
+    assert other[0][1].unique().tolist() == [expected]
 
 
 def test_moved_pictures_keep_their_cache(tmp_path, drone_root):

@@ -186,6 +186,26 @@ def test_scaling_down_keeps_the_aspect_and_invents_no_class(tmp_path):
     assert (small == 2).mean() == 0.5
 
 
+@pytest.mark.parametrize("kind", ["ids", "palette", "three equal channels", "16 bits", "colours"])
+@pytest.mark.parametrize("pair", [(0, 22), (0, 2), (3, 255), (0, 15)])
+def test_a_mask_scaled_down_holds_the_nearest_ids_only(tmp_path, kind, pair):
+    """Between 0 and 22 lie ids that exist; between 0 and 2, a mean would be rounded back."""
+    mask = np.random.default_rng(0).choice(np.array(pair, np.uint8), (60, 90))
+    stored = Image.fromarray(mask)
+    if kind == "palette":
+        stored.putpalette(range(255))
+        assert stored.mode == "P"
+    elif kind == "three equal channels":
+        stored = stored.convert("RGB")
+    elif kind == "16 bits":
+        stored = Image.fromarray(mask.astype(np.uint16))
+    elif kind == "colours":
+        stored = Image.fromarray(DRONE.colourise(mask))
+    stored.save(tmp_path / "m.png")
+    found = read_mask(tmp_path / "m.png", DRONE, encoding="colours" if kind == "colours" else "ids", fit=(20, 30))
+    assert np.array_equal(found, mask[1::3, 1::3])  # the middle of each 3×3
+
+
 def test_reduced_jpeg_decoding_is_close_to_the_full_one(tmp_path):
     y, x = np.mgrid[:800, :1200]
     smooth = np.stack([x / 1200 * 255, y / 800 * 255, 128 + 90 * np.sin(x / 60)], axis=2).astype(np.uint8)

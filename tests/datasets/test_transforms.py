@@ -9,7 +9,7 @@ import torch
 from torchvision import tv_tensors
 from torchvision.transforms import v2
 
-from seglab.datasets import CropOrPad, collate, random_scale_crop
+from seglab.datasets import CropOrPad, Normalize, collate, random_scale_crop
 from seglab.errors import ArgumentError
 
 
@@ -48,6 +48,18 @@ def test_picture_and_mask_move_together_and_only_known_ids_occur(shape, scale):
         assert torch.equal(image[0][sure], mask[sure] * 50)
         checked += int(sure.sum())
     assert checked > 1000
+
+
+def test_normalised_pictures_are_255ths_less_the_mean_over_the_deviation():
+    values = torch.arange(256, dtype=torch.uint8)
+    images = torch.stack([values, values.flip(0), values]).view(3, 16, 16)
+    assert Normalize()(images).min() == 0 and Normalize()(images).max() == 1
+    torch.testing.assert_close(Normalize()(images), images / 255, rtol=1e-6, atol=0)
+    mean, std = (0.485, 0.456, 0.406), (0.229, 0.224, 0.225)
+    expected = (images.double() / 255 - torch.tensor(mean).double()[:, None, None]) / torch.tensor(std)[:, None, None]
+    for batch in (images, images[None].expand(2, -1, -1, -1)):
+        found = Normalize(mean, std)(batch)
+        torch.testing.assert_close(found, expected.float().expand_as(batch), rtol=1e-5, atol=1e-6)
 
 
 def test_padding_is_what_is_missing_and_no_more():

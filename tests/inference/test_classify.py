@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import copy
 import csv
 
 import numpy as np
@@ -48,6 +49,23 @@ def test_the_model_is_left_as_it_was_and_its_size_is_used(model):
         assert model.training
     finally:
         model.size = None
+
+
+@pytest.mark.parametrize("ask", [
+    lambda net: classify(net, chelsea(), size=64).probabilities,
+    lambda net: class_probabilities(net, [(torch.full((3, 64, 64), n, dtype=torch.uint8), 0) for n in (9, 200)])[0],
+    lambda net: class_activation(net, chelsea(), 0, size=64)], ids=["classify", "probabilities", "activation"])
+def test_no_answer_drops_out_or_learns_statistics(ask):
+    torch.manual_seed(0)
+    net = build("classifier", 2, backbone="test_efficientnet")
+    net.head = torch.nn.Sequential(torch.nn.Dropout(0.5), net.head)
+    expected, before = ask(copy.deepcopy(net).eval()), copy.deepcopy(net.state_dict())
+    for training in (True, False):
+        net.train(training)
+        modes = [module.training for module in net.modules()]
+        np.testing.assert_array_equal(ask(net), expected)
+        assert all(torch.equal(value, before[name]) for name, value in net.state_dict().items())
+        assert [module.training for module in net.modules()] == modes
 
 
 def test_a_folder_with_a_broken_file(model, tmp_path):

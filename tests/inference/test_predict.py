@@ -1,5 +1,7 @@
 from __future__ import annotations
 
+import copy
+
 import numpy as np
 import pytest
 import torch
@@ -53,6 +55,21 @@ def test_every_kind_of_picture_gives_the_same(picture, tmp_path):
     many = predict(model, kinds[:4])
     assert len(many) == 4 and all((one.mask == many[0].mask).all() for one in many)
     assert len(predict(model, torch.from_numpy(np.stack([chw, chw])))) == 2
+
+
+@pytest.mark.parametrize("training", [True, False])
+@pytest.mark.parametrize("options", [{}, {"flip": True}, {"tile": 64}])
+def test_prediction_neither_drops_out_nor_learns_statistics(picture, options, training):
+    torch.manual_seed(0)
+    model = nn.Sequential(nn.Conv2d(3, 8, 1), nn.BatchNorm2d(8), nn.Dropout(0.5), nn.Conv2d(8, 3, 1)).train(training)
+    before = copy.deepcopy(model.state_dict())
+    with torch.no_grad():
+        pixels = torch.from_numpy(picture).permute(2, 0, 1)[None] / 255
+        expected = copy.deepcopy(model).eval()(pixels).softmax(1)[0].numpy()
+    found = predict(model, picture, label_set=RGB, probabilities=True, **options).probabilities
+    np.testing.assert_allclose(found, expected, atol=1e-5)
+    assert all(torch.equal(value, before[name]) for name, value in model.state_dict().items())
+    assert all(module.training == training for module in model.modules())
 
 
 def test_grey_pictures_and_single_pixels():
@@ -165,6 +182,37 @@ def test_weights_of_tiles_sum_to_one(length, overlap):
         assert stop - start > 0
         total[start:stop] += edge_weights(start, stop, length, overlap)
     torch.testing.assert_close(total, torch.ones(length))
+
+
+@pytest.mark.parametrize("overlap", [32, 64])
+@pytest.mark.parametrize("length", [129, 160, 161, 300, 1000])
+def test_the_rim_of_a_tile_does_not_count(length, overlap):
+    """In the outer quarter of an overlap the other tile counts alone; at the picture's border there is no other."""
+    rim = overlap // 4
+    for start in tile_starts(length, 128, overlap):
+        stop = min(start + 128, length)
+        weights = edge_weights(start, stop, length, overlap)
+        assert (weights[:rim] == (0 if start > 0 else 1)).all()
+        assert (weights[-rim:] == (0 if stop < length else 1)).all()
+        assert (weights[rim:-rim] > 0).all()
+
+
+@pytest.mark.parametrize(("height", "width"), [(96, 160), (200, 64), (131, 230)])
+def test_what_disturbs_the_rim_of_tiles_is_not_seen(height, width):
+    places = torch.meshgrid(torch.arange(height), torch.arange(width), indexing="ij")
+    image = torch.stack([*places, places[0]]).to(torch.uint8)  # a tile can tell where it lies
+
+    def disturbed(part):
+        scores, rim = part.float(), 8  # a quarter of the overlap
+        top, left = part[0, :2, 0, 0].tolist()
+        scores[:, :, :rim if top > 0 else 0] = -1000
+        scores[:, :, part.shape[2] - (rim if top + part.shape[2] < height else 0):] = -1000
+        scores[..., :rim if left > 0 else 0] = -1000
+        scores[..., part.shape[3] - (rim if left + part.shape[3] < width else 0):] = -1000
+        return scores
+
+    for top, band in tiled(disturbed, image, 64, 32):
+        torch.testing.assert_close(band, image[:, top:top + band.shape[1]].float())
 
 
 @pytest.mark.parametrize("size", [(37, 53), (200, 70), (131, 300), (256, 256)])

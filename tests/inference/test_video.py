@@ -55,6 +55,23 @@ def test_frames_come_back(tmp_path, ending):
     assert [round(float(f.mean()), -1) for f in frames] == [0, 80, 160, 240]
 
 
+@pytest.mark.parametrize("ending", [".webm", ".mp4", ".avi"])
+@pytest.mark.parametrize("fps", [5, 12.5, 30, 60])
+def test_a_video_keeps_its_frames_per_second(tmp_path, ending, fps):
+    path = write(tmp_path / f"in{ending}", grey(0, 255, 0), fps)
+    assert VideoReader(path).fps == pytest.approx(fps)
+    predict_video(Brightness(), path, tmp_path / f"out{ending}", progress=False)
+    reader = cv2.VideoCapture(str(tmp_path / f"out{ending}"))
+    assert reader.get(cv2.CAP_PROP_FPS) == pytest.approx(fps)
+    reader.release()
+
+
+def test_the_sample_video_has_the_frames_per_second_asked_for(tmp_path):
+    for fps in (8, 24):
+        path = write_video_sample(tmp_path / "v.webm", count=2, size=(64, 64), fps=fps, progress=False)
+        assert VideoReader(path).fps == pytest.approx(fps)
+
+
 def test_colours_keep_their_order(tmp_path):
     red = np.zeros((48, 64, 3), np.uint8)
     red[..., 0] = 220
@@ -73,6 +90,19 @@ def test_every_frame_is_predicted_and_written(tmp_path, source, out):
     assert [int(f.mean() > 128) for f in VideoReader(tmp_path / f"out{out}")] == [int(v > 128) for v in values]
     assert result.fps > 0 and result.forward_fps >= result.fps
     assert result.flicker == 1.0  # every pixel, every frame
+
+
+@pytest.mark.parametrize("training", [True, False])
+def test_the_model_is_in_eval_mode_and_then_as_it_was(tmp_path, training):
+    class Watched(Brightness):
+        def forward(self, images):
+            modes.append((self.training, torch.is_grad_enabled()))
+            return super().forward(images)
+
+    modes, model = [], Watched().train(training)
+    predict_video(model, write(tmp_path / "in.avi", grey(0, 255, 0)), tmp_path / "out.avi", batch_size=1,
+                  progress=False)
+    assert modes == [(False, False)] * 3 and model.training == training
 
 
 def test_every_other_frame_repeats_the_mask_and_keeps_the_length(tmp_path):

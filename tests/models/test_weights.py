@@ -258,6 +258,19 @@ def test_a_pickle_that_would_run_code_is_refused_and_does_not_run(tmp_path, save
     assert mark.exists()  # it would have
 
 
+@pytest.mark.parametrize("save", ["torch", "pickle"])
+def test_a_refused_pickle_says_why_and_what_to_do(tmp_path, save):
+    path = tmp_path / "bomb.pth"
+    content = {"weight": Bomb(tmp_path / "exploded")}
+    torch.save(content, path) if save == "torch" else path.write_bytes(pickle.dumps(content))
+    for read in (read_pickle, lambda path: convert(path, tmp_path / "out.safetensors")):
+        with pytest.raises(CheckpointError) as caught:
+            read(path)
+        text = str(caught.value)
+        assert str(path) in text and "pickle that asks to run code" in text
+        assert "Where you trust the file" in text and "save model.state_dict()" in text
+
+
 @pytest.mark.parametrize(("content", "message"), [
     (b"", "bytes"), (b"hello", "torch.save|whole"), ({"a": 1}, "state dict"),
     ({"conv.weight": torch.zeros(1)}, "architecture")])

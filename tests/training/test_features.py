@@ -95,6 +95,15 @@ def test_training_mode_is_left_alone_and_weights_stay_trainable(data, model):
     assert model.backbone.body.conv_stem.weight.grad is not None
 
 
+def test_features_neither_drop_out_nor_learn_statistics(data, model):
+    model.freeze("none").train()
+    before = copy.deepcopy(model.state_dict())
+    found = extract_features(model, data, cache=False, progress=False).features
+    assert all(torch.equal(value, before[name]) for name, value in model.state_dict().items())
+    expected = extract_features(copy.deepcopy(model).eval(), data, cache=False, progress=False).features
+    assert torch.equal(found, expected)
+
+
 def test_a_damaged_cache_and_a_bad_picture_are_named(data, model, tmp_path):
     extract_features(model, data, folder=tmp_path, progress=False)
     (path,) = tmp_path.glob("*.safetensors")

@@ -17,7 +17,7 @@ from seglab.datasets import collate
 from seglab.errors import ArgumentError, CheckpointError, TrainingError
 from seglab.models import build
 from seglab.training import cross_entropy, load_checkpoint, load_weights, losses, save_checkpoint
-from seglab.training.loop import choose_precision
+from seglab.training.loop import _Seeded, choose_precision
 from tests.training.runs import Blobs, same_bits, train
 
 
@@ -96,6 +96,71 @@ def test_augmentation_differs_between_epochs():
 
 
 @pytest.mark.slow
+class Noisy(nn.Module):
+    """Draws a number at each training step, as dropout does, and writes it down."""
+
+    def __init__(self):
+        super().__init__()
+        self.conv, self.drawn = nn.Conv2d(3, 3, 1), []
+
+    def forward(self, images):
+        if self.training:
+            self.drawn.append(torch.rand(()).item())
+        return {"out": self.conv(images)}
+
+
+def noise(**options):
+    return train(None, net=Noisy, **options)[1].drawn
+
+
+def test_noise_inside_the_model_differs_at_every_step_of_every_epoch():
+    drawn = noise(epochs=4)  # of three steps
+    assert len({*drawn}) == 12
+    assert noise(epochs=4) == drawn and not {*noise(epochs=4, seed=1)} & {*drawn}
+
+
+def test_noise_inside_the_model_does_not_depend_on_what_loading_draws():
+    def fit(*, loading, num_workers=0, consumed=0):
+        def draw(*sample):
+            torch.rand(loading)
+            return sample
+
+        torch.manual_seed(consumed)  # what was drawn before does not matter either
+        model = Noisy()
+        seglab.fit(model, Blobs(8, transforms=draw), optimizer=torch.optim.SGD(model.parameters(), 0.1), epochs=2,
+                   batch_size=4, num_workers=num_workers, progress=False)
+        return model.drawn
+
+    expected = fit(loading=0)
+    assert len({*expected}) == 4
+    assert fit(loading=1) == fit(loading=7, consumed=3) == expected
+    assert fit(loading=2, num_workers=1) == expected
+
+
+def test_loading_a_picture_leaves_the_random_state_as_it_was():
+    class Draws(Blobs):
+        def __getitem__(self, index):
+            self.last = torch.rand(5)
+            if index == 3:
+                raise OSError("cut off")
+            return super().__getitem__(index)
+
+    data = Draws(4)
+    seeded, state, drawn = _Seeded(data, seed=1), torch.get_rng_state(), []
+    for where in ((0, 0), (0, 1), (1, 0), (1, 1)):
+        seeded[where]
+        drawn.append(data.last)
+        assert torch.equal(torch.get_rng_state(), state)
+    assert not any(torch.equal(a, b) for i, a in enumerate(drawn) for b in drawn[:i])
+    torch.rand(9)
+    seeded[0, 1]
+    assert torch.equal(data.last, drawn[1])
+    state = torch.get_rng_state()
+    with pytest.raises(OSError, match="cut off"):
+        seeded[0, 3]
+    assert torch.equal(torch.get_rng_state(), state)
+
+
 @pytest.mark.parametrize("accumulate", [1, 2])
 def test_resuming_after_each_epoch_is_the_same_run(tmp_path, accumulate):
     whole, model = train(tmp_path / "whole", epochs=4, accumulate=accumulate)

@@ -70,6 +70,17 @@ def test_region_losses_follow_their_formulas(kind, loss, seed):
     assert loss(logits.float(), masks).item() == pytest.approx(want, rel=1e-5)
 
 
+@pytest.mark.parametrize(("loss", "smooth", "expected"), [
+    # Two pixels, both half and half: for each class, I = 1/2 and P = T = 1.
+    (dice_loss, 0, 1 - 1 / 2), (dice_loss, 1, 1 - 2 / 3), (dice_loss, 2, 1 - 3 / 4), (dice_loss, 6, 1 - 7 / 8),
+    (iou_loss, 0, 1 - 0.5 / 1.5), (iou_loss, 1, 1 - 1.5 / 2.5), (iou_loss, 2.5, 1 - 3 / 4), (iou_loss, 6.5, 1 - 7 / 8)])
+def test_smoothing_is_added_above_and_below(loss, smooth, expected):
+    masks = torch.tensor([[[0, 1, 255]]], dtype=torch.uint8)
+    assert loss(torch.zeros(1, 2, 1, 3), masks, smooth=smooth).item() == pytest.approx(expected)
+    perfect = 100 * torch.tensor([[[[1.0, 0.0, 1.0]], [[0.0, 1.0, 0.0]]]])
+    assert loss(perfect, masks, smooth=smooth).item() == pytest.approx(0, abs=1e-6)
+
+
 @pytest.mark.parametrize("weights", [None, [1.0, 0.2, 3.0], torch.tensor([1.0, 0.0, 3.0])])
 def test_cross_entropy_is_pytorchs_with_aux(weights):
     (out, masks), (aux, _) = batch(0, torch.float32), batch(1, torch.float32)

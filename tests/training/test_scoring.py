@@ -2,8 +2,10 @@
 
 from __future__ import annotations
 
+import copy
 import weakref
 
+import pytest
 import torch
 from torch import nn
 from torch.utils.data import DataLoader
@@ -13,7 +15,7 @@ from seglab.datasets import CachedDataset, SemanticDrone, collate
 from seglab.metrics import BandMatrix, ConfusionMatrix
 from seglab.models import build
 from seglab.training import scoring
-from tests.training.runs import train
+from tests.training.runs import Blobs, same_bits, train
 
 
 def test_validation_takes_its_own_number_of_pictures(monkeypatch):
@@ -36,6 +38,22 @@ def test_evaluate_counts_the_same_for_any_batch_size_and_restores_the_mode(tmp_p
     for images, masks in DataLoader(data, 1, collate_fn=collate):
         matrix.update(model(images / 255)["out"].argmax(1), masks)
     assert (one.compute().matrix - matrix.compute().matrix).abs().sum() <= 4  # ties of floating point
+
+
+@pytest.mark.parametrize("training", [True, False])
+def test_evaluation_neither_drops_out_nor_learns_statistics(training):
+    torch.manual_seed(0)
+    model = nn.Sequential(nn.Conv2d(3, 8, 1), nn.BatchNorm2d(8), nn.Dropout(0.5), nn.Conv2d(8, 3, 1)).train(training)
+    model[1].running_mean.normal_()
+    before, data = copy.deepcopy(model.state_dict()), Blobs(4)
+    images, masks = collate([data[i] for i in range(4)])
+    expected = ConfusionMatrix(3)
+    with torch.no_grad():
+        expected.update(copy.deepcopy(model).eval()(images / 255), masks)
+    for batch_size in (4, 3):
+        assert (seglab.evaluate(model, data, batch_size=batch_size).matrix() - expected.matrix()).abs().sum() <= 4
+        assert same_bits(dict(model.state_dict()), dict(before))
+        assert all(module.training == training for module in model.modules())
 
 
 def test_another_metric_may_count(tmp_path, drone_root):
