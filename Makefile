@@ -5,6 +5,7 @@ BIN := $(VENV)/bin
 READY := $(VENV)/.ready
 UV := $(shell command -v uv 2>/dev/null)
 OLDEST := .venv-oldest
+PYTHON_OLDEST ?= 3.10
 WORKERS ?= 2
 PYTEST = $(BIN)/python -m pytest --numprocesses $(WORKERS)
 QUICK = -m "not slow and not browser"
@@ -51,7 +52,7 @@ test-oldest: $(OLDEST)/.ready ## the quick tests with the oldest versions that p
 
 $(OLDEST)/.ready: pyproject.toml
 	@command -v uv >/dev/null || { echo "make test-oldest needs uv: $(PYTHON) -m pip install uv"; exit 1; }
-	@test -x $(OLDEST)/bin/python || uv venv --quiet --python 3.10 $(OLDEST)
+	@test -x $(OLDEST)/bin/python || uv venv --quiet --python $(PYTHON_OLDEST) $(OLDEST)
 	@uv pip install --python $(OLDEST)/bin/python --resolution lowest-direct --editable '.[dev]'
 	@touch $@
 
