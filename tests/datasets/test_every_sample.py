@@ -84,7 +84,7 @@ def test_the_seed_decides_on_scene_and_noise_of_the_video():
     for a, b, other in (quiet, noisy):
         assert np.array_equal(a, b) and not alike(a, other)
     noise = [a.astype(int) - b for a, b in zip(noisy, quiet, strict=True)]
-    assert not np.array_equal(noise[0], noise[2])
+    assert np.abs(noise[0] - noise[2]).mean() > 5
 
 
 def test_every_sample_is_tested():
