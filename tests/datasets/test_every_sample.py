@@ -21,18 +21,18 @@ def read(paths: list[Path]) -> Pictures:
 
 
 def drone(root: Path, seed: int) -> dict[str, Pictures]:
-    datasets.write_drone_sample(root, count=8, size=(32, 48), seed=seed, progress=False)
+    datasets.write_drone_sample(root, count=4, size=(32, 48), seed=seed, progress=False)
     return {split: read([root / "original_images" / f"{name}.jpg" for name in SemanticDrone(root, split=split).names])
             for split in ("train", "val", "test")}
 
 
 def catdog(root: Path, seed: int) -> dict[str, Pictures]:
-    datasets.write_catdog_sample(root, count=(3, 3), size=(32, 32), seed=seed, progress=False)
+    datasets.write_catdog_sample(root, count=(2, 2), size=(32, 32), seed=seed, progress=False)
     return {split: read(sorted((root / split).rglob("*.jpg"))) for split in ("train", "test")}
 
 
 def coco(root: Path, seed: int) -> dict[str, Pictures]:
-    datasets.write_coco_sample(root, count=(3, 3), seed=seed, progress=False)
+    datasets.write_coco_sample(root, count=(2, 2), seed=seed, progress=False)
     return {split: read(sorted((root / split).iterdir())) for split in ("train2017", "val2017")}
 
 
@@ -84,7 +84,7 @@ def test_the_seed_decides_on_scene_and_noise_of_the_video():
     for a, b, other in (quiet, noisy):
         assert np.array_equal(a, b) and not alike(a, other)
     noise = [a.astype(int) - b for a, b in zip(noisy, quiet, strict=True)]
-    assert not np.array_equal(noise[0], noise[2])
+    assert np.abs(noise[0] - noise[2]).mean() > 5
 
 
 def test_every_sample_is_tested():

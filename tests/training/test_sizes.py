@@ -40,6 +40,18 @@ def test_sizes_add_up_to_the_whole_and_objects_that_touch_stay_apart(data):
     assert sized.false_positives[1, -1] > 0, "the second picture shows no cat"
 
 
+@pytest.mark.parametrize("training", [True, False])
+def test_the_model_is_in_eval_mode_and_then_as_it_was(data, training):
+    class Watched(Reddish):
+        def forward(self, images):
+            modes.append((self.training, torch.is_grad_enabled()))
+            return super().forward(images)
+
+    modes, model = [], Watched().train(training)
+    evaluate_by_size(model, data)
+    assert modes == [(False, False)] * len(data) and model.training == training
+
+
 def test_without_objects_regions_count(data):
     class Plain(torch.utils.data.Dataset):
         label_set = data.label_set
