@@ -95,6 +95,8 @@ def imported(path: Path) -> Iterator[str]:
                 yield f"{node.module}.{alias.name}"
                 if node.module == "seglab":
                     yield seglab._WHERE.get(alias.name, "seglab")
+        elif isinstance(node, ast.If) and ast.unparse(node.test) == "TYPE_CHECKING":
+            waiting += node.orelse
         elif not isinstance(node, ast.FunctionDef | ast.Lambda):
             waiting += ast.iter_child_nodes(node)
 
