@@ -258,7 +258,7 @@ def test_every_loss_trains(name):
 def test_on_a_gpu_no_loss_looks_at_a_value(loss):
     """Fake tensors have no values, so looking at one, which on a GPU means waiting, is an error."""
     with FakeTensorMode():
-        logits = torch.zeros(2, 3, 4, 5, device="cuda", dtype=torch.float16, requires_grad=True)
+        logits = torch.zeros(2, 3, 4, 5, device="cuda", dtype=torch.float16)
         masks = torch.zeros(2, 4, 5, device="cuda", dtype=torch.uint8)
         value = loss({"out": logits, "aux": logits}, masks)
         assert value.shape == () and value.device.type == "cuda" and value.dtype == torch.float32
