@@ -52,7 +52,7 @@ test-oldest: $(OLDEST)/.ready ## the quick tests with the oldest versions that p
 
 $(OLDEST)/.ready: pyproject.toml
 	@command -v uv >/dev/null || { echo "make test-oldest needs uv: $(PYTHON) -m pip install uv"; exit 1; }
-	@test -x $(OLDEST)/bin/python || uv venv --quiet --python $(PYTHON_OLDEST) $(OLDEST)
+	@uv venv --quiet --clear --python $(PYTHON_OLDEST) $(OLDEST)  # anew: what is there might be newer than allowed
 	@uv pip install --python $(OLDEST)/bin/python --resolution lowest-direct --editable '.[dev]'
 	@touch $@
 
