@@ -91,9 +91,16 @@ def stored(change: Callable[[NotebookNode], object]) -> NotebookNode:
     (lambda n: n.cells[0].outputs.append(new_output("display_data", {LIVE: {}, "text/plain": "MaskViewer()"})), "live"),
     (lambda n: n.cells[1].update(outputs=[new_output("display_data", {"image/png": "aGVsbG8="})]), "no text"),
     (lambda n: n.metadata.update(widgets={}), r"metadata\.widgets"),
-    (lambda n: n.cells[0].outputs.append(new_output("stream", text=f"in {HOME}/me/data\n")), "'/home/m'"),
+    (lambda n: n.cells[0].outputs.append(new_output("stream", text=f"in {HOME}/me/data\n")), "'/home/'"),
     (lambda n: n.cells.append(new_markdown_cell(r"see C:\Users\me\data")), "C:.*Users"),
-    (lambda n: n.cells[0].update(source="open('" + HOME.replace("home", "Users") + "/me/a.png')"), "'/Users/m'"),
+    (lambda n: n.cells.append(new_markdown_cell("see c:/users/me")), "c:/users"),
+    (lambda n: n.cells[0].outputs.append(new_output("stream", text="saved to /root/.cache/a.pth\n")), "'/root/'"),
+    (lambda n: n.cells[0].outputs.append(new_output("stream", text="\x1b[32m/tmp/a.py\x1b[39m\n")), "/tmp/"),
+    (lambda n: n.cells.append(new_markdown_cell(f"file://{HOME}/me/a, /data{HOME}/me")), "file://"),
+    (lambda n: n.cells.append(new_markdown_cell(f"[a page](https://example.org{HOME}/page), build/tmp/a")), ""),
+    (lambda n: n.metadata.update(path=f"{HOME}/me/a"), "metadata hold"),
+    (lambda n: n.cells[0].outputs.append(new_output("display_data", {"image/svg+xml": f"<!-- {HOME}/me -->"})), "home"),
+    (lambda n: n.cells[0].update(source="open('" + HOME.replace("home", "Users") + "/me/a.png')"), "'/Users/'"),
     (lambda n: n.cells[0].outputs.append(new_output("display_data", {"image/png": "A" * 3_100_000})), "3.1 MB")])
 def test_what_is_wrong_with_a_stored_notebook_is_named(tmp_path, change, words):
     nbformat.write(stored(change), tmp_path / "a.ipynb")
@@ -101,6 +108,11 @@ def test_what_is_wrong_with_a_stored_notebook_is_named(tmp_path, change, words):
     assert bool(found) == bool(words) and re.search(words, "\n".join(found)), found
     assert subprocess.run([sys.executable, ROOT / "tools" / "check_notebooks.py", tmp_path / "a.ipynb"],
                           check=False, capture_output=True).returncode == bool(words)
+
+
+def test_a_notebook_with_marks_of_a_conflict_is_named(tmp_path):
+    (tmp_path / "a.ipynb").write_text("<<<<<<< ours\n{}")
+    assert re.search(r"a\.ipynb: no JSON", problems(tmp_path / "a.ipynb")[0])
 
 
 @pytest.mark.parametrize("path", LESSONS, ids=lambda p: p.stem)
