@@ -29,7 +29,7 @@ def test_a_pixel_sees_its_3x3_neighbourhood_and_nothing_else():
 
 
 def test_build_arguments():
-    assert list_models() == ["classifier", "deeplabv3", "fcn", "fcn_skip", "gcn", "single_conv"]
+    assert {"classifier", "deeplabv3", "fcn", "fcn_skip", "gcn", "single_conv"} <= set(list_models())
     with pytest.raises(ArgumentError, match="'unet'"):
         build("unet", 3)
     with pytest.raises(ArgumentError, match="num_classes"):

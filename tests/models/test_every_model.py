@@ -1,11 +1,7 @@
 from __future__ import annotations
 
-import pytest
-
 from seglab.models import list_models
 from tests.models.tester import ModelTester
-
-pytestmark = pytest.mark.slow
 
 TINY = {"backbone": "test_efficientnet"}
 

@@ -74,6 +74,7 @@ class ModelTester:
         formats: to export to.
     """
 
+    pytestmark = pytest.mark.slow
     name: str
     options: dict[str, Any] = {}  # noqa: RUF012  (replaced, never changed)
     sizes = ((33, 47), (64, 32), (65, 97), (100, 41))
