@@ -16,7 +16,7 @@ from torch.nn import functional as F
 
 from seglab.errors import ArgumentError, SeglabError
 from seglab.files import atomic_file, check_free
-from seglab.models import BackboneWithHeads, Model, load_model
+from seglab.models import BackboneWithHeads, Model, fold_batch_norm, load_model
 
 #: How far logits may differ from the original's, as a share of the largest. Another runtime sums in another order: 1e-5
 #: in networks of a hundred layers. A size that was frozen by mistake costs a tenth and more.
@@ -137,7 +137,8 @@ class _SameConv(nn.Module):
 
 
 def _write_onnx(network: nn.Module, path: Path, about: dict[str, Any]) -> None:
-    network = copy.deepcopy(network)
+    # ONNX Runtime would fold BatchNorm too; before the export it saves torch.export a quarter of its time.
+    network = fold_batch_norm(network, torch.zeros(_EXAMPLE))
     modules: list[Any] = list(network.modules())
     for module in modules:
         if hasattr(module, "inplace"):
