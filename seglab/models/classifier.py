@@ -94,19 +94,20 @@ class Classifier(Model):
                                                                       if last in STAGES else ())
         if hasattr(self, "recipe"):  # what checkpoints say of it
             self.recipe = {**self.recipe, "freeze": freeze}
+        self._stays: list[nn.Module] = []  # in eval mode. Listed once: an epoch on features takes a few milliseconds
         for name, modules in self.parts().items():
             for module in modules:
                 for parameter in module.parameters(recurse=False):
                     parameter.requires_grad_(name not in self.frozen)
+                if name in self.frozen or (self.keep_statistics and isinstance(module, nn.BatchNorm2d)):
+                    self._stays.append(module)
         return self.train(self.training)
 
     def train(self, mode: bool = True) -> Classifier:
         """As for every module, but what is frozen stays in eval mode."""
         super().train(mode)
-        for name, modules in self.parts().items():
-            for module in modules:
-                if name in self.frozen or (self.keep_statistics and isinstance(module, nn.BatchNorm2d)):
-                    module.training = False
+        for module in self._stays:
+            module.training = False
         return self
 
     def parts(self) -> dict[str, list[nn.Module]]:
