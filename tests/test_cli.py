@@ -249,7 +249,8 @@ def test_export_writes_a_file_that_runs_alone(photo):
     from seglab.datasets import read_image
 
     text = run("export", models.BUNDLED)
-    assert text.startswith("fcn_skip, 3 classes: logits differ by at most") and "pets_fcn_lite0.onnx" in text
+    line = text.splitlines()[-1]  # older versions of onnxscript print what they rewrote
+    assert line.startswith("fcn_skip, 3 classes: logits differ by at most") and "pets_fcn_lite0.onnx" in line
     assert [path.name for path in Path().glob("*pets*")] == ["pets_fcn_lite0.onnx"]
     session = onnxruntime.InferenceSession("pets_fcn_lite0.onnx")
     about = {key: json.loads(value) for key, value in session.get_modelmeta().custom_metadata_map.items()}
