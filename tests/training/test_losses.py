@@ -255,6 +255,8 @@ def test_every_loss_trains(name):
 
 
 @every_loss
+@pytest.mark.skipif(torch.__version__.startswith("2.8.") and not torch.cuda.is_available(),
+                    reason="torch 2.8 starts the CUDA driver even for tensors without values")
 def test_on_a_gpu_no_loss_looks_at_a_value(loss):
     """Fake tensors have no values, so looking at one, which on a GPU means waiting, is an error."""
     with FakeTensorMode():
