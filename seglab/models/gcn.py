@@ -130,9 +130,10 @@ class GCN(GridModel):
                  channels: int | None = None, min_size: int = 0) -> None:
         k = default_kernel(size) if k is None else k
         _check_kernel(k)
-        if k > (size + STRIDE - 1) // STRIDE:
+        places = (size + STRIDE - 1) // STRIDE  # along a side of the coarsest map
+        if k > places:
             raise ArgumentError("k", found=f"{k} for pictures of {size} px", expected=f"an odd number up to "
-                                f"{default_kernel(size)}: the coarsest map has {(size + STRIDE - 1) // STRIDE} places",
+                                f"{places - (places + 1) % 2}: the coarsest map has {places} places",
                                 fix="Give a smaller k or the size of larger pictures.")
         if (channels is not None and channels < 1) or min_size < 0:
             raise ArgumentError("GCN", found=f"channels {channels}, min_size {min_size}",

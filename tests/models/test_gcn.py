@@ -123,6 +123,7 @@ def test_pictures_smaller_than_the_kernel_are_padded_not_refused():
     (lambda: build("gcn", 3, k=4), "k\n.*4"),
     (lambda: build("gcn", 3, k=17), "17 for pictures of 512 px\n.*up to 15"),
     (lambda: build("gcn", 3, k=5, size=128), "5 for pictures of 128 px\n.*up to 3"),
+    (lambda: build("gcn", 3, k=7, size=160), "7 for pictures of 160 px\n.*up to 5: the coarsest map has 5 places"),
     (lambda: build("gcn", 3, size=31), "size\n.*31 px"),
     (lambda: build("gcn", 3, channels=0), "channels 0"),
     (lambda: build("gcn", 3, min_size=-1), "min_size -1"),
