@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import gc
 import importlib.util
 import os
 from typing import Any
@@ -32,6 +33,12 @@ def pytest_collection_modifyitems(config: pytest.Config, items: list[pytest.Item
     if tour and find_chromium() and any(item.path.name == "test_tour.py" for item in items):
         config.hook.pytest_deselected(items=tour)
         items[:] = [item for item in items if item not in tour]
+
+
+def pytest_collection_finish(session: pytest.Session) -> None:
+    """Imported modules and collected tests stay to the end: every later gc.collect() would look at all of them."""
+    gc.collect()
+    gc.freeze()
 
 
 @pytest.hookimpl(optionalhook=True)

@@ -21,7 +21,6 @@ FULL = (torch.cuda.OutOfMemoryError("CUDA out of memory. Tried to allocate 2.00 
         RuntimeError("MPS backend out of memory"), RuntimeError("DefaultCPUAllocator: can't allocate memory"))
 
 
-@pytest.mark.slow
 @pytest.mark.parametrize(("error", "room", "start", "wanted"), [
     *((error, 5, 7, 3) for error in FULL), (FULL[0], 4, 4, 4), (FULL[0], 3, 4, 2), (FULL[0], 1, 4, 1)])
 def test_the_batch_is_halved_until_it_fits(error, room, start, wanted):
@@ -36,7 +35,6 @@ def test_the_batch_is_halved_until_it_fits(error, room, start, wanted):
     assert tried == [start // 2**i for i in range(len(tried))] and tried[-1] == wanted
 
 
-@pytest.mark.slow
 def test_what_does_not_fit_is_freed_before_the_next_try():
     held = []
 
@@ -54,7 +52,6 @@ def test_what_does_not_fit_is_freed_before_the_next_try():
         gc.enable()
 
 
-@pytest.mark.slow
 def test_nothing_fits():
     def step(batch_size):
         tried.append(batch_size)
@@ -85,7 +82,6 @@ def test_bad_sizes_are_named(bad):
         find_batch_size(lambda batch_size: None, **bad)
 
 
-@pytest.mark.slow
 def test_the_model_is_left_as_it_was():
     torch.manual_seed(0)
     model = nn.Sequential(nn.Conv2d(3, 4, 3, padding=1), nn.BatchNorm2d(4), nn.Dropout(0.5), nn.Conv2d(4, 3, 1)).eval()
