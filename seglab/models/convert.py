@@ -94,12 +94,15 @@ def convert(source: str | Path, target: str | Path, overwrite: bool = False) -> 
     check_free(target, "target", overwrite)
     weights = read_pickle(source)
     name, recipe = _recognise(weights, source)
-    ours = build(**recipe).eval()
+    with torch.device("meta"):  # no random numbers, which take seconds, where all of them come from the file
+        ours = build(**recipe).eval()
+        theirs = torchvision.models.get_model(name, weights=None, weights_backbone=None, aux_loss=recipe["aux"],
+                                              num_classes=recipe["num_classes"]).eval()
     check_weights(ours, weights, source)
-    ours.load_state_dict(weights)
-    theirs = torchvision.models.get_model(name, weights=None, weights_backbone=None, aux_loss=recipe["aux"],
-                                          num_classes=recipe["num_classes"]).eval()
-    theirs.load_state_dict(weights)
+    needed = ours.state_dict()
+    filled = {key: tensor.to(needed[key].dtype) for key, tensor in weights.items()}  # float32, of half precision too
+    for network in (ours, theirs):
+        network.load_state_dict(filled, assign=True)
     picture = torch.randn(1, 3, 97, 131, generator=torch.Generator().manual_seed(0))
     with torch.no_grad():
         expected, found = theirs(picture), ours(picture)

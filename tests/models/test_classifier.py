@@ -13,6 +13,7 @@ from seglab.datasets.transforms import Normalize
 from seglab.errors import ArgumentError, CheckpointError, DataError
 from seglab.models import build, classifier, imagenet_classifier, list_models, load_model
 from seglab.training import fit
+from tests.models.tester import filled
 
 
 def test_lite0_with_imagenet_s_own_head_is_the_published_classifier():
@@ -26,13 +27,15 @@ def test_lite0_with_imagenet_s_own_head_is_the_published_classifier():
 
 @pytest.mark.parametrize("name", ["resnet18", "resnet50", "mobilenet_v3_large"])
 def test_torchvision_s_classifiers_are_ours(name):
-    torch.manual_seed(0)
-    published = getattr(torchvision.models, name)(weights=None).eval()
-    model = classifier(name, 1000, weights=None).eval()
+    with torch.device("meta"):  # without random numbers, which would take longer than all the rest
+        published = getattr(torchvision.models, name)(weights=None)
+        model = classifier(name, 1000, weights=None).eval()
+    published = filled(published)
     state, prefix = published.state_dict(), "features." if name == "mobilenet_v3_large" else ""
-    model.backbone.load_state_dict({key: state[prefix + key] for key in model.backbone.state_dict()})
-    model.neck.load_state_dict({key: state[f"classifier.{key}"] for key in model.neck.state_dict()})
-    model.head.load_state_dict((published.classifier[-1] if prefix else published.fc).state_dict())
+    for part, weights in ((model.backbone, {key: state[prefix + key] for key in model.backbone.state_dict()}),
+                          (model.neck, {key: state[f"classifier.{key}"] for key in model.neck.state_dict()}),
+                          (model.head, (published.classifier[-1] if prefix else published.fc).state_dict())):
+        part.load_state_dict(weights, assign=True)
     images = torch.randn(2, 3, 65, 97)
     with torch.no_grad():
         torch.testing.assert_close(model(images), published(images), rtol=1e-5, atol=1e-5)

@@ -22,6 +22,23 @@ from seglab.training import cross_entropy
 SMALL = [(65, 43), (64, 96)]  # what `export` compares on here, for speed
 
 
+@torch.no_grad()
+def filled(model: nn.Module, seed: int = 0) -> nn.Module:
+    """A network that was built on the device "meta", with random numbers: one draw a tensor, of every name its own."""
+    torch.manual_seed(seed)
+    model = model.to_empty(device="cpu")
+    for name, tensor in model.state_dict().items():
+        if name.endswith("num_batches_tracked"):
+            tensor.zero_()
+        elif name.endswith("running_var") or (tensor.ndim == 1 and name.endswith("weight")):
+            tensor.uniform_(0.5, 1.5)
+        elif tensor.ndim == 1:
+            tensor.uniform_(-0.1, 0.1)
+        else:  # as Kaiming He drew them, but for the tails: numbers of a size that deep networks keep
+            tensor.uniform_(-1, 1).mul_((6 / tensor[0].numel()) ** 0.5)
+    return model.eval()
+
+
 def randomised(model: nn.Module, seed: int = 0) -> nn.Module:
     """Random BatchNorm statistics too, so that a mixed-up layer shows."""
     torch.manual_seed(seed)
