@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from dataclasses import replace
 from pathlib import Path
 
 import pytest
@@ -30,6 +31,11 @@ def home(tmp_path_factory) -> None:
 @pytest.fixture(scope="module")
 def root(tmp_path_factory) -> Path:
     return write_coco_sample(tmp_path_factory.mktemp("coco") / "sample", count=(12, 6), progress=False)
+
+
+@pytest.fixture(scope="module")
+def few(tmp_path_factory) -> Path:
+    return write_coco_sample(tmp_path_factory.mktemp("coco") / "few", count=(6, 2), progress=False)
 
 
 @pytest.fixture(scope="module")
@@ -67,9 +73,9 @@ def test_a_checkpoint_with_other_classes_is_refused(run, drone_root):
         recipes.evaluate_checkpoint(run / "best.safetensors", data=drone_root, progress=False)
 
 
-def test_batches_and_workers_can_be_found(root, tmp_path, monkeypatch, capsys):
+def test_batches_and_workers_can_be_found(few, monkeypatch, capsys):
     monkeypatch.setattr("seglab.recipes.coco.largest_batch", lambda model, size, start, normalize: 2)
-    history, scores, _ = recipes.train("deeplabv3-coco", data=root, epochs=1, at_once="auto")
+    history, scores, _ = recipes.train("deeplabv3-coco", data=few, epochs=1, at_once="auto")
     assert "4 × 2 pictures a step" in capsys.readouterr().out and len(history) == 1 and 0 <= scores.miou <= 1
 
 
@@ -77,7 +83,9 @@ def test_batches_and_workers_can_be_found(root, tmp_path, monkeypatch, capsys):
     (["single-conv", "--categories", "cat"], "Recipes with 'categories': deeplabv3-coco"),
     (["deeplabv3-coco", "--batch", "many"], '"auto"'), (["deeplabv3-coco", "--categories", "cta"], "'cat'"),
     (["deeplabv3-coco", "--data", "nowhere"], "nowhere"), (["deeplabv4"], "deeplabv3-coco")])
-def test_what_cannot_be_trained_says_why(arguments, message):
+def test_what_cannot_be_trained_says_why(arguments, message, few):
+    if "cta" in arguments:
+        arguments = [*arguments, "--data", str(few)]
     result = CliRunner().invoke(app, ["train", *arguments])
     assert result.exit_code == 1 and message in result.output and "Traceback" not in result.output
 
@@ -89,8 +97,10 @@ def test_crops_are_as_published_and_smaller_for_small_pictures(tmp_path, size, c
     assert crop_size(CocoSegmentation(images, path, ["cat"], progress=False)) == crop
 
 
-def test_the_ablation_changes_one_thing_at_a_time(root, capsys):
-    rows, pictures = ablation(seeds=(0,), epochs=1, data=root)
+def test_the_ablation_changes_one_thing_at_a_time(few, monkeypatch, capsys):
+    study = STUDIES["deeplabv3"]  # two steps at least: only the second has another rate
+    monkeypatch.setitem(STUDIES, "deeplabv3", replace(study, recipe=replace(study.recipe, batch_size=2)))
+    rows, pictures = ablation(seeds=(0,), epochs=1, data=few)
     assert [row["way"] for row in rows] == list(STUDIES["deeplabv3"].ways) and "1 epochs" in pictures
     assert len({row["miou"] for row in rows}) == 3, "each change makes another network"
     assert "without aux: mIoU" in capsys.readouterr().out

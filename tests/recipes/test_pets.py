@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+from dataclasses import replace
+from functools import partial
 from pathlib import Path
 
 import numpy as np
@@ -21,14 +23,16 @@ from seglab.recipes.records import read_record
 
 @pytest.fixture(scope="module", autouse=True)
 def home(tmp_path_factory) -> None:
+    """No folder of the user's; and the built-in sample is as small as it can be."""
     with pytest.MonkeyPatch.context() as patch:
         patch.setenv("SEGLAB_HOME", str(tmp_path_factory.mktemp("home")))
+        patch.setattr("seglab.datasets.sources.write_pets_sample", partial(write_pets_sample, count=12))
         yield
 
 
 @pytest.fixture(scope="module")
 def root(tmp_path_factory) -> Path:
-    return write_pets_sample(tmp_path_factory.mktemp("pets") / "sample", count=24, progress=False)
+    return write_pets_sample(tmp_path_factory.mktemp("pets") / "sample", count=12, progress=False)
 
 
 @pytest.fixture(scope="module")
@@ -108,8 +112,6 @@ def test_the_published_recipe_is_what_was_published():
 
 def test_the_published_recipe_trains_on_squares(root, monkeypatch):
     """Smaller, and without the download of its backbone."""
-    from dataclasses import replace
-
     recipe = replace(recipes.RECIPES["gcn-pets-published"], backbone="test_efficientnet", weights=None, size=128)
     history, _, splits = recipe.train(data=root, epochs=1, progress=False)
     assert len(history) == 1 and splits.train[0][1].shape == splits.test[0][1].shape == (128, 128)
@@ -135,10 +137,9 @@ def test_crops_suit_the_pictures(root):
 
 @pytest.mark.slow
 def test_the_study_changes_one_thing_at_a_time(root, monkeypatch):
-    from dataclasses import replace
-
     study = STUDIES["gcn"]
-    monkeypatch.setitem(STUDIES, "gcn", replace(study, recipe=replace(study.recipe, size=128)))
+    monkeypatch.setitem(STUDIES, "gcn", replace(study, recipe=replace(study.recipe, size=128, batch_size=2)))
+    monkeypatch.setattr("seglab.recipes.pets.LiveCurve", lambda **_: None)  # six curves that nobody looks at
     rows, pictures = ablation("gcn", seeds=(0,), epochs=1, data=root, progress=False)
     assert [row["way"] for row in rows] == list(study.ways) and "1 epochs" in pictures
     assert len({str(row["iou"]) for row in rows}) == len(rows), "each change makes another network"
