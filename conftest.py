@@ -17,6 +17,9 @@ pytest_plugins = ["tests.lesson_cells"] if importlib.util.find_spec("nbval") els
 TOGETHER = {"tests/browser/test_lab.py": "jupyterlab", "tests/browser/test_tour.py": "jupyterlab",
             "tests/browser/test_pages.py": "pages", "tests/test_lessons.py": "pages",
             "tests/recipes/test_coco.py": "coco", "tests/recipes/test_pets.py": "pets",
+            **dict.fromkeys(("tests/datasets/coco/test_dataset.py", "tests/datasets/test_cache.py",
+                             "tests/datasets/test_sample.py", "tests/test_checkpoint.py",
+                             "tests/training/test_kill.py", "tests/training/test_processes.py"), "fork server"),
             "tests/test_benchmarks.py": "benchmarks", "tests/test_lesson_cells.py": "cells"}
 
 if "PYTEST_XDIST_WORKER" in os.environ:

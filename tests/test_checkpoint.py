@@ -2,8 +2,7 @@ from __future__ import annotations
 
 import os
 import pickle
-import subprocess
-import sys
+import signal
 from pathlib import Path
 
 import pytest
@@ -14,6 +13,7 @@ from seglab.errors import CheckpointError
 from seglab.files import atomic_write
 from seglab.models import build, load_model
 from seglab.training import load_checkpoint, load_weights, save_checkpoint
+from tests.processes import prepared
 from tests.training.runs import same_bits, train
 
 TREE = {"a": torch.arange(6).view(2, 3), "b": {0: torch.tensor(1.5), "x": [1, 2.5, None, True, "é"]}, "t": (1, (2,)),
@@ -115,25 +115,30 @@ def test_bare_safetensors_weights_load(tmp_path):
     assert same_bits(dict(source.state_dict()), dict(target.state_dict()))
 
 
+def fill_the_disk(path: Path, told) -> None:
+    import resource
+
+    save_checkpoint(path, {"model": {"w": torch.zeros(10)}})
+    signal.signal(signal.SIGXFSZ, signal.SIG_IGN)
+    resource.setrlimit(resource.RLIMIT_FSIZE, (5000, 5000))
+    try:
+        save_checkpoint(path, {"model": {"w": torch.ones(10_000)}})
+    except CheckpointError as error:
+        told.send(str(error))
+
+
 @pytest.mark.slow
 def test_a_full_disk_keeps_the_old_checkpoint(tmp_path):
     pytest.importorskip("resource")
-    code = """
-import resource, signal, sys, torch
-from seglab.errors import CheckpointError
-from seglab.training import save_checkpoint
-save_checkpoint(sys.argv[1], {"model": {"w": torch.zeros(10)}})
-signal.signal(signal.SIGXFSZ, signal.SIG_IGN)
-resource.setrlimit(resource.RLIMIT_FSIZE, (5000, 5000))
-try:
-    save_checkpoint(sys.argv[1], {"model": {"w": torch.ones(10_000)}})
-except CheckpointError as error:
-    print(error)
-"""
-    path = tmp_path / "c.safetensors"
-    out = subprocess.run([sys.executable, "-c", code, path], capture_output=True, text=True, check=True).stdout
-    assert "c.safetensors: the checkpoint cannot be written" in out
-    assert "Free some space" in out
+    context, path = prepared(), tmp_path / "c.safetensors"
+    hear, told = context.Pipe(duplex=False)
+    process = context.Process(target=fill_the_disk, args=(path, told))
+    process.start()
+    process.join()
+    assert process.exitcode == 0 and hear.poll()
+    text = hear.recv()
+    assert "c.safetensors: the checkpoint cannot be written" in text
+    assert "Free some space" in text
     assert load_checkpoint(path)["model"]["w"].shape == (10,)
     assert [p.name for p in tmp_path.iterdir()] == ["c.safetensors"]
 

@@ -4,8 +4,6 @@ import json
 import os
 import pickle
 import shutil
-import subprocess
-import sys
 from pathlib import Path
 
 import numpy as np
@@ -20,6 +18,7 @@ from seglab.errors import CacheError, DataError
 from seglab.files import atomic_folder
 from seglab.labels import LabelSet
 from tests.conftest import COLOURS, write_pair
+from tests.processes import prepared
 
 
 def cached(dataset, folder, **options) -> CachedDataset:
@@ -153,25 +152,35 @@ def test_writing_into_an_item_does_not_reach_the_cache(tmp_path, drone_train):
 
 
 @pytest.mark.slow
-@pytest.mark.parametrize("context", ["fork", "spawn"])
-def test_loader_workers_share_the_map(tmp_path, drone_train, context):
+@pytest.mark.parametrize("forked", [True, False])
+def test_loader_workers_share_the_map(tmp_path, drone_train, forked):
     data = cached(drone_train, tmp_path)
     assert len(pickle.dumps(data)) < 20_000
-    loader = DataLoader(data, 3, num_workers=1, multiprocessing_context=context, collate_fn=collate)
+    loader = DataLoader(data, 3, num_workers=1, multiprocessing_context="fork" if forked else prepared(),
+                        collate_fn=collate)
     images = torch.cat([images for images, _ in loader])
     assert torch.equal(images, torch.stack([image for image, _ in drone_train]))
 
 
+def sum_of_a_cache(root: Path, folder: Path, together, sums) -> None:
+    together.wait()
+    data = cached(SemanticDrone(root, split="all"), folder)
+    sums.put(int(sum(image.sum() + mask.sum() for image, mask in data)))
+
+
 @pytest.mark.slow
 def test_two_processes_at_once(tmp_path, drone_root):
-    code = ("import sys; from seglab.datasets import *; "
-            "d = CachedDataset(SemanticDrone(sys.argv[1], split='all'), folder=sys.argv[2], progress=False); "
-            "print(int(sum(i.sum() + m.sum() for i, m in d)))")
-    processes = [subprocess.Popen([sys.executable, "-c", code, drone_root, tmp_path], stdout=subprocess.PIPE, text=True)
-                 for _ in range(2)]
-    sums = [process.communicate()[0] for process in processes]
-    assert [process.returncode for process in processes] == [0, 0]
-    assert sums[0] == sums[1] == f"{int(sum(i.sum() + m.sum() for i, m in SemanticDrone(drone_root, split='all')))}\n"
+    context = prepared()
+    together, sums = context.Barrier(2), context.Queue()
+    processes = [context.Process(target=sum_of_a_cache, args=(drone_root, tmp_path, together, sums)) for _ in range(2)]
+    for process in processes:
+        process.start()
+    found = [sums.get(timeout=60) for _ in processes]
+    for process in processes:
+        process.join()
+    assert [process.exitcode for process in processes] == [0, 0]
+    wanted = int(sum(image.sum() + mask.sum() for image, mask in SemanticDrone(drone_root, split="all")))
+    assert found == [wanted, wanted]
     assert len(caches(tmp_path)) == 1
 
 

@@ -5,8 +5,6 @@ from __future__ import annotations
 import csv
 import hashlib
 import json
-import subprocess
-import sys
 from pathlib import Path
 
 import numpy as np
@@ -16,6 +14,7 @@ from PIL import Image
 from seglab.datasets.sample import draw_aerial, write_drone_sample
 from seglab.errors import ArgumentError, DataError
 from seglab.labels import DRONE, LabelSet
+from tests.processes import prepared
 
 SMALL = (60, 90)
 
@@ -238,20 +237,19 @@ def test_a_failure_leaves_no_half_set(tmp_path, monkeypatch):
     assert list(tmp_path.iterdir()) == []
 
 
+def write_after(together, root: Path) -> None:
+    together.wait(timeout=60)
+    write(root, count=6)
+
+
 @pytest.mark.slow
 def test_two_processes_at_once_give_one_sound_set(tmp_path):
-    # An empty package stands in for seglab.datasets, which would import torch: seconds that nothing here needs.
-    code = ("import sys, types; from pathlib import Path; package = types.ModuleType('seglab.datasets'); "
-            "package.__path__ = ['seglab/datasets']; sys.modules['seglab.datasets'] = package; "
-            "from seglab.datasets.sample import write_drone_sample; print('ready', flush=True); sys.stdin.readline(); "
-            "write_drone_sample(Path(sys.argv[1]), 6, (60, 90), progress=False)")
-    other = subprocess.Popen([sys.executable, "-c", code, str(tmp_path / "a")], cwd=Path(__file__).parents[2],
-                             stdin=subprocess.PIPE, stdout=subprocess.PIPE, stderr=subprocess.PIPE, text=True)
-    assert other.stdout.readline() == "ready\n"
-    other.stdin.write("go\n")
-    other.stdin.flush()
-    write(tmp_path / "a", count=6)  # at the same time
-    _, errors = other.communicate()
-    assert other.returncode == 0, errors
+    context = prepared()
+    together = context.Barrier(2)
+    other = context.Process(target=write_after, args=(together, tmp_path / "a"))
+    other.start()
+    write_after(together, tmp_path / "a")  # at the same time
+    other.join()
+    assert other.exitcode == 0
     assert [path.name for path in tmp_path.iterdir()] == ["a"]
     assert digests(tmp_path / "a") == digests(write(tmp_path / "b", count=6))

@@ -11,6 +11,7 @@ import time
 import pytest
 
 from seglab.training import load_checkpoint
+from tests.processes import prepared
 from tests.training.runs import same_bits, train_in_a_process
 
 EPOCHS = 60
@@ -20,9 +21,7 @@ KILLS = int(os.environ.get("SEGLAB_KILLS", "8"))
 @pytest.mark.slow
 @pytest.mark.skipif(not hasattr(signal, "SIGKILL"), reason="this system cannot kill -9")
 def test_killed_runs_end_as_if_never_killed(tmp_path):
-    # A fork server imports torch once, so that a process costs milliseconds.
-    context = multiprocessing.get_context("forkserver")
-    context.set_forkserver_preload(["tests.training.runs"])
+    context = prepared()
 
     def run(folder: str) -> multiprocessing.Process:
         process = context.Process(target=train_in_a_process, args=(folder, EPOCHS))

@@ -4,54 +4,64 @@ from __future__ import annotations
 
 import json
 import os
-import subprocess
-import sys
+import time
 from pathlib import Path
 
 import pytest
 import torch
+from torch.distributed.launcher.api import LaunchConfig, elastic_launch
 
 import seglab
 from seglab.models import build
 from seglab.training import load_checkpoint
+from seglab.training.run import Run
+from tests.processes import prepared
 from tests.training.runs import Blobs
 
 #: (batch size, accumulate): four pictures a step in two processes, each time.
 WAYS = ((2, 1), (1, 2))
-SCRIPT = f"""
-import os, sys, time, torch, seglab
-from seglab.models import build
-from seglab.training.run import Run
-from tests.training.runs import Blobs
-torch.set_num_threads(1)
-restore = Run.restore
-def slowly(run, resume):
-    time.sleep(int(os.environ["RANK"]))  # the second process looks when the first has long wanted to write
-    restore(run, resume)
-Run.restore = slowly
-for batch_size, accumulate in {WAYS}:
-    folder = f"{{sys.argv[1]}}/{{batch_size}}-{{accumulate}}"
-    def on_step(done, total):
-        with open(folder + ".steps", "a") as file:  # both processes would write to it
-            file.write(f"{{done}} of {{total}}\\n")
-    torch.manual_seed(0)
-    model = build("single_conv", 3)
-    seglab.fit(model, Blobs(12), Blobs(7, seed=5), optimizer=torch.optim.SGD(model.parameters(), 0.1), epochs=2,
-               batch_size=batch_size, accumulate=accumulate, folder=folder, resume=False, progress=False,
-               on_step=on_step)
-"""
+
+
+def train_both_ways(folder: Path) -> None:
+    """What each of the two processes does."""
+    torch.set_num_threads(1)
+    restore = Run.restore
+
+    def slowly(run: Run, resume: bool) -> None:
+        time.sleep(int(os.environ["RANK"]))  # the second process looks when the first has long wanted to write
+        restore(run, resume)
+
+    Run.restore = slowly
+    for batch_size, accumulate in WAYS:
+        place = folder / f"{batch_size}-{accumulate}"
+
+        def on_step(done: int, total: int, steps: str = f"{place}.steps") -> None:
+            with open(steps, "a") as file:  # both processes would write to it
+                file.write(f"{done} of {total}\n")
+
+        torch.manual_seed(0)
+        model = build("single_conv", 3)
+        seglab.fit(model, Blobs(12), Blobs(7, seed=5), optimizer=torch.optim.SGD(model.parameters(), 0.1), epochs=2,
+                   batch_size=batch_size, accumulate=accumulate, folder=place, resume=False, progress=False,
+                   on_step=on_step)
+
+
+def launch(folder: Path) -> None:
+    """What torchrun does once it has read its arguments, but for its imports in each process."""
+    os.environ["ACCELERATE_USE_CPU"] = "true"
+    config = LaunchConfig(min_nodes=1, max_nodes=1, nproc_per_node=2, rdzv_backend="c10d",
+                          rdzv_endpoint="localhost:0", start_method="fork")
+    elastic_launch(config, train_both_ways)(folder)
 
 
 @pytest.fixture(scope="module")
 def two(tmp_path_factory: pytest.TempPathFactory) -> Path:
     """The folder of both runs; one pair of processes trains them, one after the other."""
     folder = tmp_path_factory.mktemp("two")
-    (folder / "script.py").write_text(SCRIPT)
-    result = subprocess.run(
-        [sys.executable, "-m", "torch.distributed.run", "--standalone", "--nproc_per_node", "2",
-         str(folder / "script.py"), str(folder)], capture_output=True, text=True, check=False,
-        env=os.environ | {"PYTHONPATH": str(Path(__file__).parents[2]), "ACCELERATE_USE_CPU": "true"})
-    assert result.returncode == 0, result.stdout + result.stderr
+    launcher = prepared().Process(target=launch, args=(folder,))
+    launcher.start()
+    launcher.join()
+    assert launcher.exitcode == 0
     return folder
 
 

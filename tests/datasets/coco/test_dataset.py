@@ -19,6 +19,7 @@ from seglab.datasets.sample_coco import draw_scene
 from seglab.datasets.transforms import collate
 from seglab.errors import ArgumentError, DataError, SeglabError
 from tests.datasets.coco.files import box, content, thing, write
+from tests.processes import prepared
 
 
 @pytest.fixture(autouse=True)
@@ -266,7 +267,7 @@ def test_workers_read_the_same_and_are_sent_little(splits):
     assert len(pickle.dumps(data)) < 10_000
     part = data.subset(range(6))
     pairs = [[(i.clone(), m.clone()) for i, m in DataLoader(part, 2, collate_fn=collate, num_workers=workers,
-                                                            multiprocessing_context="spawn" if workers else None)]
+                                                            multiprocessing_context=prepared() if workers else None)]
              for workers in (0, 1)]
     for (image, mask), (other_image, other_mask) in zip(*pairs, strict=True):
         assert torch.equal(image, other_image) and torch.equal(mask, other_mask)
