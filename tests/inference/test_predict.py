@@ -230,7 +230,7 @@ def test_tiles_of_a_network_equal_the_whole_where_the_overlap_covers_what_it_see
     model = build("fcn", weights="bundled")
     from seglab.datasets import draw_aerial
 
-    picture, _ = draw_aerial(3, 0, (800, 1100))
+    picture, _ = draw_aerial(3, 0, (600, 800))
     whole = predict(model, picture, probabilities=True, short_side=None)
     cut = predict(model, picture, probabilities=True, short_side=None, tile=512, overlap=256)
     difference = np.abs(cut.probabilities - whole.probabilities)

@@ -23,11 +23,11 @@ def test_a_small_curve_runs_and_repeats(tmp_path, monkeypatch, capsys):
     monkeypatch.setenv("SEGLAB_HOME", str(tmp_path / "home"))
     root = write_catdog_sample(tmp_path / "s", count=(8, 4), size=(48, 48), progress=False)
     splits = load("catdog", root=root, size=48, progress=False)
-    rows = learning_curve(splits, counts=(2,), seeds=(0, 1), effort=0.2)
+    rows = learning_curve(splits, counts=(2,), seeds=(0, 1), effort=0.1)
     assert [(row["way"], row["seed"]) for row in rows] == [(way, seed) for seed in (0, 1) for way in WAYS]
     assert all(0 <= row["accuracy"] <= 1 for row in rows)
     assert "2 a class, seed 1: frozen" in capsys.readouterr().out
-    assert rows[:3] == learning_curve(splits, counts=(2,), seeds=(0,), effort=0.2, progress=False)
+    assert rows[:3] == learning_curve(splits, counts=(2,), seeds=(0,), effort=0.1, progress=False)
 
 
 @pytest.mark.parametrize("name", ["drawings", "photographs"])

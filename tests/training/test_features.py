@@ -22,10 +22,16 @@ def data(tmp_path_factory):
     return ClassificationDataset.from_root(root, "train", size=48)
 
 
-@pytest.fixture
-def model():
+@pytest.fixture(scope="module")
+def loaded():
     torch.manual_seed(0)
     return classifier("efficientnet_lite0", 2)
+
+
+@pytest.fixture
+def model(loaded):
+    torch.manual_seed(0)
+    return copy.deepcopy(loaded)
 
 
 def count_calls(model: Classifier) -> list[int]:
