@@ -1,4 +1,4 @@
-"""One browser for all browser tests; a fresh page for each."""
+"""One browser for all browser tests, and one page for all widgets, cleared for each test."""
 
 from __future__ import annotations
 
@@ -28,17 +28,24 @@ def browser() -> Iterator[Browser]:
         browser.close()
 
 
-@pytest.fixture
-def stage(browser: Browser) -> Iterator[Stage]:
-    """Shows a widget on a page of its own; the test fails if the browser complains or asks somebody for something."""
+@pytest.fixture(scope="package")
+def one_stage(browser: Browser) -> Iterator[Stage]:
     SCREENSHOTS.mkdir(parents=True, exist_ok=True)
-    context = browser.new_context(viewport={"width": 1280, "height": 900})
+    context = browser.new_context()
     context.set_default_timeout(1000 * PATIENCE)
-    shown = Stage(context.new_page())
-    yield shown
+    yield Stage(context.new_page())
     context.close()
-    assert shown.errors == []
-    assert shown.asked == []
+
+
+@pytest.fixture
+def stage(one_stage: Stage) -> Iterator[Stage]:
+    """Shows a widget on an empty page; the test fails if the browser complains or asks somebody for something."""
+    one_stage.clear()
+    one_stage.errors, one_stage.asked = [], []
+    yield one_stage
+    one_stage.clear()  # what is left of the page has its last word
+    assert one_stage.errors == []
+    assert one_stage.asked == []
 
 
 @pytest.fixture(scope="package")

@@ -113,13 +113,31 @@ class Stage:
     """
 
     def __init__(self, page: Page) -> None:
-        self.page, self.errors, self.asked = page, [], []
+        self.page = page
+        self.errors: list[str] = []
+        self.asked: list[str] = []
         page.on("console", lambda m: self.errors.append(m.text) if m.type in {"error", "warning"}
                 and "Multiple readback operations" not in m.text else None)  # that is the tests' own reading of pixels
         page.on("pageerror", lambda error: self.errors.append(str(error)))
         page.on("request", lambda r: None if r.url.startswith(("blob:", "data:", "about:")) else
                 self.asked.append(r.url))
+        page.expose_function("toKernel", self._receive)
         self.widget: Any = None
+
+    def clear(self) -> None:
+        """Make the page what a new one is: a document and a window of its own, and nothing set, held or pointed at.
+
+        A new page takes a process of its own, and most of the time of a short test.
+        """
+        # Before the page is left: where the mouse was heard, set_content would make a document that captures none.
+        self.page.mouse.up()
+        self.page.mouse.move(0, 0)
+        for key in ("Shift", "Control", "Alt"):  # a test that failed may hold one
+            self.page.keyboard.up(key)
+        self.page.goto("about:blank")
+        self.widget, self._outbox = None, []
+        self.page.emulate_media(color_scheme="light")
+        self.page.set_viewport_size({"width": 1280, "height": 900})
 
     def show(self, widget: Any, times: int = 1) -> Page:
         """Render a widget, `times` views of one model, and wait until each has drawn."""
@@ -130,7 +148,6 @@ class Stage:
         widget.observe(self._on_change)
         self._from_browser: set[str] = set()
         self.page.set_content(PAGE)
-        self.page.expose_function("toKernel", self._receive)
         state, paths, buffers = remove_buffers(widget.get_state())
         self.page.evaluate("([s, p, b]) => { window.model = makeModel(s, p, b); }",
                            [_plain(state), paths, [_text(b) for b in buffers]])
