@@ -48,6 +48,7 @@ def test_at_the_edge_it_is_cut_off():
     assert field.box == (0, 32, 8, 40) and field.map.shape == (30, 40)
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize("name", list_models())
 def test_pixels_outside_change_nothing_and_all_that_change_something_are_inside(name):
     torch.manual_seed(0)

@@ -70,6 +70,7 @@ def test_a_checkpoint_is_scored_on_pets_though_coco_has_the_same_classes(run, ro
     assert (built_in.name, built_in.source) == ("pets", "sample")
 
 
+@pytest.mark.slow
 def test_predict_draws_with_it(run, root, tmp_path, monkeypatch):
     monkeypatch.chdir(tmp_path)
     photo = next((root / "images").glob("*.jpg"))

@@ -93,6 +93,7 @@ def test_resizing_never_mixes_classes(tmp_path):
     assert {*np.unique(small)} <= {*np.unique(large)}
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize("overlap", ["ignore", "last", "max"])
 def test_objects_are_numbered_where_the_mask_counts(splits, overlap):
     root = splits.train.images.parent
@@ -339,6 +340,7 @@ def test_no_other_error_reaches_the_user_from_random_damage(tmp_path):
     assert 20 < stopped < 100
 
 
+@pytest.mark.slow
 def test_masks_of_the_sample_are_the_shapes_that_were_drawn(splits):
     data = splits.test
     for place in range(0, 20, 3):
