@@ -82,6 +82,11 @@ class TimmFeatures(nn.Module):
                                 expected="a timm network with feature maps at that stride",
                                 fix="Try output_stride=32, or another backbone.") from error
         info: Any = self.body.feature_info
+        if max(info.reduction()) > output_stride:  # older versions of timm ignore the option where it does not fit
+            raise ArgumentError(f"backbone {name!r} at output stride {output_stride}",
+                                found=f"maps at stride {max(info.reduction())}",
+                                expected="a timm network with feature maps at that stride",
+                                fix="Try output_stride=32, or another backbone.")
         count = len(info)
         # Counted from the end: the last map is c5, also where a network begins at c2.
         self.indices = {count - (5 - STAGES.index(stage)): new for stage, new in return_stages.items()}

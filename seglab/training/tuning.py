@@ -61,7 +61,8 @@ def find_batch_size(step: Callable[[int], Any], start: int = 64, smallest: int =
             step(size)
             return size
         except RuntimeError as error:
-            if not isinstance(error, torch.cuda.OutOfMemoryError) and not should_reduce_batch_size(error):
+            full = isinstance(error, torch.cuda.OutOfMemoryError) or should_reduce_batch_size(error)
+            if not full and not f"{error}".startswith("MPS backend out of memory"):  # unknown to older Accelerates
                 raise
             message = f"{error}".partition("\n")[0]
         # Only here, after `except`, is the error gone, and with it the frames that hold the tensors of that step.
