@@ -100,7 +100,7 @@ class ASPP(nn.Module):
         self.convs = nn.ModuleList([
             nn.Sequential(nn.Conv2d(in_channels, out_channels, kernel_size=1, bias=False),
                           nn.BatchNorm2d(out_channels), nn.ReLU()),
-            *(ASPPConv(in_channels, out_channels, min(rate, 24)) for rate in rates),
+            *(ASPPConv(in_channels, out_channels, rate) for rate in rates),
             ASPPPooling(in_channels, out_channels),
         ])
         self.project = nn.Sequential(
