@@ -62,6 +62,6 @@ def jupyterlab(browser: Browser, tmp_path_factory: pytest.TempPathFactory) -> It
 
 @pytest.fixture
 def lab(jupyterlab: Lab) -> Iterator[Lab]:
-    """JupyterLab; the test fails if one of its pages complains or asks somebody outside for something."""
+    """JupyterLab; the test fails if its page complains or asks somebody outside for something."""
     yield jupyterlab
     assert jupyterlab.complaints() == []

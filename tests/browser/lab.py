@@ -1,4 +1,4 @@
-"""A real JupyterLab in a real browser: the server, its pages, and all that they complain about or ask for."""
+"""A real JupyterLab in a real browser: the server, its page, and all that it complains about or asks for."""
 
 from __future__ import annotations
 
@@ -42,17 +42,27 @@ _SETTINGS = {
 _OPEN = """async (path) => {
   await jupyterapp.restored;
   const panel = await jupyterapp.commands.execute("docmanager:open", { path, factory: "Notebook" });
+  jupyterapp.shell.activateById(panel.id);
+  while (jupyterapp.shell.currentWidget !== panel) await new Promise(requestAnimationFrame);
   await panel.context.ready;
   await panel.sessionContext.ready;
   await panel.sessionContext.session.kernel.info;
 }"""
 
+_CLOSE = """async () => {
+  const panel = jupyterapp.shell.currentWidget, { path } = panel.context;
+  await panel.sessionContext.shutdown();
+  panel.dispose();
+  return path;
+}"""
+
 #: The notebook scrolls there, so that it is drawn at all, and the cell can be found from outside.
 _SHOW = """async (at) => {
-  const notebook = jupyterapp.shell.currentWidget.content, cell = notebook.widgets[at];
+  const { content: notebook, id } = jupyterapp.shell.currentWidget, cell = notebook.widgets[at];
   notebook.activeCellIndex = at;
   await notebook.scrollToItem(at, "start");
   cell.node.dataset.at = at;
+  return id;
 }"""
 
 _CELLS = """() => {
@@ -106,19 +116,21 @@ class Lab:
 
     Args:
         folder: an empty folder for all that it writes. Notebooks belong in `root`, a folder in it.
-        browser: what opens its pages.
+        browser: what opens its page.
 
     Attributes:
-        errors: what the pages complained about since the last `complaints`: console errors, warnings of widgets, and
+        opened: the names of notebooks that are open in the page, each with a kernel of its own.
+        errors: what the page complained about since the last `complaints`: console errors, warnings of widgets, and
             uncaught exceptions.
-        asked: addresses outside this machine that a page asked for; each was refused.
+        asked: addresses outside this machine that the page asked for; each was refused.
     """
 
     def __init__(self, folder: Path, browser: Browser) -> None:
         self.root, self._folder, self._browser = folder / "root", folder, browser
         self.errors: list[str] = []
         self.asked: list[str] = []
-        self._contexts: list[BrowserContext] = []
+        self.opened: set[str] = set()
+        self._context: BrowserContext | None = None
         self._token = secrets.token_hex(16)
         self._server: subprocess.Popen[bytes] | None = None
         self.root.mkdir()
@@ -164,10 +176,10 @@ class Lab:
             return False
 
     def stop(self) -> None:
-        """Close all pages and end the server, which ends its kernels; a kernel without its server ends by itself."""
-        for context in self._contexts:
-            context.close()
-        self._contexts.clear()
+        """Close the page and end the server, which ends its kernels; a kernel without its server ends by itself."""
+        if self._context is not None:
+            self._context.close()
+            self._context = None
         if self._server is not None and self._server.poll() is None:
             self._server.terminate()
             try:
@@ -177,19 +189,25 @@ class Lab:
                 self._server.wait(20)
 
     def open(self, notebook: str) -> Page:
-        """A page with a notebook of `root`, as soon as its kernel answers."""
-        context = self._browser.new_context(viewport={"width": 1280, "height": 900})
+        """The page, with a notebook of `root` in front, as soon as its kernel answers.
+
+        One page for all notebooks, each in a tab: it takes JupyterLab ten times as long to load as to open another.
+        """
+        page = self._load() if self._context is None else self._context.pages[0]
+        page.evaluate(_OPEN, notebook)
+        self.opened.add(notebook)
+        return page
+
+    def _load(self) -> Page:
+        self._context = context = self._browser.new_context(viewport={"width": 1280, "height": 900})
         context.set_default_timeout(1000 * PATIENCE)
-        self._contexts.append(context)
         context.route(_OUTSIDE, lambda route: (self.asked.append(route.request.url), route.abort()))
         context.route_web_socket(_OUTSIDE, lambda socket: (self.asked.append(socket.url), socket.close()))
         context.on("console", self._hear)
         context.on("weberror", lambda error: self._complain(f"uncaught: {error.error}"))
         page = context.new_page()
-        # A workspace of its own: no tab of an earlier page comes back.
-        page.goto(f"{self._url}/lab/workspaces/{secrets.token_hex(4)}?token={self._token}")
+        page.goto(f"{self._url}/lab?token={self._token}")
         page.wait_for_function("() => window.jupyterapp")
-        page.evaluate(_OPEN, notebook)
         return page
 
     def _hear(self, message: ConsoleMessage) -> None:
@@ -216,8 +234,7 @@ class Lab:
 
     def cell(self, page: Page, at: int) -> Locator:
         """The cell at an index (code and output), scrolled into view."""
-        page.evaluate(_SHOW, at)
-        return page.locator(f'.jp-Cell[data-at="{at}"]')
+        return page.locator(f'[id="{page.evaluate(_SHOW, at)}"] .jp-Cell[data-at="{at}"]')
 
     def ask(self, page: Page, code: str, expression: str = "None") -> str:
         """Run code in the notebook's kernel, without a cell; the text of an expression after it."""
@@ -231,13 +248,11 @@ class Lab:
         until(lambda: self.ask(page, "", condition) == "True")
 
     def close(self, page: Page) -> None:
-        """Close a page and end its kernel."""
-        page.evaluate("() => jupyterapp.shell.currentWidget.sessionContext.shutdown()")
-        self._contexts.remove(page.context)
-        page.context.close()
+        """Close the notebook in front and end its kernel, if it still has one."""
+        self.opened.remove(page.evaluate(_CLOSE))
 
     def complaints(self) -> list[str]:
-        """What the pages complained about and asked for outside since the last call, in words."""
+        """What the page complained about and asked for outside since the last call, in words."""
         found = self.errors + [f"asked for {url}" for url in self.asked]
         self.errors, self.asked = [], []
         return found
