@@ -22,8 +22,10 @@ def pytest_itemcollected(item: pytest.Item) -> None:
 def browser() -> Iterator[Browser]:
     expect.set_options(timeout=1000 * PATIENCE)
     with sync_playwright() as playwright:
-        # Chromium refuses its sandbox to root; the pages are our own.
-        browser = playwright.chromium.launch(executable_path=chromium(), args=["--no-sandbox", "--disable-quic"])
+        # Chromium refuses its sandbox to root; the pages are our own. Without --disable-gpu it plays a graphics card
+        # where there is none, which takes longer than to draw without.
+        browser = playwright.chromium.launch(executable_path=chromium(),
+                                             args=["--no-sandbox", "--disable-quic", "--disable-gpu"])
         yield browser
         browser.close()
 

@@ -189,7 +189,7 @@ def photographs() -> PredictionBrowser:
     """Photographs, with ellipses for truths and others for predictions."""
     rng = np.random.default_rng(1)
     data, predictions = [], []
-    for i in range(40):
+    for i in range(26):  # more than a page
         picture = (chelsea(), astronaut(), coffee())[i % 3]
         top, left = rng.integers(0, 60, 2)
         picture = picture[top:top + 220 + 4 * (i % 5), left:left + 300]
@@ -198,8 +198,8 @@ def photographs() -> PredictionBrowser:
                         for a, b in rng.integers(-30, 30, (2, 2)))
         data.append((picture.transpose(2, 0, 1), truth * 8))
         predictions.append(np.where(x < 100 + i * 3, guess * 12, guess * 8).astype(np.uint8))
-    return PredictionBrowser(data, predictions, VOC, names=[f"photograph_{i:03}" for i in range(40)],
-                             losses=rng.random(40).tolist(), progress=False)
+    return PredictionBrowser(data, predictions, VOC, names=[f"photograph_{i:03}" for i in range(26)],
+                             losses=rng.random(26).tolist(), progress=False)
 
 
 @pytest.mark.parametrize("width", [500, 900])
