@@ -136,6 +136,14 @@ def page(lab: Lab) -> Page:
 
 
 @pytest.fixture
+def doomed(lab: Lab, page: Page) -> Iterator[Page]:
+    """That notebook with widgets that no test has touched, for one that ends its kernel; the next test gets another."""
+    lab.run_all(page)
+    yield page
+    lab.close(page)
+
+
+@pytest.fixture
 def show(lab: Lab, page: Page) -> Callable[[str], Locator]:
     """Scrolls a widget of that notebook into view: its name -> its outermost element."""
     return lambda name: lab.cell(page, list(CELLS).index(name)).locator(".seglab")
@@ -328,8 +336,8 @@ def test_an_exported_page_shows_the_pictures(lab, page, browser):
         context.close()
 
 
-def test_a_dead_kernel_leaves_picture_and_touch(lab, page, show):
-    lab.run_all(page)  # widgets that no test has touched
+def test_a_dead_kernel_leaves_picture_and_touch(lab, doomed, show):
+    page = doomed
     viewer = show("viewer")
     canvas, opacity = viewer.locator("canvas"), viewer.get_by_label("opacity")
 
@@ -348,7 +356,6 @@ def test_a_dead_kernel_leaves_picture_and_touch(lab, page, show):
     probe = show("probe")
     probe.get_by_role("button", name="heat").click()
     expect(probe.get_by_text("The heat needs the kernel, which is gone.")).to_be_visible()
-    lab.close(page)
 
 
 def test_a_failing_cell_is_told(lab):
