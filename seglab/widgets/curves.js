@@ -68,11 +68,11 @@ function curveScale(values, log, zero) {
 
 /** A panel: a title with the values of the epoch that is looked at, and the curves.
  *
- * `onlook(epoch or 0)` hears which epoch (from 1) is looked at, by mouse or keyboard. `.draw({...})`:
- * series [{name, values, style (its colour and dashes), best (ring?)}], count of epochs, best, look (epoch or 0), log,
+ * `onlook(epoch or 0)` hears which epoch (from 1) is looked at, by mouse or keyboard; `looked()` says which is.
+ * `.draw({...})`: series [{name, values, style (its colour and dashes), best (ring?)}], count of epochs, best, look (epoch or 0), log,
  * zero (does the axis begin there?), digits, legend (name the series?).
  */
-function curvePanel(title, onlook) {
+function curvePanel(title, onlook, looked) {
   const heading = h("div", { class: "curve-title" });
   const svg = svgElement("svg", { class: "curve", tabindex: 0, role: "slider", "aria-valuemin": 1 });
   const element = h("div", { class: "curve-panel" }, heading, svg);
@@ -88,9 +88,9 @@ function curvePanel(title, onlook) {
   });
   svg.addEventListener("pointerleave", () => onlook(0));
   svg.addEventListener("blur", () => onlook(0));
-  svg.addEventListener("focus", () => { if (!drawn.look) onlook(drawn.count); });
+  svg.addEventListener("focus", () => { if (!looked()) onlook(drawn.count); });
   svg.addEventListener("keydown", (event) => {
-    const now = drawn.look || drawn.count;
+    const now = looked() || drawn.count;  // not as drawn: keys may come faster than frames
     const next = { ArrowLeft: now - 1, ArrowDown: now - 1, ArrowRight: now + 1, ArrowUp: now + 1, Home: 1,
       End: drawn.count, PageDown: now - 10, PageUp: now + 10, Escape: 0 }[event.key];
     if (next === undefined || event.ctrlKey || event.metaKey || event.altKey) return;

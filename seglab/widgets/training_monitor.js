@@ -87,7 +87,7 @@ function createMonitor(el, state) {
   };
   const table = monitorTable((epoch) => lookAt(epoch, false));
   const panels = Object.fromEntries([["loss", "loss"], ["scores", "scores"], ["lr", "learning rate"],
-    ["images_per_second", "images/s"]].map(([key, title]) => [key, curvePanel(title, lookAt)]));
+    ["images_per_second", "images/s"]].map(([key, title]) => [key, curvePanel(title, lookAt, () => look)]));
   const grid = h("div", { class: "monitor-grid" });
   const choices = h("div", { class: "seglab-bar" }, scores, log);
   const results = h("div", { class: "monitor-results" }, choices, grid, note, table);

@@ -105,6 +105,16 @@ def test_arrow_keys_move_through_the_epochs_in_all_curves(stage, six_of_eight):
     assert page.locator(".curve-look").count() == 0
 
 
+def test_keys_that_come_faster_than_frames_all_count(stage, six_of_eight):
+    page = stage.show(six_of_eight[0])
+    loss = panel(page, "loss")
+    loss.focus()
+    loss.evaluate("""(panel) => { for (const key of ["ArrowLeft", "ArrowLeft", "ArrowLeft"])
+        panel.dispatchEvent(new KeyboardEvent("keydown", { key, bubbles: true })); }""")
+    settle(page)
+    assert loss.get_attribute("aria-valuenow") == "3"
+
+
 def test_pointing_at_a_curve_or_a_row_shows_that_epoch(stage, six_of_eight):
     page = stage.show(six_of_eight[0])
     box = panel(page, "learning rate").bounding_box()
