@@ -66,6 +66,7 @@ def two(tmp_path_factory: pytest.TempPathFactory) -> Path:
 
 
 @pytest.mark.slow
+@pytest.mark.skipif(not hasattr(os, "fork"), reason="this system cannot fork processes")
 @pytest.mark.parametrize(("batch_size", "accumulate"), WAYS)
 def test_two_processes_equal_one_with_all_pictures_of_a_step(two, batch_size, accumulate):
     torch.manual_seed(0)
