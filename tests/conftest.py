@@ -4,14 +4,16 @@ from __future__ import annotations
 
 import os
 from pathlib import Path
+from typing import TYPE_CHECKING
 
 import numpy as np
 import pytest
-import torch
 from PIL import Image
 
-from seglab.datasets import SemanticDrone, write_drone_sample
 from seglab.labels import LabelSet
+
+if TYPE_CHECKING:  # at run time where they are used: pytest-xdist's main process reads this file and runs no test
+    from seglab.datasets import SemanticDrone
 
 # Tests never depend on what is set outside; those that want real data ask for SEGLAB_TEST_DATA.
 os.environ.pop("SEGLAB_DATA", None)
@@ -22,17 +24,24 @@ COLOURS = LabelSet("colours", ("red", "green", "blue"), ((255, 0, 0), (0, 255, 0
 
 
 def pytest_runtest_setup(item: pytest.Item) -> None:
-    if item.get_closest_marker("gpu") and not torch.cuda.is_available():
-        pytest.skip("needs a CUDA device, and torch sees none")
+    if item.get_closest_marker("gpu"):
+        import torch
+
+        if not torch.cuda.is_available():
+            pytest.skip("needs a CUDA device, and torch sees none")
 
 
 @pytest.fixture(scope="session")
 def drone_root(tmp_path_factory: pytest.TempPathFactory) -> Path:
+    from seglab.datasets import write_drone_sample
+
     return write_drone_sample(tmp_path_factory.mktemp("drone") / "ids", count=12, size=(48, 72), progress=False)
 
 
 @pytest.fixture(scope="session")
 def drone_train(drone_root: Path) -> SemanticDrone:
+    from seglab.datasets import SemanticDrone
+
     return SemanticDrone(drone_root, split="train")
 
 
