@@ -82,7 +82,8 @@ def choose_pictures(labels: torch.Tensor, count: int, seed: int) -> list[int]:
 
 def train_head(model: Classifier, features: FeatureDataset, seed: int, steps: int = 200) -> None:
     """Adam with a rate of 1e-3 on the head, in batches of 32."""
-    fit(model, features, optimizer=torch.optim.Adam([*model.head.parameters()], 1e-3), batch_size=32, seed=seed,
+    # The head alone: on features, an epoch takes no longer than to put all of a backbone's layers into train mode.
+    fit(model.head, features, optimizer=torch.optim.Adam(model.head.parameters(), 1e-3), batch_size=32, seed=seed,
         epochs=math.ceil(steps / math.ceil(len(features) / 32)), normalize=torch.nn.Identity(), progress=False)
 
 
