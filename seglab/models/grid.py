@@ -46,7 +46,7 @@ class GridModel(Model, ABC):
         size = images.shape[-2:]
         height, width = self._inside(*size)
         # While a model is exported, sizes are symbols: then both resizings stay in, and change nothing if not needed.
-        resize = not isinstance(height, int) or (height, width) != tuple(size)
+        resize = self.min_size > 0 and (not isinstance(height, int) or (height, width) != tuple(size))
         inside = F.interpolate(images, size=(height, width), mode="bilinear", align_corners=False) if resize else images
         right, below = (self._padded(side) - side for side in (width, height))
         inside = F.pad(inside, (0, right, 0, below))  # with 0: the mean colour

@@ -22,11 +22,12 @@ class TestFCNWithAux(ModelTester):
     name, options, formats = "fcn", {"backbone": "resnet18", "aux": True}, ("torchscript",)
 
 
+# As ONNX, the skip FCNs take half a minute: test_cli has the bundled one.
 class TestSkipFCN(ModelTester):
-    name, options = "fcn_skip", {**TINY, "channels": 8}
+    name, options, formats = "fcn_skip", {**TINY, "channels": 8}, ("torchscript",)
 
 
-class TestSkipFCNThatEnlarges(ModelTester):  # as ONNX, half a minute: test_cli has the bundled one
+class TestSkipFCNThatEnlarges(ModelTester):
     name, options, formats = "fcn_skip", {**TINY, "channels": 8, "min_size": 96}, ("torchscript",)
     sizes = (*ModelTester.sizes, (1, 1), (1, 70))
 
