@@ -35,8 +35,9 @@ for (const [owner, name] of [[window, "createImageBitmap"], [Response.prototype,
   owner[name] = function (...args) { return track(original.apply(this, args), name); };
 }
 const tell = (message) => track(toKernel(message), "message");
+const moving = () => document.getAnimations().map((one) => one.transitionProperty || one.animationName);
 // A frame is drawn and sizes are observed, then one looks.
-window.look = () => new Promise((tell) => frame(() => later(() => tell([...underWay].map(String)), 0)));
+window.look = () => new Promise((tell) => frame(() => later(() => tell([...underWay, ...moving()].map(String)), 0)));
 const bytes = (text) => new DataView(Uint8Array.from(atob(text), (c) => c.charCodeAt(0)).buffer);
 const put = (state, paths, buffers) => paths.forEach((path, i) => {
   let at = state; path.slice(0, -1).forEach((key) => { at = at[key]; }); at[path.at(-1)] = bytes(buffers[i]);
