@@ -37,10 +37,9 @@ run: $(READY) ## execute every lesson on the built-in samples, pages in build/ht
 	@SEGLAB_OFFLINE=1 $(BIN)/seglab run notebooks --html build/html
 
 test: $(READY) ## linter, types, unit tests, and every lesson compared with its stored outputs
-	@echo "==> linter and types"
+	@echo "==> linter"
 	@$(BIN)/ruff check .
-	@$(BIN)/mypy
-	@echo "==> tests and lessons"
+	@echo "==> types, tests and lessons"
 	@$(PYTEST) $(ARGS)
 
 quick: $(READY) ## linter, and the quick tests: all of them, or those of ARGS=tests/models

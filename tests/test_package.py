@@ -34,6 +34,13 @@ def test_public_names_exist():
         _ = seglab.nonsense
 
 
+@pytest.mark.slow
+def test_the_types_are_right():
+    """mypy over the package, strict; `[tool.mypy]` in pyproject.toml says how. By hand: `.venv/bin/mypy`."""
+    found = subprocess.run([sys.executable, "-m", "mypy"], cwd=ROOT, capture_output=True, text=True, check=False)
+    assert found.returncode == 0, found.stdout + found.stderr
+
+
 def test_type_checkers_see_the_public_names():
     tree = ast.parse(Path(seglab.__file__).read_text(encoding="utf-8"))
     (shown,) = (node for node in tree.body if isinstance(node, ast.If))
