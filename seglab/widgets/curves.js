@@ -69,8 +69,8 @@ function curveScale(values, log, zero) {
 /** A panel: a title with the values of the epoch that is looked at, and the curves.
  *
  * `onlook(epoch or 0)` hears which epoch (from 1) is looked at, by mouse or keyboard; `looked()` says which is.
- * `.draw({...})`: series [{name, values, style (its colour and dashes), best (ring?)}], count of epochs, best, look (epoch or 0), log,
- * zero (does the axis begin there?), digits, legend (name the series?).
+ * `.draw({...})`: series [{name, values, style (its colour and dashes), best (ring?)}], count of epochs, best, look
+ * (epoch or 0), log, zero (does the axis begin there?), digits, legend (name the series?).
  */
 function curvePanel(title, onlook, looked) {
   const heading = h("div", { class: "curve-title" });
