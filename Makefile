@@ -9,6 +9,8 @@ PYTHON_OLDEST ?= 3.10
 WORKERS ?= 2
 PYTEST = $(BIN)/python -m pytest --numprocesses $(WORKERS)
 QUICK = -m "not slow and not browser"
+# Images for containers set it. Each of two dozen processes would then compile PyTorch's sources anew, for 15 s.
+unexport PYTHONDONTWRITEBYTECODE
 
 .DEFAULT_GOAL := help
 .PHONY: help setup run test quick test-oldest coverage lab store clean
