@@ -85,12 +85,14 @@ def train_head(model: Classifier, features: FeatureDataset, seed: int, steps: in
     # The head alone: on features, an epoch takes no longer than to put all of a backbone's layers into train mode.
     fit(model.head, features, optimizer=torch.optim.Adam(model.head.parameters(), 1e-3), batch_size=32, seed=seed,
         epochs=math.ceil(steps / math.ceil(len(features) / 32)), normalize=torch.nn.Identity(), progress=False)
+    model.to(model.head.weight.device)  # where `fit` put the head
 
 
 @torch.no_grad()
 def accuracy(model: Classifier, features: FeatureDataset) -> float:
     """Share of right answers of the head on features."""
-    return (model.head(features.features).argmax(1) == features.labels).double().mean().item()
+    found = model.head(features.features.to(model.head.weight.device)).argmax(1).cpu()  # (N, D) -> (N, C) -> (N,)
+    return (found == features.labels).double().mean().item()
 
 
 def _train(model: Classifier, data: ClassificationDataset, groups: list[dict[str, Any]], steps: int, seed: int) -> None:

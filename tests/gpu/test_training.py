@@ -10,8 +10,10 @@ from torch import nn
 from torch.profiler import ProfilerActivity, profile
 
 from seglab import evaluate, load_model, load_weights
-from seglab.models import build
-from seglab.training import cross_entropy, load_checkpoint, make_loss
+from seglab.inference import class_probabilities
+from seglab.models import build, classifier
+from seglab.recipes.learning_curve import accuracy, train_head
+from seglab.training import FeatureDataset, cross_entropy, load_checkpoint, make_loss
 from seglab.training.loop import choose_precision
 from tests.training.runs import Blobs, same_bits, train
 
@@ -162,3 +164,13 @@ def test_evaluation_counts_on_the_gpu_what_the_cpu_counts(exact):
     assert there.matrix().sum() == here.matrix().sum() == data.masks.numel()
     # Scores that differ in the last digit only may fall either way.
     assert (there.matrix() - here.matrix()).abs().sum() <= 0.002 * data.masks.numel()
+
+
+def test_a_head_learns_from_features_and_its_network_follows_it():
+    labels = torch.arange(64) % 2
+    features = FeatureDataset(torch.randn(64, 512) + 4 * labels[:, None], labels)
+    model = classifier("resnet18", 2, weights=None)
+    train_head(model, features, seed=0)
+    assert {p.device.type for p in model.parameters()} == {"cuda"}
+    assert accuracy(model, features) > 0.9
+    assert class_probabilities(model, features)[0].argmax(1).eq(labels).double().mean() > 0.9
