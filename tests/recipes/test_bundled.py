@@ -6,12 +6,14 @@ from pathlib import Path
 
 import numpy as np
 import pytest
+import skimage
 import torch
 from PIL import Image
 
 from seglab.checkpoint import load_checkpoint
 from seglab.datasets import OxfordPets, write_pets_sample
 from seglab.models import BUNDLED, load_model
+from seglab.recipes import bundled
 from seglab.recipes.bundled import MIN_SIZE, STAGES, Stage, export, read_large, read_small, score, train_stage
 
 
@@ -43,6 +45,30 @@ def test_pictures_come_in_the_order_of_their_numbers(data):
     for (_, mask), name in zip(small, numbers, strict=True):
         trimap = np.asarray(Image.open(data / "pets128" / "test" / "trimaps" / f"{name}.png"))
         assert np.array_equal(mask, np.array([0, 1, 0, 255])[trimap])
+
+
+@pytest.mark.slow
+def test_the_share_with_the_highest_odds_is_called_cats(data):
+    drawn = [image for image, _ in read_small(data / "pets128", "trainval")]
+    found = bundled.guess_species([skimage.data.chelsea(), skimage.data.coffee(), skimage.data.rocket(), *drawn])
+    assert found[0] == bundled.CAT and len(found) == len(drawn) + 3  # Chelsea is one
+    cats, dogs = found.count(bundled.CAT) / len(found), found.count(bundled.DOG) / len(found)
+    assert abs(cats - (2371 / 7349 - 0.04)) < 0.1 and abs(dogs - (1 - 2371 / 7349 - 0.06)) < 0.1
+
+
+@pytest.mark.slow
+def test_what_is_trained_on_and_what_it_is_watched_with(data, monkeypatch, capsys):
+    scene = bundled.draw_aerial(7, 0, (200, 300))
+    monkeypatch.setattr(bundled, "draw_aerial", lambda *_: scene)  # 120 of them take long
+    pairs, val = bundled.training_data(data)
+    small, (large, _) = read_small(data / "pets128", "trainval"), read_large(data / "pets", "trainval")
+    assert len(val) == 1 and np.array_equal(val[0][0], small[0][0]), "each twentieth picture is kept back"
+    assert len(pairs) == len(small) - 1 + 4 * len(large) + 120
+    assert {*np.unique(val[0][1])} <= {0, bundled.CAT, bundled.DOG, 255}
+    ids = {0, bundled.CAT, bundled.DOG, bundled.SOME_PET, 255}
+    assert {int(k) for _, mask in pairs for k in np.unique(mask)} <= ids
+    assert {*np.unique(pairs[-1][1])} <= {0, 255}, "a scene without a pet is background"
+    assert "small pictures:" in capsys.readouterr().out
 
 
 @pytest.mark.slow

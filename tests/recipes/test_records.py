@@ -1,0 +1,43 @@
+"""What takes too long for a lesson is measured by a command, which writes what the lesson reads."""
+
+from __future__ import annotations
+
+import json
+import sys
+
+import pytest
+import torch
+
+from seglab.datasets import write_catdog_sample
+from seglab.recipes import ablation, learning_curve
+
+ROWS = [{"way": "one", "seed": 0, "miou": 0.5}]
+
+
+@pytest.mark.parametrize(("arguments", "study", "out"), [
+    ([], "deeplabv3", "deeplabv3_ablation.json"), (["gcn"], "gcn", "gcn_ablation.json"),
+    (["gcn", "--out", "a.json"], "gcn", "a.json")])
+def test_a_study_is_written_with_its_command(arguments, study, out, tmp_path, monkeypatch):
+    monkeypatch.chdir(tmp_path)
+    monkeypatch.setattr(ablation, "ablation", lambda name: (ROWS, f"the pictures of {name}"))
+    monkeypatch.setattr(sys, "argv", ["ablation", *arguments])
+    ablation.main()
+    (written,) = tmp_path.iterdir()
+    record = json.loads(written.read_text(encoding="utf-8"))
+    assert written.name == out and record["rows"] == ROWS and record["pictures"] == f"the pictures of {study}"
+    assert record["command"] == " ".join(["python -m seglab.recipes.ablation", *arguments[:1]])
+    assert record["versions"]["torch"] == torch.__version__ and "cores" in record["machine"]
+
+
+def test_a_learning_curve_is_written_with_its_command(tmp_path, monkeypatch):
+    monkeypatch.setenv("SEGLAB_HOME", str(tmp_path / "home"))
+    root = write_catdog_sample(tmp_path / "s", count=(8, 4), size=(48, 48), progress=False)
+    seen, out = [], tmp_path / "curve.json"
+    monkeypatch.setattr(learning_curve, "learning_curve", lambda splits, effort: seen.append((splits, effort)) or ROWS)
+    monkeypatch.setattr(sys, "argv", ["curve", str(root), "--out", str(out), "--size", "32", "--effort", "0.5"])
+    learning_curve.main()
+    record = json.loads(out.read_text(encoding="utf-8"))
+    ((splits, effort),) = seen
+    assert effort == 0.5 and splits.train[0][0].shape == (3, 32, 32) and record["rows"] == ROWS
+    assert record["command"] == "python -m seglab.recipes.learning_curve DATA --size 32 --effort 0.5"
+    assert record["pictures"] == str(splits)
