@@ -66,7 +66,8 @@ def test_k_follows_the_size_of_the_pictures(size, k):
 @pytest.mark.parametrize("backbone", ["resnet50", "resnet101", "mobilenet_v3_large", "efficientnet_lite0",
                                       "convnext_atto", "wide_resnet50_2"])
 def test_backbones(backbone):
-    with torch.device("meta"), torch.no_grad():  # it has shapes alone: nothing else is looked at
+    # On "meta" it has shapes alone: nothing else is looked at. timm 1.0.10 cannot build ConvNeXt, a small one, there.
+    with torch.device("cpu" if backbone == "convnext_atto" else "meta"), torch.no_grad():
         model = build(f"gcn_{backbone}", 4, k=3).eval()
         assert model(torch.randn(1, 3, 97, 130))["out"].shape == (1, 4, 97, 130)
 
