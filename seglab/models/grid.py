@@ -45,7 +45,7 @@ class GridModel(Model, ABC):
     def forward(self, images: Tensor) -> dict[str, Tensor]:
         size = images.shape[-2:]
         height, width = self._inside(*size)
-        # While a model is exported, sizes are symbols: then both resizings stay in, and change nothing if not needed.
+        # While such a model is exported, sizes are symbols: both resizings stay in, and change nothing if not needed.
         resize = self.min_size > 0 and (not isinstance(height, int) or (height, width) != tuple(size))
         inside = F.interpolate(images, size=(height, width), mode="bilinear", align_corners=False) if resize else images
         right, below = (self._padded(side) - side for side in (width, height))

@@ -1,7 +1,7 @@
 """What the parts of a recipe are worth: the same training without one, or with another, three seeds each.
 
-`python -m seglab.recipes.ablation deeplabv3` trains lesson 4's nine small networks in ten minutes on two CPU
-cores, `… gcn` lesson 5's eighteen in a quarter of an hour. What they wrote for the lessons lies in `recorded/`.
+`python -m seglab.recipes.ablation deeplabv3` trains lesson 4's nine small networks in ten minutes on one CPU core,
+`… gcn` lesson 5's eighteen in half an hour. What they wrote for the lessons lies in `recorded/`.
 """
 
 from __future__ import annotations

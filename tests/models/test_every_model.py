@@ -22,7 +22,7 @@ class TestFCNWithAux(ModelTester):
     name, options, formats = "fcn", {"backbone": "resnet18", "aux": True}, ("torchscript",)
 
 
-# As ONNX, the skip FCNs take half a minute: test_cli has the bundled one.
+# As ONNX, the skip FCNs take half a minute: test_cli has the bundled one, which enlarges; TestGCN one that does not.
 class TestSkipFCN(ModelTester):
     name, options, formats = "fcn_skip", {**TINY, "channels": 8}, ("torchscript",)
 
