@@ -30,10 +30,12 @@ if "PYTEST_XDIST_WORKER" in os.environ:
 
 def pytest_collection_modifyitems(config: pytest.Config, items: list[pytest.Item]) -> None:
     """A lesson is executed once: the tour in JupyterLab if that is tested, else by nbval as the others are."""
-    from tests.browser.stage import find_chromium
-
     tour = [item for item in items if item.path.name == "00_tour.ipynb"]
-    if tour and find_chromium() and any(item.path.name == "test_tour.py" for item in items):
+    if not tour or not any(item.path.name == "test_tour.py" for item in items):
+        return
+    from tests.browser.stage import find_chromium  # not before: a bare machine with a GPU has no browser's packages
+
+    if find_chromium():
         config.hook.pytest_deselected(items=tour)
         items[:] = [item for item in items if item not in tour]
 
