@@ -8,7 +8,9 @@ import dataclasses
 import io
 import json
 import math
+import os
 import re
+import subprocess
 import sys
 from collections.abc import Iterator
 from pathlib import Path
@@ -142,3 +144,17 @@ def test_what_does_not_fit_into_the_time_is_named():
     budget = gpu.Budget(minutes=1)
     assert budget.allows("first", 30) and budget.left_out == []
     assert not budget.allows("second", 30, share=0.4) and budget.left_out == ["second: no time left"]
+
+
+def test_the_gpu_tests_start_where_only_pytorch_and_a_few_others_are():
+    """As CONTRIBUTING says: a machine without our notebooks', browser's and exporters' packages."""
+    missing = ["IPython", "anywidget", "hypothesis", "ipywidgets", "jupyter_client", "nbclient", "nbconvert",
+               "nbformat", "nbval", "onnx", "onnxruntime", "onnxscript", "playwright", "rich", "torchmetrics", "typer",
+               "xdist"]
+    code = (f"import sys; sys.modules.update(dict.fromkeys({missing})); import pytest; "
+            "sys.exit(pytest.main(['-m', 'gpu', 'tests/gpu', '-o', 'addopts=-ra', '--collect-only', '-q', "
+            "'-p', 'no:cacheprovider']))")
+    found = subprocess.run([sys.executable, "-c", code], cwd=ROOT, capture_output=True, text=True, check=False,
+                           env=os.environ | {"PYTEST_DISABLE_PLUGIN_AUTOLOAD": "1"})
+    assert found.returncode == 0, found.stdout + found.stderr
+    assert found.stdout.count("tests/gpu/test_") > 100
