@@ -26,7 +26,8 @@ import torch
 from pycocotools import mask as coco_mask
 
 sys.path.insert(0, str(Path(__file__).resolve().parents[1]))
-from seglab.datasets import CocoSegmentation, write_coco_sample
+from seglab.datasets import CocoSegmentation
+from seglab.samples import write_coco_sample
 
 
 def reference_mask(objects: list[dict], classes: list[int], height: int, width: int) -> np.ndarray:

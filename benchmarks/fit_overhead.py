@@ -28,8 +28,9 @@ from torch import Tensor, nn
 from torch.utils.data import DataLoader
 
 import seglab
-from seglab.datasets import CachedDataset, Normalize, SemanticDrone, collate, write_drone_sample
+from seglab.datasets import CachedDataset, Normalize, SemanticDrone, collate
 from seglab.models import build
+from seglab.samples import write_drone_sample
 from seglab.training import cross_entropy
 from seglab.training.memory import keep_freed_memory
 

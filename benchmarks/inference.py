@@ -25,10 +25,11 @@ import torch
 from torch import nn
 
 sys.path.insert(0, str(Path(__file__).resolve().parents[1]))
-from seglab.datasets import Normalize, VideoReader, sample_frames, write_video_sample
+from seglab.datasets import Normalize, VideoReader
 from seglab.inference import predict, predict_video
 from seglab.labels import VOC
 from seglab.models import build
+from seglab.samples import sample_frames, write_video_sample
 from seglab.viz import overlay
 
 

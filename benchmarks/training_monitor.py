@@ -62,8 +62,9 @@ def measure(repeats: int, epochs: int, pictures: int) -> None:
     import torch
 
     import seglab
-    from seglab.datasets import CachedDataset, SemanticDrone, write_drone_sample
+    from seglab.datasets import CachedDataset, SemanticDrone
     from seglab.models import build
+    from seglab.samples import write_drone_sample
     from seglab.training import cross_entropy
 
     def train(data: Any, timed: Timed | None) -> tuple[float, list[float]]:

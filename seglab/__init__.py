@@ -21,6 +21,7 @@ if TYPE_CHECKING:  # what checkers and editors see; a test compares it with the 
     from seglab import metrics as metrics
     from seglab import models as models
     from seglab import recipes as recipes
+    from seglab import samples as samples
     from seglab import training as training
     from seglab import viz as viz
     from seglab import widgets as widgets
@@ -48,7 +49,7 @@ _WHERE = {
     "load_weights": "seglab.checkpoint",
 }
 _ROOMS = ("checkpoint", "cli", "datasets", "doctor", "errors", "files", "inference", "labels", "lessons", "metrics",
-          "models", "recipes", "training", "viz", "widgets")
+          "models", "recipes", "samples", "training", "viz", "widgets")
 
 __all__ = ["__version__", *sorted(_WHERE), *_ROOMS]
 

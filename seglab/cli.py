@@ -266,7 +266,7 @@ def sample(
     layout: Annotated[str, typer.Option(help="drone: ids or colours, how the masks are stored.")] = "ids",
 ) -> None:
     """Write built-in pictures into a new folder, in the layout of the real dataset."""
-    from seglab.datasets import write_catdog_sample, write_coco_sample, write_drone_sample, write_pets_sample
+    from seglab.samples import write_catdog_sample, write_coco_sample, write_drone_sample, write_pets_sample
 
     if dataset == "catdog":
         test = max(1, count // 12)  # a class; a sixth of all

@@ -33,7 +33,7 @@ def pytest_runtest_setup(item: pytest.Item) -> None:
 
 @pytest.fixture(scope="session")
 def drone_root(tmp_path_factory: pytest.TempPathFactory) -> Path:
-    from seglab.datasets import write_drone_sample
+    from seglab.samples import write_drone_sample
 
     return write_drone_sample(tmp_path_factory.mktemp("drone") / "ids", count=12, size=(48, 72), progress=False)
 

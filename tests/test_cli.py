@@ -15,7 +15,8 @@ from typer.testing import CliRunner
 
 from seglab import doctor, load_model, models, recipes
 from seglab.cli import _box, app
-from seglab.datasets import VideoReader, write_catdog_sample, write_video_sample
+from seglab.datasets import VideoReader
+from seglab.samples import write_catdog_sample, write_video_sample
 
 RUNNER = CliRunner()
 

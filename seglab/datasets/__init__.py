@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-from seglab.datasets.aerial import draw_aerial
 from seglab.datasets.cache import CachedDataset
 from seglab.datasets.camvid import CamVid
 from seglab.datasets.classification import ClassificationDataset, read_map_file, write_map_file
@@ -12,17 +11,12 @@ from seglab.datasets.duplicates import Duplicate, find_duplicates
 from seglab.datasets.folder import SegmentationFolder, choose_split, pair_files
 from seglab.datasets.io import read_image, read_mask, read_square, square
 from seglab.datasets.pets import OxfordPets, download_pets
-from seglab.datasets.sample import write_catdog_sample, write_drone_sample
-from seglab.datasets.sample_coco import write_coco_sample
-from seglab.datasets.sample_pets import write_pets_sample
-from seglab.datasets.sample_video import sample_frames, write_video_sample
 from seglab.datasets.sources import Splits, load
 from seglab.datasets.transforms import IMAGENET, CropOrPad, Normalize, collate, has_labels, random_scale_crop
 from seglab.datasets.video import VideoReader
 
 __all__ = ["IMAGENET", "CachedDataset", "CamVid", "ClassificationDataset", "CocoSegmentation", "CropOrPad", "Duplicate",
            "Normalize", "OxfordPets", "SegmentationFolder", "SemanticDrone", "Splits", "VideoReader", "choose_split",
-           "collate", "download_pets", "draw_aerial", "find_duplicates", "has_labels", "load", "pair_files",
-           "random_scale_crop", "read_image", "read_map_file", "read_mask", "read_square", "sample_frames", "square",
-           "write_catdog_sample", "write_coco_sample", "write_drone_sample", "write_map_file", "write_pets_sample",
-           "write_video_sample"]
+           "collate", "download_pets", "find_duplicates", "has_labels", "load", "pair_files",
+           "random_scale_crop", "read_image", "read_map_file", "read_mask", "read_square", "square",
+           "write_map_file", ]

@@ -47,7 +47,8 @@ class CachedDataset(Dataset[Sample]):
 
     Example:
         >>> import tempfile
-        >>> from seglab.datasets import SemanticDrone, write_drone_sample
+        >>> from seglab.datasets import SemanticDrone
+        >>> from seglab.samples import write_drone_sample
         >>> place = Path(tempfile.mkdtemp())
         >>> root = write_drone_sample(place / "s", count=4, size=(40, 60), progress=False)
         >>> plain = SemanticDrone(root, split="train")

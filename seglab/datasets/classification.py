@@ -45,7 +45,7 @@ class ClassificationDataset(Dataset[Sample]):
 
     Example:
         >>> import tempfile
-        >>> from seglab.datasets import write_catdog_sample
+        >>> from seglab.samples import write_catdog_sample
         >>> root = write_catdog_sample(Path(tempfile.mkdtemp()) / "s", count=(4, 2), progress=False)
         >>> data = ClassificationDataset.from_root(root, split="test", size=64)
         >>> image, label = data[0]
@@ -214,7 +214,7 @@ def write_map_file(root: str | Path, path: str | Path | None = None, *, overwrit
 
     Example:
         >>> import tempfile
-        >>> from seglab.datasets import write_catdog_sample
+        >>> from seglab.samples import write_catdog_sample
         >>> root = write_catdog_sample(Path(tempfile.mkdtemp()) / "s", count=(2, 2), progress=False)
         >>> print(write_map_file(root / "train").read_text().expandtabs(20))
         # class 0: cats

@@ -59,7 +59,8 @@ class SegmentationFolder(Dataset[Sample]):
 
     Example:
         >>> import tempfile
-        >>> from seglab.datasets import SemanticDrone, write_drone_sample
+        >>> from seglab.datasets import SemanticDrone
+        >>> from seglab.samples import write_drone_sample
         >>> root = write_drone_sample(Path(tempfile.mkdtemp()) / "s", count=4, size=(40, 60), progress=False)
         >>> image, mask = SemanticDrone(root, split="train")[0]
         >>> image.shape, mask.shape, mask.dtype

@@ -10,8 +10,6 @@ from pathlib import Path
 from typing import Any, Generic, Literal, TypeVar, overload
 
 from seglab.datasets import drone
-from seglab.datasets.aerial import VERSION
-from seglab.datasets.animals import VERSION as ANIMALS_VERSION
 from seglab.datasets.cache import CachedDataset
 from seglab.datasets.camvid import CamVid
 from seglab.datasets.classification import ClassificationDataset
@@ -22,16 +20,16 @@ from seglab.datasets.folder import SPLITS, SegmentationFolder, existing_folder, 
 from seglab.datasets.io import Size
 from seglab.datasets.pets import OxfordPets
 from seglab.datasets.protocols import LabelledSamples
-from seglab.datasets.sample import write_catdog_sample, write_drone_sample
-from seglab.datasets.sample_coco import VERSION as SCENES_VERSION
-from seglab.datasets.sample_coco import write_coco_sample
-from seglab.datasets.sample_pets import VERSION as PETS_VERSION
-from seglab.datasets.sample_pets import write_pets_sample
 from seglab.errors import ArgumentError, DataError
-from seglab.files import data_home
 from seglab.labels import LabelSet
 
 Opener = Callable[..., SegmentationFolder]
+
+
+def sample_folder(name: str, progress: bool) -> Path:
+    from seglab import samples  # here: it draws what the datasets read, and reads some itself
+
+    return samples.sample_folder(name, progress)
 
 
 Data = TypeVar("Data", bound=LabelledSamples, covariant=True)
@@ -129,7 +127,7 @@ def load(name: str = "drone", source: str | None = None, *, root: str | Path | N
     if source == "sample" or root is None:
         source, title = "sample", "drone"
         opener: Opener = SemanticDrone
-        root = write_drone_sample(data_home() / "samples" / f"drone-{VERSION}", progress=progress)
+        root = sample_folder("drone", progress)
     else:
         source = "real"
         title, opener, root = find_dataset(root)
@@ -143,7 +141,7 @@ def _load_catdog(root: str | Path | None, size: int, progress: bool) -> Splits[C
     source, title = "real", "catdog"
     if root is None:
         source = "sample"
-        root = write_catdog_sample(data_home() / "samples" / f"catdog-{ANIMALS_VERSION}", progress=progress)
+        root = sample_folder("catdog", progress)
     else:
         root = existing_folder(root)
         root = root / "catdog" if (root / "catdog").is_dir() else root
@@ -168,7 +166,7 @@ def _load_coco(root: str | Path | None, categories: Sequence[int | str] | None,
     source, title = "real", "coco"
     if root is None:
         source = "sample"
-        root = write_coco_sample(data_home() / "samples" / f"coco-{SCENES_VERSION}", progress=progress)
+        root = sample_folder("coco", progress)
     else:
         root = existing_folder(root)
         root = root / "coco" if (root / "coco").is_dir() and not has_coco(root) else root
@@ -193,7 +191,7 @@ def _load_coco(root: str | Path | None, categories: Sequence[int | str] | None,
 def _load_pets(root: str | Path | None, options: dict[str, Any]) -> Splits[OxfordPets]:
     source = "real" if root is not None else "sample"
     if root is None:
-        root = write_pets_sample(data_home() / "samples" / f"pets-{PETS_VERSION}", progress=options["progress"])
+        root = sample_folder("pets", options["progress"])
     return Splits("pets", source, **{split: OxfordPets(root, split, **options) for split in SPLITS})
 
 

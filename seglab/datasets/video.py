@@ -38,7 +38,7 @@ class VideoReader:
 
     Example:
         >>> import tempfile
-        >>> from seglab.datasets import write_video_sample
+        >>> from seglab.samples import write_video_sample
         >>> film = write_video_sample(Path(tempfile.mkdtemp()) / "v.webm", count=3, size=(96, 64), progress=False)
         >>> [frame.shape for frame in VideoReader(film)]
         [(64, 96, 3), (64, 96, 3), (64, 96, 3)]

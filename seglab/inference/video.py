@@ -124,7 +124,7 @@ def predict_video(model: nn.Module, source: str | Path | int, out: str | Path, *
     Example:
         >>> import tempfile
         >>> from seglab import build
-        >>> from seglab.datasets import write_video_sample
+        >>> from seglab.samples import write_video_sample
         >>> folder = Path(tempfile.mkdtemp())
         >>> film = write_video_sample(folder / "in.webm", count=4, size=(128, 96), progress=False)
         >>> predict_video(build("fcn", weights="bundled"), film, folder / "out.webm", progress=False).frames

@@ -15,7 +15,6 @@ from seglab.datasets.coco import has_coco
 from seglab.datasets.folder import SPLITS
 from seglab.datasets.pets.layout import find_pets
 from seglab.datasets.protocols import LabelledSamples
-from seglab.datasets.sample_coco import SAMPLE_CATEGORIES
 from seglab.errors import ArgumentError, CheckpointError
 from seglab.labels import PETS
 from seglab.metrics import ClassificationScores, SegmentationScores, SizedScores
@@ -23,6 +22,7 @@ from seglab.models import Classifier, build, list_models, load_model
 from seglab.recipes.coco import CocoRecipe
 from seglab.recipes.pets import PetsRecipe
 from seglab.recipes.transfer import TransferRecipe, evaluate_classifier
+from seglab.samples.coco import SAMPLE_CATEGORIES
 from seglab.training import History, evaluate, evaluate_by_size, fit, load_checkpoint
 
 

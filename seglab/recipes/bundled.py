@@ -26,7 +26,7 @@ from torchvision import tv_tensors
 from torchvision.transforms import v2
 
 from seglab.checkpoint import load_checkpoint, load_weights, save_checkpoint
-from seglab.datasets import Normalize, OxfordPets, draw_aerial
+from seglab.datasets import Normalize, OxfordPets
 from seglab.datasets.protocols import Sample
 from seglab.inference import predict
 from seglab.labels import DRONE, IGNORE, PETS, LabelSet
@@ -34,6 +34,7 @@ from seglab.metrics import ConfusionMatrix, SegmentationScores
 from seglab.models import BUNDLED, GCN, SkipFCN, build, imagenet_classifier, load_model
 from seglab.models.backbones import stage_modules
 from seglab.models.weights import load_imagenet
+from seglab.samples import draw_aerial
 from seglab.training import History, fit
 
 CAT, DOG, SOME_PET = 1, 2, 3  # ids in training masks; SOME_PET is no class of the network

@@ -71,7 +71,7 @@ class VideoScrubber(OverlayWidget):
             colour, `fps` not above 0, more than `max_bytes`, or a setting out of range.
 
     Example:
-        >>> from seglab.datasets import sample_frames
+        >>> from seglab.samples import sample_frames
         >>> from seglab.labels import PETS
         >>> frames, masks = zip(*sample_frames(6, size=(96, 64)))
         >>> VideoScrubber(frames, masks, PETS, fps=3)
@@ -150,7 +150,7 @@ class VideoScrubber(OverlayWidget):
         Example:
             >>> import tempfile
             >>> from seglab import build
-            >>> from seglab.datasets import write_video_sample
+            >>> from seglab.samples import write_video_sample
             >>> film = write_video_sample(Path(tempfile.mkdtemp()) / "in.webm", 4, size=(128, 96), progress=False)
             >>> VideoScrubber.of(build("fcn", weights="bundled"), film, step=2, progress=False).film["count"]
             2

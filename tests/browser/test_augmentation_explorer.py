@@ -8,8 +8,8 @@ import numpy as np
 import pytest
 from playwright.sync_api import Page
 
-from seglab.datasets.sample_pets import draw_pet
 from seglab.labels import PETS
+from seglab.samples.pets import draw_pet
 from seglab.widgets.augmentation_explorer import LOUD, AugmentationExplorer
 from tests.browser.conftest import SCREENSHOTS
 from tests.browser.stage import Stage, settle

@@ -18,9 +18,9 @@ from PIL import Image
 from playwright.sync_api import Browser, Page
 from torch import nn
 
-from seglab.datasets import write_video_sample
 from seglab.inference import predict_video
 from seglab.labels import LabelSet
+from seglab.samples import write_video_sample
 from tests.browser.conftest import SCREENSHOTS
 from tests.browser.stage import chromium
 from tests.test_lessons import LESSONS, lesson_page

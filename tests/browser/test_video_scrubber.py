@@ -7,8 +7,8 @@ from itertools import pairwise
 import numpy as np
 import pytest
 
-from seglab.datasets import sample_frames
 from seglab.labels import PETS
+from seglab.samples import sample_frames
 from seglab.widgets.video_scrubber import VideoScrubber
 from tests.browser.conftest import SCREENSHOTS
 from tests.browser.stage import settle

@@ -10,10 +10,11 @@ import torch
 from PIL import Image
 from torchvision.transforms import v2
 
-from seglab.datasets import ClassificationDataset, collate, load, read_map_file, square, write_catdog_sample
+from seglab.datasets import ClassificationDataset, collate, load, read_map_file, square
 from seglab.datasets import write_map_file as write
-from seglab.datasets.animals import draw_animal
 from seglab.errors import ArgumentError, DataError
+from seglab.samples import write_catdog_sample
+from seglab.samples.animals import draw_animal
 
 
 @pytest.fixture(scope="module")

@@ -7,8 +7,8 @@ import pytest
 from PIL import Image
 
 from seglab.datasets import find_duplicates
-from seglab.datasets.animals import draw_animal
 from seglab.errors import ArgumentError, DataError
+from seglab.samples.animals import draw_animal
 
 
 @pytest.fixture(scope="module")

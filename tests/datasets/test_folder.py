@@ -9,10 +9,11 @@ from PIL import Image
 from torchvision import tv_tensors
 from torchvision.transforms import v2
 
-from seglab.datasets import CamVid, SegmentationFolder, SemanticDrone, choose_split, pair_files, write_drone_sample
+from seglab.datasets import CamVid, SegmentationFolder, SemanticDrone, choose_split, pair_files
 from seglab.datasets.io import fitted_size, read_image, read_mask
 from seglab.errors import ArgumentError, DataError
 from seglab.labels import CAMVID, DRONE
+from seglab.samples import write_drone_sample
 from tests.conftest import COLOURS, write_pair
 
 RNG = np.random.default_rng(0)

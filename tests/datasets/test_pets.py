@@ -20,10 +20,11 @@ from torchvision import tv_tensors
 from torchvision.datasets import OxfordIIITPet
 from torchvision.transforms import v2
 
-from seglab.datasets import OxfordPets, download_pets, write_pets_sample
+from seglab.datasets import OxfordPets, download_pets
 from seglab.datasets.pets import checks, dataset
 from seglab.errors import ArgumentError, DataError
 from seglab.labels import PETS
+from seglab.samples import write_pets_sample
 
 #: The trimap of every picture that these tests make: a pet, its border, and background.
 TRIMAP = np.full((20, 30), 2, np.uint8)

@@ -1,12 +1,16 @@
 from __future__ import annotations
 
+from functools import partial
+
 import numpy as np
 import pytest
 import torch
 from PIL import Image
 
-from seglab.datasets import Normalize, load, write_pets_sample
+from seglab import samples
+from seglab.datasets import Normalize, load
 from seglab.errors import ArgumentError, DataError
+from seglab.samples import write_pets_sample
 from tests.conftest import COLOURS, write_pair
 
 
@@ -52,8 +56,7 @@ def test_pets(home, tmp_path, monkeypatch):
     assert str(splits) == "pets (real): 11 train, 1 val, 12 test pictures, 3 classes"
     assert splits.train[0][0].shape == (3, 64, 64) and splits.train.size == (64, 64)
     assert load("pets", root=root, target="breed", problems="skip", progress=False).label_set.classes[3] == "Plain_cat"
-    monkeypatch.setattr("seglab.datasets.sources.write_pets_sample",
-                        lambda folder, progress: write_pets_sample(folder, count=12, progress=progress))
+    monkeypatch.setitem(samples._WRITERS, "pets", (1, partial(write_pets_sample, count=12)))
     sample = load("pets", source="sample", target="foreground", progress=False)
     assert (sample.source, sample.label_set.name) == ("sample", "pets-foreground")
     assert next((home / "samples").iterdir()).name == "pets-1"

@@ -228,7 +228,7 @@ def test_tiles_of_a_pixelwise_model_equal_the_whole(size):
 def test_tiles_of_a_network_equal_the_whole_where_the_overlap_covers_what_it_sees():
     """A real network: seams below 1e-3 in probability, anywhere, with tiles of 512 and the default overlap doubled."""
     model = build("fcn", weights="bundled")
-    from seglab.datasets import draw_aerial
+    from seglab.samples import draw_aerial
 
     picture, _ = draw_aerial(3, 0, (600, 800))
     whole = predict(model, picture, probabilities=True, short_side=None)

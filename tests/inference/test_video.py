@@ -9,12 +9,12 @@ import pytest
 import torch
 from torch import nn
 
-from seglab.datasets.sample_video import sample_frames, write_video_sample
 from seglab.datasets.video import VideoReader, open_writer
 from seglab.errors import ArgumentError, DataError
 from seglab.inference import predict_video
 from seglab.inference.video import Flicker
 from seglab.labels import LabelSet
+from seglab.samples.video import sample_frames, write_video_sample
 
 TWO = LabelSet("two", ("dark", "bright"), ((0, 0, 0), (255, 255, 255)))
 

@@ -11,10 +11,11 @@ import torch
 from PIL import Image
 
 from seglab.checkpoint import load_checkpoint
-from seglab.datasets import OxfordPets, write_pets_sample
+from seglab.datasets import OxfordPets
 from seglab.models import BUNDLED, load_model
 from seglab.recipes import bundled
 from seglab.recipes.bundled import MIN_SIZE, STAGES, Stage, export, read_large, read_small, score, train_stage
+from seglab.samples import write_pets_sample
 
 
 @pytest.fixture(scope="module")

@@ -10,12 +10,13 @@ from typer.testing import CliRunner
 
 from seglab import recipes
 from seglab.cli import app
-from seglab.datasets import CocoSegmentation, write_coco_sample
+from seglab.datasets import CocoSegmentation
 from seglab.errors import ArgumentError, CheckpointError
 from seglab.models import load_model
 from seglab.recipes.ablation import STUDIES, ablation
 from seglab.recipes.coco import crop_size
 from seglab.recipes.records import read_record
+from seglab.samples import write_coco_sample
 from tests.datasets.coco.files import box, content, thing, write
 
 pytestmark = pytest.mark.slow

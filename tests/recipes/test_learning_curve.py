@@ -6,9 +6,10 @@ import numpy as np
 import pytest
 import torch
 
-from seglab.datasets import load, write_catdog_sample
+from seglab.datasets import load
 from seglab.errors import ArgumentError
 from seglab.recipes.learning_curve import WAYS, choose_pictures, learning_curve, recorded
+from seglab.samples import write_catdog_sample
 
 
 def test_the_same_pictures_for_all_ways_and_others_for_each_seed():

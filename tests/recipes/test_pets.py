@@ -13,12 +13,13 @@ from typer.testing import CliRunner
 
 from seglab import recipes
 from seglab.cli import app
-from seglab.datasets import OxfordPets, write_coco_sample, write_pets_sample
+from seglab.datasets import OxfordPets
 from seglab.errors import ArgumentError, CheckpointError
 from seglab.models import load_model
 from seglab.recipes.ablation import STUDIES, ablation
 from seglab.recipes.pets import crop_size, make_schedule
 from seglab.recipes.records import read_record
+from seglab.samples import write_coco_sample, write_pets_sample
 
 
 @pytest.fixture(scope="module", autouse=True)

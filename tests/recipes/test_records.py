@@ -8,8 +8,8 @@ import sys
 import pytest
 import torch
 
-from seglab.datasets import write_catdog_sample
 from seglab.recipes import ablation, learning_curve
+from seglab.samples import write_catdog_sample
 
 ROWS = [{"way": "one", "seed": 0, "miou": 0.5}]
 

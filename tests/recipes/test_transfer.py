@@ -6,9 +6,9 @@ from dataclasses import replace
 
 import pytest
 
-from seglab.datasets import write_catdog_sample
 from seglab.models import load_model
 from seglab.recipes import RECIPES
+from seglab.samples import write_catdog_sample
 from seglab.training import load_checkpoint
 
 pytestmark = pytest.mark.slow

@@ -8,9 +8,10 @@ import pytest
 import torch
 from torch import nn
 
-from seglab.datasets import ClassificationDataset, Normalize, write_catdog_sample
+from seglab.datasets import ClassificationDataset, Normalize
 from seglab.errors import CacheError, DataError
 from seglab.models import Classifier, classifier
+from seglab.samples import write_catdog_sample
 from seglab.training import evaluate, extract_features, fit, load_checkpoint
 
 pytestmark = pytest.mark.slow

@@ -9,11 +9,11 @@ import torch
 from PIL import Image
 from torch import nn
 
-from seglab.datasets import sample_frames, write_video_sample
 from seglab.errors import ArgumentError, DataError
 from seglab.inference import Prediction
 from seglab.labels import PETS, LabelSet
 from seglab.metrics import confusion_matrix, scores
+from seglab.samples import sample_frames, write_video_sample
 from seglab.viz.palettes import colour_blind_safe
 from seglab.widgets.video_scrubber import VideoScrubber
 

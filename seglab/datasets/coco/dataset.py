@@ -79,7 +79,7 @@ class CocoSegmentation(Dataset[Sample]):
 
     Example:
         >>> import tempfile
-        >>> from seglab.datasets import write_coco_sample
+        >>> from seglab.samples import write_coco_sample
         >>> root = write_coco_sample(Path(tempfile.mkdtemp()) / "coco", count=(4, 2), progress=False)
         >>> data = CocoSegmentation(root / "train2017", root / "annotations/instances_train2017.json", ["cat", "dog"],
         ...                         progress=False)

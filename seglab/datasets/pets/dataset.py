@@ -87,7 +87,7 @@ class OxfordPets(Dataset[Sample]):
 
     Example:
         >>> import tempfile
-        >>> from seglab.datasets import write_pets_sample
+        >>> from seglab.samples import write_pets_sample
         >>> root = write_pets_sample(Path(tempfile.mkdtemp()) / "pets", count=12, progress=False)
         >>> data = OxfordPets(root, "trainval", size=128, verify=False)
         >>> image, mask = data[0]

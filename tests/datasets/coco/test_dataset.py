@@ -12,12 +12,13 @@ import torch
 from pycocotools import mask as coco_mask
 from torch.utils.data import DataLoader
 
-from seglab.datasets import CocoSegmentation, Splits, load, write_coco_sample
+from seglab.datasets import CocoSegmentation, Splits, load
 from seglab.datasets.coco.index import CocoIndex
 from seglab.datasets.coco.masks import to_rle
-from seglab.datasets.sample_coco import draw_scene
 from seglab.datasets.transforms import collate
 from seglab.errors import ArgumentError, DataError, SeglabError
+from seglab.samples import write_coco_sample
+from seglab.samples.coco import draw_scene
 from tests.datasets.coco.files import box, content, thing, write
 from tests.processes import prepared
 

@@ -4,6 +4,6 @@ Every picture is a small scene in metres. The ground is painted first, then ever
 high. `Scene.fill` writes the picture and the mask with one and the same stencil: that is why the two fit to the pixel.
 """
 
-from seglab.datasets.aerial.scenes import VERSION, draw_aerial
+from seglab.samples.aerial.scenes import VERSION, draw_aerial
 
 __all__ = ["VERSION", "draw_aerial"]

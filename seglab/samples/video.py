@@ -9,11 +9,11 @@ import cv2
 import numpy as np
 from skimage.data import chelsea
 
-from seglab.datasets.aerial import draw_aerial
 from seglab.datasets.video import open_writer
 from seglab.errors import ArgumentError
 from seglab.labels import PETS
 from seglab.progress import progress_bar
+from seglab.samples.aerial import draw_aerial
 
 #: The outline of the cat's head in `skimage.data.chelsea()`, as (x, y); the photograph cuts off the ears.
 _HEAD = np.array([(42, 0), (35, 60), (31, 100), (39, 145), (60, 190), (95, 230), (145, 265), (200, 285), (250, 288),

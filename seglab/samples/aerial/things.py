@@ -5,7 +5,7 @@ from __future__ import annotations
 import cv2
 import numpy as np
 
-from seglab.datasets.aerial.canvas import LOOKS, ROOFING, Scene
+from seglab.samples.aerial.canvas import LOOKS, ROOFING, Scene
 
 
 def oval(at: np.ndarray, long: float, wide: float, heading: float = 0.0, rough: float = 0.0,

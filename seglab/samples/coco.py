@@ -11,10 +11,10 @@ import numpy as np
 from PIL import Image
 from pycocotools import mask as coco_mask
 
-from seglab.datasets.animals import OVER, Animal, background, camera
-from seglab.datasets.sample import write_once
 from seglab.errors import ArgumentError
 from seglab.progress import progress_bar
+from seglab.samples.animals import OVER, Animal, background, camera
+from seglab.samples.once import write_once
 
 VERSION = 1  # of the drawings: raise it when they change, so that old samples are left alone
 CAT, DOG, BALL = 17, 18, 37

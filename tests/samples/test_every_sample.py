@@ -9,9 +9,9 @@ import numpy as np
 import pytest
 from PIL import Image
 
-from seglab import datasets
+from seglab import datasets, samples
 from seglab.datasets import SemanticDrone
-from seglab.datasets.sample_video import sample_frames
+from seglab.samples.video import sample_frames
 
 Pictures = dict[str, np.ndarray]
 
@@ -21,30 +21,30 @@ def read(paths: list[Path]) -> Pictures:
 
 
 def drone(root: Path, seed: int) -> dict[str, Pictures]:
-    datasets.write_drone_sample(root, count=4, size=(32, 48), seed=seed, progress=False)
+    samples.write_drone_sample(root, count=4, size=(32, 48), seed=seed, progress=False)
     return {split: read([root / "original_images" / f"{name}.jpg" for name in SemanticDrone(root, split=split).names])
             for split in ("train", "val", "test")}
 
 
 def catdog(root: Path, seed: int) -> dict[str, Pictures]:
-    datasets.write_catdog_sample(root, count=(2, 2), size=(32, 32), seed=seed, progress=False)
+    samples.write_catdog_sample(root, count=(2, 2), size=(32, 32), seed=seed, progress=False)
     return {split: read(sorted((root / split).rglob("*.jpg"))) for split in ("train", "test")}
 
 
 def coco(root: Path, seed: int) -> dict[str, Pictures]:
-    datasets.write_coco_sample(root, count=(2, 2), seed=seed, progress=False)
+    samples.write_coco_sample(root, count=(2, 2), seed=seed, progress=False)
     return {split: read(sorted((root / split).iterdir())) for split in ("train2017", "val2017")}
 
 
 def pets(root: Path, seed: int) -> dict[str, Pictures]:
-    datasets.write_pets_sample(root, count=12, seed=seed, progress=False)
+    samples.write_pets_sample(root, count=12, seed=seed, progress=False)
     names = {split: [line.split()[0] for line in (root / "annotations" / f"{split}.txt").read_text().splitlines()]
              for split in ("trainval", "test")}
     return {split: read([root / "images" / f"{name}.jpg" for name in names[split]]) for split in names}
 
 
 def video(root: Path, seed: int) -> dict[str, Pictures]:
-    path = datasets.write_video_sample(root.with_suffix(".avi"), count=3, size=(64, 64), seed=seed, progress=False)
+    path = samples.write_video_sample(root.with_suffix(".avi"), count=3, size=(64, 64), seed=seed, progress=False)
     return {"frames": {str(i): frame for i, frame in enumerate(datasets.VideoReader(path))}}
 
 
@@ -88,4 +88,4 @@ def test_the_seed_decides_on_scene_and_noise_of_the_video():
 
 
 def test_every_sample_is_tested():
-    assert {name for name in dir(datasets) if name.startswith("write_") and name.endswith("_sample")} == set(SAMPLES)
+    assert {name for name in dir(samples) if name.startswith("write_") and name.endswith("_sample")} == set(SAMPLES)

@@ -10,9 +10,9 @@ import numpy as np
 import pytest
 from PIL import Image
 
-from seglab.datasets import write_catdog_sample, write_coco_sample, write_pets_sample
-from seglab.datasets.sample_pets import BREEDS, draw_pet
 from seglab.errors import ArgumentError
+from seglab.samples import write_catdog_sample, write_coco_sample, write_pets_sample
+from seglab.samples.pets import BREEDS, draw_pet
 
 
 def digest(root: Path) -> str:

@@ -8,10 +8,10 @@ import cv2
 import numpy as np
 from PIL import Image
 
-from seglab.datasets.animals import OVER, Animal, background, camera, hide
-from seglab.datasets.sample import write_once
 from seglab.errors import ArgumentError
 from seglab.progress import progress_bar
+from seglab.samples.animals import OVER, Animal, background, camera, hide
+from seglab.samples.once import write_once
 
 VERSION = 1  # of the drawings: raise it when they change, so that old samples are left alone
 #: Breed -> (is a cat, marks of the coat). As published, breeds of cats are capitalised and those of dogs are not.

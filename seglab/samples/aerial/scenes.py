@@ -6,8 +6,9 @@ from typing import SupportsIndex
 
 import numpy as np
 
-from seglab.datasets.aerial.canvas import PAVING, Scene
-from seglab.datasets.aerial.things import (
+from seglab.errors import ArgumentError
+from seglab.samples.aerial.canvas import PAVING, Scene
+from seglab.samples.aerial.things import (
     bald_tree,
     bicycle,
     box,
@@ -26,7 +27,6 @@ from seglab.datasets.aerial.things import (
     tree,
     upright,
 )
-from seglab.errors import ArgumentError
 
 #: Raise it with every change to the drawing: an older set on disk is then no longer taken for a current one.
 VERSION = 1

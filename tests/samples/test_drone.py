@@ -12,9 +12,9 @@ import numpy as np
 import pytest
 from PIL import Image
 
-from seglab.datasets.sample import draw_aerial, write_drone_sample
 from seglab.errors import ArgumentError, DataError
 from seglab.labels import DRONE, LabelSet
+from seglab.samples.drone import draw_aerial, write_drone_sample
 from tests.processes import prepared
 
 SMALL = (60, 90)
@@ -199,7 +199,7 @@ def test_a_file_in_the_way_is_left_alone(tmp_path):
 
 def arrive_first(monkeypatch, root: Path, **how) -> None:
     """Let another process finish its set between our drawing and our last step."""
-    from seglab.datasets import sample
+    from seglab.samples import drone as sample
 
     ours = sample._write_drone
 
@@ -226,7 +226,7 @@ def test_the_first_of_two_different_sets_stays(tmp_path, monkeypatch):
 
 
 def test_a_failure_leaves_no_half_set(tmp_path, monkeypatch):
-    from seglab.datasets import sample
+    from seglab.samples import drone as sample
 
     drawn = sample.draw_aerial
 
