@@ -1,12 +1,12 @@
 """How fast COCO's objects become masks, and what opening an annotation of 448 MB costs, in one run.
 
-    python benchmarks/coco.py [--data COCO] [--repeats 5]
+    python benchmarks/coco.py [--data COCO] [--repeats 5] [--pictures 118000]
 
 *Masks*: `semantic_mask` beside the conversion of torchvision's references/segmentation (an object at a time, stacked,
 maximum over objects), on the objects of COCO's 80 categories, or of cats and dogs alone; every mask must be the same.
 Without COCO's folder, on the drawn sample.
-*Opening*: a made-up annotation of 118,000 pictures and 860,000 objects, as large as `instances_train2017.json`: making
-the index, opening it afterwards, and memory, each in a process of its own; beside pycocotools.
+*Opening*: a made-up annotation of 118,000 pictures and 860,000 objects, as large as `instances_train2017.json`:
+converting it, opening it afterwards, and memory, each in a process of its own; beside pycocotools.
 *Evaluation*: peak memory over the loaded network, of 15 and of 120 pictures that all have different sizes.
 """
 
@@ -14,6 +14,7 @@ from __future__ import annotations
 
 import argparse
 import json
+import os
 import statistics
 import subprocess
 import sys
@@ -26,7 +27,8 @@ import torch
 from pycocotools import mask as coco_mask
 
 sys.path.insert(0, str(Path(__file__).resolve().parents[1]))
-from seglab.datasets import CocoSegmentation
+from seglab.datasets import Coco
+from seglab.datasets.coco.index import CocoIndex
 from seglab.samples import write_coco_sample
 
 
@@ -45,17 +47,17 @@ def reference_mask(objects: list[dict], classes: list[int], height: int, width: 
     return target.numpy()
 
 
-def compare_masks(data: CocoSegmentation, what: str, repeats: int) -> None:
-    pictures = range(min(len(data), 60))
-    objects = [data.annotations(i) for i in pictures]
-    classes = [[data.class_of[one["category_id"]] for one in those] for those in objects]
-    sizes = [data.picture_size(i) for i in pictures]
+def compare_masks(data: Coco, what: str, repeats: int) -> None:
+    pictures = [entry for entry in data.splits["train"] if data.for_training(entry)][:60]
+    objects = [data.annotations(entry) for entry in pictures]
+    classes = [[data.class_of["train"][one["category_id"]] for one in those] for those in objects]
+    sizes = [data.size(entry) for entry in pictures]
     ratios = []
     for _ in range(repeats):
         start = time.perf_counter()
         theirs = [reference_mask(*args, *size) for *args, size in zip(objects, classes, sizes, strict=True)]
         middle = time.perf_counter()
-        ours = [data.mask(i) for i in pictures]
+        ours = [data.mask(entry) for entry in pictures]
         ratios.append((middle - start) / (time.perf_counter() - middle))
         assert all(np.array_equal(a, b) for a, b in zip(theirs, ours, strict=True))
     objects_each = statistics.mean(len(those) for those in objects)
@@ -101,14 +103,15 @@ def peak():  # MB; Linux
 """
 _OPEN = _PEAK + """
 sys.path.insert(0, {root!r})
-from seglab.datasets import CocoSegmentation
+from seglab.datasets import Coco
 before = peak()
 start = time.perf_counter()
-data = CocoSegmentation({folder!r} + "/train2017", {path!r}, [17, 18], progress=False)
+data = Coco({folder!r}, categories=[17, 18])
 opened = time.perf_counter() - start
-data.mask(0), data.mask(len(data) - 1)
+kept = [entry for entry in data.splits["train"] if data.for_training(entry)]
+data.mask(kept[0]), data.mask(kept[-1])
 print(f"{{opened:.2f}} s, {{peak() - before:.0f}} MB over the {{before:.0f}} MB of the imports, "
-      f"{{len(data):,}} pictures")
+      f"{{len(kept):,}} pictures")
 """
 _THEIRS = _PEAK + """
 from pycocotools.coco import COCO
@@ -144,15 +147,15 @@ def compare_evaluation() -> None:
         print(subprocess.run([sys.executable, "-c", code], check=True, capture_output=True, text=True).stdout.strip())
 
 
-def compare_opening(folder: Path) -> None:
-    path = write_large(folder)
+def compare_opening(folder: Path, pictures: int) -> None:
+    path = write_large(folder, pictures, pictures * 86 // 12)
     print(f"opening: {path.stat().st_size / 1e6:.0f} MB of JSON")
     root = str(Path(__file__).resolve().parents[1])
     for what in ("first", "second", "third"):
-        code = _OPEN.format(root=root, folder=str(folder), path=str(path))
+        code = _OPEN.format(root=root, folder=str(folder))
         print(f"  {what}:", subprocess.run([sys.executable, "-c", code], check=True, capture_output=True,
                                            text=True).stdout.strip())
-    print(f"  the index has {path.with_name(path.name + '.seglab-index').stat().st_size / 1e6:.0f} MB")
+    print(f"  the tables have {CocoIndex.open(path).place.stat().st_size / 1e6:.0f} MB")
     print(" ", subprocess.run([sys.executable, "-c", _THEIRS.format(path=str(path))], check=True, capture_output=True,
                               text=True).stdout.strip().splitlines()[-1])
 
@@ -162,15 +165,16 @@ def main() -> None:
     parser = argparse.ArgumentParser()
     parser.add_argument("--data", type=Path, help="COCO's folder; the drawn sample by default")
     parser.add_argument("--repeats", type=int, default=5)
+    parser.add_argument("--pictures", type=int, default=118_000, help="of the made-up annotation")
     arguments = parser.parse_args()
     torch.set_num_threads(1)  # as in a loader worker
     with tempfile.TemporaryDirectory() as scratch:
+        os.environ["SEGLAB_HOME"] = str(Path(scratch) / "home")
         root = arguments.data or write_coco_sample(Path(scratch) / "sample", progress=False)
         for categories in (None, ["cat", "dog"]):
-            data = CocoSegmentation(root / "train2017", root / "annotations" / "instances_train2017.json", categories,
-                                    crowd="fill", progress=False)
+            data = Coco(root, categories=categories, crowd="fill")
             compare_masks(data, "all categories" if categories is None else "cats and dogs", arguments.repeats)
-        compare_opening(Path(scratch) / "large")
+        compare_opening(Path(scratch) / "large", arguments.pictures)
     compare_evaluation()
 
 

@@ -20,7 +20,7 @@ from pathlib import Path
 
 import torch
 
-from seglab.datasets import ClassificationDataset, Normalize, load
+from seglab.datasets import Normalize, Samples, open_dataset
 from seglab.models import Classifier, classifier
 from seglab.recipes.learning_curve import accuracy
 from seglab.training import extract_features, fit
@@ -28,12 +28,12 @@ from seglab.training import extract_features, fit
 EPOCHS = 10
 
 
-def slow(model: Classifier, data: ClassificationDataset) -> None:
+def slow(model: Classifier, data: Samples) -> None:
     fit(model, data, optimizer=torch.optim.Adam(model.parameter_groups(1e-3)), epochs=EPOCHS, batch_size=32,
         normalize=Normalize(**model.normalize), progress=False)
 
 
-def fast(model: Classifier, data: ClassificationDataset, cache: Path | None = None) -> None:
+def fast(model: Classifier, data: Samples, cache: Path | None = None) -> None:
     features = extract_features(model, data, cache=cache is not None, folder=cache, progress=False)
     fit(model, features, optimizer=torch.optim.Adam(model.parameter_groups(1e-3)), epochs=EPOCHS, batch_size=32,
         normalize=torch.nn.Identity(), progress=False)
@@ -51,7 +51,7 @@ def main() -> None:
     parser.add_argument("--pictures", type=int, default=200)
     parser.add_argument("--repeats", type=int, default=3)
     options = parser.parse_args()
-    splits = load("catdog", "real" if options.data else "sample", root=options.data, progress=False)
+    splits = open_dataset("catdog", source="real" if options.data else "sample", root=options.data, progress=False)
     step = max(1, len(splits.train) // options.pictures)
     data = splits.train.subset(range(0, len(splits.train), step))
     torch.manual_seed(0)

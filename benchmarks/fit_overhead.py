@@ -16,6 +16,7 @@ from __future__ import annotations
 
 import argparse
 import itertools
+import os
 import statistics
 import tempfile
 import time
@@ -28,7 +29,7 @@ from torch import Tensor, nn
 from torch.utils.data import DataLoader
 
 import seglab
-from seglab.datasets import CachedDataset, Normalize, SemanticDrone, collate
+from seglab.datasets import Drone, Normalize, Samples, collate
 from seglab.models import build
 from seglab.samples import write_drone_sample
 from seglab.training import cross_entropy
@@ -45,7 +46,7 @@ def plain_loss(output: dict[str, Tensor] | Tensor, masks: Tensor) -> Tensor:
     return F.cross_entropy(output["out"] if isinstance(output, dict) else output, masks.long(), ignore_index=255)
 
 
-def plain(model: nn.Module, data: CachedDataset, loss_of: Callable) -> None:
+def plain(model: nn.Module, data: Samples, loss_of: Callable) -> None:
     optimizer, normalize = torch.optim.Adam(model.parameters(), 3e-3), Normalize()
     for images, masks in DataLoader(data, BATCH, shuffle=True, collate_fn=collate):
         loss = loss_of(model(normalize(images)), masks)
@@ -54,14 +55,14 @@ def plain(model: nn.Module, data: CachedDataset, loss_of: Callable) -> None:
         optimizer.step()
 
 
-def ours(model: nn.Module, data: CachedDataset, loss_of: Callable) -> None:
+def ours(model: nn.Module, data: Samples, loss_of: Callable) -> None:
     optimizer = torch.optim.Adam(model.parameters(), 3e-3)
     with tempfile.TemporaryDirectory() as folder:
         seglab.fit(model, data, optimizer=optimizer, epochs=1, batch_size=BATCH, loss=loss_of, folder=folder,
                    progress=False)
 
 
-def step_times(train: Callable, model: nn.Module, data: CachedDataset, loss_of: Callable) -> list[float]:
+def step_times(train: Callable, model: nn.Module, data: Samples, loss_of: Callable) -> list[float]:
     """Seconds of each step of an epoch."""
     stamps = []
 
@@ -81,7 +82,8 @@ def main() -> None:
     options = parser.parse_args()
     with tempfile.TemporaryDirectory() as place:
         root = write_drone_sample(Path(place) / "drone", count=60, size=(400, 600))
-        data = CachedDataset(SemanticDrone(root, split="train"), folder=Path(place) / "cache")
+        os.environ["SEGLAB_HOME"] = place  # its cache goes with it
+        data = Samples(Drone(root), "train")
         print(f"torch {torch.__version__}, {torch.get_num_threads()} threads, {len(data)} pictures of 600×400, "
               f"batch {BATCH}, {options.repeats} epochs each in turn")
         for name, make in (("single_conv, 644 parameters", lambda: build("single_conv", 23)),

@@ -54,7 +54,7 @@ from torch.utils.flop_counter import FlopCounterMode
 
 sys.path.insert(0, str(Path(__file__).resolve().parents[1]))
 import seglab
-from seglab.datasets import IMAGENET, Normalize, SegmentationFolder, collate, pair_files, random_scale_crop
+from seglab.datasets import IMAGENET, Folder, Normalize, Samples, collate, random_scale_crop
 from seglab.labels import VOC
 from seglab.models import build
 
@@ -143,7 +143,7 @@ def random_pictures(job: Job, ready: bool) -> TensorDataset:
         images, masks)
 
 
-def write_pictures(folder: Path, plan: Plan) -> SegmentationFolder:
+def write_pictures(folder: Path, plan: Plan) -> Samples:
     """JPEG files and masks (PNG), read as any folder is."""
     rng, (height, width) = np.random.default_rng(0), plan.picture_size
     for name in ("images", "masks"):
@@ -157,7 +157,7 @@ def write_pictures(folder: Path, plan: Plan) -> SegmentationFolder:
         ids = rng.integers(0, len(VOC), (6, 8), dtype=np.uint8)
         mask = cv2.resize(ids, (width, height), interpolation=cv2.INTER_NEAREST)
         Image.fromarray(mask).save(folder / "masks" / f"{number}.png")
-    return SegmentationFolder(pair_files(folder / "images", folder / "masks"), VOC, encoding="ids")
+    return Samples(Folder(folder, label_set=VOC, encoding="ids"), "all", cache=False)
 
 
 # --------------------------------------------------------------------------------------------------------------- loops
@@ -330,7 +330,7 @@ def wait_for_data(job: Job, plan: Plan, device: torch.device, budget: Budget, in
                 wait = max(0.0, step - job.batch / in_memory)
                 rows[str(workers)] = {"loader_images_per_second": summary(alone[workers]), "wait_seconds": wait,
                                       "images_per_second": job.batch / step, "share_waiting": wait / step}
-        size = statistics.mean(image.stat().st_size for image, _ in data.pairs)
+        size = statistics.mean(entry.image.stat().st_size for entry in data.entries)
     return {"model": job.name, "cores": cores, "mean_file_bytes": size, "in_memory": in_memory, "workers": rows}
 
 

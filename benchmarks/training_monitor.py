@@ -16,6 +16,7 @@ from __future__ import annotations
 
 import argparse
 import itertools
+import os
 import statistics
 import tempfile
 import time
@@ -62,7 +63,7 @@ def measure(repeats: int, epochs: int, pictures: int) -> None:
     import torch
 
     import seglab
-    from seglab.datasets import CachedDataset, SemanticDrone
+    from seglab.datasets import Drone, Samples
     from seglab.models import build
     from seglab.samples import write_drone_sample
     from seglab.training import cross_entropy
@@ -83,7 +84,8 @@ def measure(repeats: int, epochs: int, pictures: int) -> None:
 
     with tempfile.TemporaryDirectory() as place:
         root = write_drone_sample(Path(place) / "drone", count=pictures, size=(200, 300))
-        data = CachedDataset(SemanticDrone(root, split="train"), folder=Path(place) / "cache")
+        os.environ["SEGLAB_HOME"] = place  # its cache goes with it
+        data = Samples(Drone(root), "train")
         print(f"torch {torch.__version__}, {torch.get_num_threads()} threads, {len(data)} pictures of 300×200, batch "
               f"{BATCH}, {epochs} epochs, {repeats} trainings each in turn, in a Jupyter kernel")
         steps: dict[str, list[float]] = {name: [] for name in NAMES}

@@ -31,6 +31,8 @@ def _friendly(command: Callable[..., Any]) -> Callable[..., Any]:
     return wrapped
 
 
+Ignored = Annotated[str | None, typer.Option(help="Your own folder: values in masks that are neither trained nor "
+                                             "scored, with commas.")]
 Data = Annotated[Path | None, typer.Option(help="A real dataset's folder; default $SEGLAB_DATA, else the sample.")]
 
 
@@ -49,6 +51,13 @@ def doctor() -> None:
     raise typer.Exit(1 if problems else 0)
 
 
+def _numbers(option: str, text: str) -> list[int]:
+    try:
+        return [int(part) for part in text.split(",") if part.strip()]
+    except ValueError:
+        raise ArgumentError(option, found=repr(text), expected="whole numbers, with commas: 7,11") from None
+
+
 @app.command()
 @_friendly
 def train(
@@ -63,8 +72,9 @@ def train(
                                               "gradients add up to the recipe's batch.")] = None,
     workers: Annotated[int | None, typer.Option(min=0, help="COCO: loader processes; by default the fastest number "
                                                 "is measured.")] = None,
-    skip_problems: Annotated[bool, typer.Option("--skip-problems", help="COCO: leave out annotations that cannot be "
-                                                "used and pictures without a file.")] = False,
+    skip_problems: Annotated[bool, typer.Option("--skip-problems", help="Leave out files and annotations that cannot "
+                                                "be used, and say which.")] = False,
+    ignore_ids: Ignored = None,
     target: Annotated[str | None, typer.Option(help="Pets: species, foreground or breed.")] = None,
     loss: Annotated[str | None, typer.Option(help="Pets: ce, dice, iou, lovasz, or a sum such as ce+dice.")] = None,
     optimizer: Annotated[str | None, typer.Option(help="Pets: adamw, adam or sgd.")] = None,
@@ -83,6 +93,8 @@ def train(
         options["at_once"] = _batch(batch)
     if skip_problems:
         options["problems"] = "skip"
+    if ignore_ids:
+        options["ignore_ids"] = _numbers("--ignore-ids", ignore_ids)
     own = {"target": target, "loss": loss, "optimizer": optimizer, "schedule": schedule, "size": size, "k": k}
     options |= {name: value for name, value in own.items() if value is not None}
     _, scores, splits = run(recipe, data=data, folder=folder, epochs=epochs, seed=seed, **options)
@@ -108,11 +120,13 @@ def evaluate(
     data: Data = None,
     split: Annotated[str, typer.Option(help="train, val or test.")] = "test",
     by_size: Annotated[bool, typer.Option("--by-size", help="Small, medium and large objects apart.")] = False,
+    ignore_ids: Ignored = None,
 ) -> None:
     """Score a checkpoint on a split of a dataset, class by class."""
     from seglab.recipes import evaluate_checkpoint
 
-    scores, splits = evaluate_checkpoint(checkpoint, data=data, split=split, by_size=by_size)
+    scores, splits = evaluate_checkpoint(checkpoint, data=data, split=split, by_size=by_size,
+                                         ignore_ids=_numbers("--ignore-ids", ignore_ids or ""))
     typer.echo(f"{splits}\n\n{scores.table(splits.label_set)}")
 
 

@@ -87,11 +87,11 @@ def _data() -> list[Finding]:
         findings.append(Finding("SEGLAB_DATA", "not set: lessons use the built-in samples"))
     else:
         try:
-            from seglab.datasets.sources import find_dataset
+            from seglab.datasets.sources import find_dataset, open_reader
 
-            name, opener, folder = find_dataset(root)
-            count = len(opener(folder, split="all"))
-            findings.append(Finding("SEGLAB_DATA", f"{name} in {folder}, {count} pictures with masks"))
+            name, folder = find_dataset(root)
+            count = sum(map(len, open_reader(name, folder).splits.values()))
+            findings.append(Finding("SEGLAB_DATA", f"{name} in {folder}, {count} pictures"))
         except SeglabError as error:
             findings.append(Finding("SEGLAB_DATA", str(error).replace("\n", "\n       "),
                                     "Correct SEGLAB_DATA, or unset it to use the built-in samples."))

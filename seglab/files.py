@@ -5,14 +5,16 @@ from __future__ import annotations
 import hashlib
 import json
 import os
+import re
 import shutil
 import tempfile
 from collections.abc import Iterator, Sequence
 from concurrent.futures import ThreadPoolExecutor
 from contextlib import contextmanager
 from pathlib import Path
+from typing import Any
 
-from seglab.errors import ArgumentError
+from seglab.errors import ArgumentError, DataError
 
 
 def data_home() -> Path:
@@ -27,6 +29,88 @@ def data_home() -> Path:
     if (checkout / "pyproject.toml").is_file() and (checkout / "data").is_dir():
         return checkout / "data"
     return Path.home() / ".cache" / "seglab"
+
+
+#: The syllables that most Korean text and class names consist of, about a fifth of those that KS X 1001 has. Chinese
+#: and Japanese in the encodings GB 2312 and EUC-JP are the same bytes as Hangul, but spread over all of them.
+_COMMON_SYLLABLES = frozenset(
+    "가각간갈감갑값강갖같개객갱거건걸검겁것게겨격견결경계고곡곤골곳공과관광괴교구국군굴권귀규균그극근글금급기긴길김까깨꼬꽃끝나낙난"
+    "날남납낮내냉너널넓네녀년념노녹논농높뇌누눈뉴느는늘능니님다단달담답당대댐더덕던덩데도독돌동되된두둑둥뒤드득든들등디딩따땅때떨또"
+    "뚜라락란람랑래랙량러럭런럼레려력련렬령례로록론료루류률르른를름릉리린림립릿마막만말망매맥맨머먼멀멍메면명모목몰못무묵문물미민밀"
+    "바박반받발밝밤방밭배백밴뱀버번벌범법벚벤벼벽변별병보복본볼봄봇봉부북분불붕브블비빈빌빛빨뼈사삭산살삼삽상새색생샤서석선설섬성세센"
+    "셀소속손솔송수순술숨숲쉬스슬습승시식신실심십싱쓰씨아악안않알암압앙앞애액야약양어억언얼엄업없에여역연열염엽영예오옥온올옷와완왕외"
+    "요욕용우운울움원월위유육율융으은을음응의이인일임입있잎자작잔잘잠잡장재저적전절점접정제져조족존종좌죄주준줄중즈증지직진질짐집짓차착"
+    "찬참창채책처척천철첨첩청체초촉촌총최추축춘출충취측층치칙친칠침카칸칼캠커컨컴컵케켜코콘쿠크큰클키타탁탄탈탐탑탕태택터턴털테텍토톤통"
+    "투트특튼티틀팀파판팔팟팩팽퍼페편평폐포폭폰표풀품풍프플피필하학한할함합항해핵행향허헌험헤혈현협형혜호혹혼홀홈홍화확환활황회획횡효후"
+    "훈휴흐흑흔흙흡흥희흰히힘않왼긁찍룩캔")
+#: One accented letter beside a plain one. Only letters that mean the same in the code pages of western (1252) and
+#: central (1250) Europe and Turkey (1254), and others between letters that no word of the other languages has; no á
+#: where DOS (850) has ß.
+_WESTERN_WORD = re.compile(
+    r"[A-Za-z]*(?:(?:[ÁÂÄÇÉËÍÎÓÔÖÚÜßâäçéëíîóôöúü]|(?<![aeouy])(?<!ei)á|(?<=[bcdfghjlmnpqrtvzi])è(?=(?:[bcdfglmnprstvz]|"
+    r"[bcdgptv]r|gl|gn|qu|ch)es?(?![a-z]))|(?<=[or]r)ê(?=ts?(?![a-z]))|(?<=[tnhpv])ê(?=(?:tre|te|ne|che|me)s?(?![a-z]))|(?<=[aeiou])ñ(?=[aeou])"
+    r"|ã(?=os?(?![a-z]))|õ(?=es(?![a-z])))[A-Za-z]*)*")
+
+
+def read_text(path: str | Path, what: str = "text file") -> str:
+    """The text of a file: UTF-8, UTF-16 with its mark, or what else it is beyond doubt.
+
+    A Korean (cp949) or western European (cp1252) file is read if all its words are ones of these languages. Other
+    encodings, and the few words from which no one can tell, are an error: a wrong guess gives wrong class names.
+
+    Args:
+        path: the file.
+        what: what it is, for messages.
+
+    Raises:
+        DataError: the file is missing or cannot be read, is no text, or is in another encoding.
+    """
+    path = Path(path)
+    try:
+        data = path.read_bytes()
+    except OSError as error:
+        raise DataError(f"{path}: {what}", found=error.strerror or str(error), expected="a readable file") from error
+    wide = data[:2] in (b"\xff\xfe", b"\xfe\xff")
+    try:
+        text = data.decode("utf-16" if wide else "utf-8-sig")
+        bad = text.find("\0")
+        found = f"byte 0 at position {bad}"
+    except UnicodeDecodeError as error:
+        known = None if wide else _korean(data) or _western(data)
+        if known is not None:
+            return known
+        bad = error.start
+        found = f"byte 0x{data[bad]:02x} at position {bad}, line {data.count(10, 0, bad) + 1}"
+    if bad < 0:
+        return text
+    raise DataError(f"{path}: {what} in an unknown encoding", found=found, expected="UTF-8",
+                    fix="Save it as UTF-8: in an editor, \"Save as\" and the encoding UTF-8; in a spreadsheet, "
+                        "\"CSV UTF-8\".")
+
+
+def _korean(data: bytes) -> str | None:
+    """cp949 if that is beyond doubt: whole words of Hangul, three syllables or more, three quarters common ones."""
+    try:
+        text = data.decode("euc_kr")  # cp949 without the syllables that hardly occur
+    except UnicodeDecodeError:
+        return None
+    if _CONTROL.search(text) or re.search(r"[^\x00-\x7f가-힣]|[A-Za-z][가-힣]|[가-힣][A-Za-z]", text):
+        return None
+    syllables = re.findall("[가-힣]", text)
+    common = sum(s in _COMMON_SYLLABLES for s in syllables)
+    return text if len(syllables) >= 3 and 4 * common >= 3 * len(syllables) else None
+
+
+def _western(data: bytes) -> str | None:
+    """cp1252 if that is beyond doubt: single accented letters in words of plain ones, not all of them very short."""
+    text = data.decode("cp1252", errors="replace")
+    words = re.findall(r"[^\W\d_]*[^\x00-\x7f][^\W\d_]*", text)
+    doubtful = _CONTROL.search(text) or max(map(len, words)) < 4 or any(
+        not _WESTERN_WORD.fullmatch(word) or re.search(r"[^\x00-\x7f]{2}|^[^\x00-\x7f]$", word) for word in words)
+    return None if doubtful else text
+
+
+_CONTROL = re.compile(r"[\x00-\x08\x0b\x0e-\x1f\x7f]")
 
 
 def check_free(path: str | Path, argument: str = "out", overwrite: bool = False) -> Path:
@@ -129,27 +213,46 @@ def file_digests(paths: Sequence[Path], memory: Path) -> list[str]:
         memory: a JSON file that remembers hashes, sizes and times. One writer at a time.
 
     Raises:
-        OSError: a file cannot be read, or the memory not be written.
+        DataError: a file cannot be read.
+        OSError: the memory cannot be written.
     """
-    try:
-        known = json.loads(memory.read_text(encoding="utf-8")) if memory.exists() else {}
-    except ValueError:
-        known = {}  # only a memory: what is lost is the time to hash again
+    known = read_memory(memory)
     fresh = {}
 
     def digest(path: Path) -> str:
+        try:
+            return fresh_or_known(path)
+        except OSError as error:
+            raise DataError(f"{path}: file", found=error.strerror or str(error), expected="a file that can be read",
+                            fix="Check its rights and the disk.") from error
+
+    def fresh_or_known(path: Path) -> str:
         stat = path.stat()
         signature = f"{stat.st_size}-{stat.st_mtime_ns}-{stat.st_ctime_ns}"
         entry = known.get(str(path.resolve()))
-        if entry is None or entry[0] != signature:
+        if not isinstance(entry, list) or entry[:1] != [signature] or len(entry) != 2:
             entry = fresh[str(path.resolve())] = [signature, _digest(path)]
-        return entry[1]
+        return str(entry[1])
 
     with ThreadPoolExecutor(4) as pool:
         result = list(pool.map(digest, paths))
     if fresh:
-        atomic_write(memory, json.dumps({**known, **fresh}).encode())
+        write_memory(memory, {**known, **fresh})
     return result
+
+
+def read_memory(path: Path) -> dict[str, Any]:
+    """What was remembered in a JSON file; nothing if there is none, or it is damaged: then it is found out again."""
+    try:
+        known = json.loads(path.read_text(encoding="utf-8"))
+    except (FileNotFoundError, ValueError, RecursionError):
+        return {}
+    return known if isinstance(known, dict) else {}
+
+
+def write_memory(path: Path, known: dict[str, Any]) -> None:
+    """Remember this in a JSON file. One writer at a time."""
+    atomic_write(path, json.dumps(known).encode())
 
 
 def _digest(path: Path) -> str:

@@ -3,20 +3,25 @@
 from __future__ import annotations
 
 import csv
-from collections.abc import Iterable, Sequence
+import itertools
+import re
+import unicodedata
+from collections.abc import Iterable, Iterator, Sequence
+from contextlib import contextmanager
 from dataclasses import dataclass
 from functools import cached_property
 from pathlib import Path
-from typing import Any
+from typing import Any, NamedTuple
 
 import numpy as np
 
 from seglab.errors import ArgumentError, DataError
+from seglab.files import read_text
 
 #: The id that marks a pixel as "do not score, do not train". The only one past the loader.
 IGNORE = 255
-#: Free in every label set (at most 254 classes): stands for a colour that is no class's.
-_UNKNOWN = 254
+#: Free in every label set (at most 254 classes): marks, in tables, a value or colour that is no class's.
+STRAY = 254
 
 Colour = tuple[int, int, int]
 
@@ -120,7 +125,7 @@ class LabelSet:
         """
         packed = rgb[..., 0].astype(np.uint32) << 16 | rgb[..., 1].astype(np.uint32) << 8 | rgb[..., 2]
         ids = self._id_of_packed_colour[packed]  # (H, W)
-        unknown = ids == _UNKNOWN
+        unknown = ids == STRAY
         if unknown.any():
             y, x = np.argwhere(unknown)[0]
             colour = rgb[y, x].astype(int)
@@ -138,7 +143,7 @@ class LabelSet:
     @cached_property
     def _id_of_packed_colour(self) -> np.ndarray:
         # 2^24 entries of one byte: 16 MB buy a look-up that is independent of the number of classes.
-        table = np.full(1 << 24, _UNKNOWN, dtype=np.uint8)
+        table = np.full(1 << 24, STRAY, dtype=np.uint8)
         # Backwards, so that the first class of a colour wins, and a class wins over ignore.
         for value, (r, g, b) in reversed([*enumerate(self.colours), (IGNORE, self.ignore_colour)]):
             table[r << 16 | g << 8 | b] = value
@@ -146,7 +151,7 @@ class LabelSet:
 
     @classmethod
     def from_csv(cls, path: str | Path, name: str | None = None, ignore: Iterable[str] = ()) -> LabelSet:
-        """Read the `class_dict.csv` that datasets ship: a header, then `name, r, g, b` a line.
+        """Read the class table that datasets ship, such as `class_dict.csv`; see `ClassTable.read` for its forms.
 
         Args:
             path: the file. Rows are in the order of the class ids.
@@ -155,33 +160,199 @@ class LabelSet:
                 the ignore colour.
 
         Raises:
-            DataError: the file is missing, or a line is not a name and three numbers 0 to 255.
+            DataError: the file is missing, or a line is not a class.
         """
-        path = Path(path)
-        try:
-            text = path.read_text(encoding="utf-8-sig")
-        except (OSError, UnicodeDecodeError) as error:
-            raise DataError(f"{path}: class table", found=str(error),
-                            expected="a readable text file with the columns name, r, g, b") from error
-        rows: list[tuple[str, Colour]] = []
-        for number, row in enumerate(csv.reader(text.splitlines(), skipinitialspace=True), start=1):
-            if not row or (number == 1 and row[0].strip().lower() in {"name", "class", "label"}):
-                continue
-            try:
-                colour = tuple(int(v) for v in row[1:4])
-                if len(colour) != 3 or not all(0 <= v <= 255 for v in colour):
-                    raise ValueError
-            except ValueError:
-                raise DataError(f"{path}, line {number}", found=",".join(row),
-                                expected="name, r, g, b with numbers 0 to 255") from None
-            rows.append((row[0].strip(), colour))
-        ignored = set(ignore)
-        kept = [row for row in rows if row[0] not in ignored]
-        if rows[: len(kept)] != kept:
+        path, ignored = Path(path), {_nfc(name) for name in ignore}
+        rows = _table_rows(path)
+        if any(row.name in ignored and later.name not in ignored for row, later in itertools.pairwise(rows)):
             raise DataError(f"{path}: ignored classes {sorted(ignored)}", found="in the middle of the table",
                             expected="at its end, so that the class ids stay what they are")
-        extra = {"ignore_colour": rows[-1][1]} if len(kept) < len(rows) else {}
-        return cls(name or path.stem, tuple(n for n, _ in kept), tuple(c for _, c in kept), **extra)
+        found = _class_table(path, rows, ignored).label_set
+        return cls(name or found.name, found.classes, found.colours, found.ignore_colour)
+
+
+@dataclass(frozen=True)
+class ClassTable:
+    """What the values and colours in the masks of a dataset mean.
+
+    Args:
+        label_set: the classes; their ids are 0 to C-1 without gaps, as training needs them.
+        codes: value on disk -> class id, or 255 for ignore.
+        colours: colour on disk -> class id, or 255 for ignore.
+        coloured: the colours are the dataset's own. False: the table has none, and got VOC's, to draw with.
+
+    Example:
+        >>> ClassTable.of(PETS, ignore_ids=[3]).codes
+        {0: 0, 1: 1, 2: 2, 255: 255, 3: 255}
+    """
+
+    label_set: LabelSet
+    codes: dict[int, int]
+    colours: dict[Colour, int]
+    coloured: bool = True
+
+    @classmethod
+    def of(cls, label_set: LabelSet, ignore_ids: Iterable[int] = ()) -> ClassTable:
+        """The table of a label set: values are class ids; 255, `ignore_ids` and the ignore colour mean ignore."""
+        colours: dict[Colour, int] = {}
+        for value, colour in [*enumerate(label_set.colours), (IGNORE, label_set.ignore_colour)]:
+            colours.setdefault(colour, value)  # the first class of a colour wins, and a class wins over ignore
+        codes = {value: value for value in [*range(len(label_set)), IGNORE]}
+        return cls(label_set, codes | dict.fromkeys(ignore_ids, IGNORE), colours)
+
+    @classmethod
+    def read(cls, path: str | Path, ignore: Iterable[str] = ()) -> ClassTable:
+        """Read a table of classes as datasets ship it: one class a line, `,` `;` or tabs between the columns.
+
+        A header may name the columns: the class (`name`, `class`, `class_name`, `label`), its colour (`r`, `g`, `b`
+        or `red`, …; or one column `color` with `#rrggbb` or `r g b`), its value in the masks (`id`, `value`, `index`,
+        `code`, `Pixel Value`, `label_id`) and whether it is ignored (`ignore`: 1, true, yes, x). Without a header the
+        columns are name, r, g, b. Without values, they count the lines: 0, 1, 2, … Class ids are the classes in the
+        order of their values, without gaps. Ignored ones are no classes: their value and colour mean 255.
+
+        Args:
+            path: the file.
+            ignore: names of further classes to ignore.
+
+        Raises:
+            DataError: the file cannot be read; a line is not a class; two classes have one name, value or colour.
+            ArgumentError: a name in `ignore` is not in the table.
+        """
+        path = Path(path)
+        rows, names = _table_rows(path), {_nfc(name) for name in ignore}
+        if missing := names - {row.name for row in rows}:
+            raise ArgumentError("ignore", found=f"no class {sorted(missing)} in {path}",
+                                expected=", ".join(row.name for row in rows))
+        return _class_table(path, rows, names)
+
+    @classmethod
+    def read_labelmap(cls, path: str | Path) -> ClassTable:
+        """Read CVAT's `labelmap.txt`: `name:r,g,b:parts:actions` a line, and comments after `#`.
+
+        Raises:
+            DataError: as for `read`.
+        """
+        path, rows = Path(path), list[_Row]()
+        for number, line in enumerate(_lines(read_text(path, "label map")), start=1):
+            if line.strip() and not line.startswith("#"):
+                name, colour, *_ = [*line.split(":"), ""]
+                with _line(path, number, line, "name:r,g,b:parts:actions, such as road:128,64,128::"):
+                    rows.append(_Row(number, _name(name), len(rows), _colour(colour) if colour.strip() else None))
+        return _class_table(path, rows)
+
+
+class _Row(NamedTuple):
+    line: int
+    name: str
+    code: int
+    colour: Colour | None
+    ignored: bool = False
+
+
+_HEADERS = {"name": ("name", "classname", "class", "labelname", "label"),
+            "code": ("pixelvalue", "value", "code", "id", "labelid", "classid", "index"),
+            "colour": ("color", "colour", "hex", "rgb"), "ignore": ("ignore",),
+            "r": ("r", "red"), "g": ("g", "green"), "b": ("b", "blue")}
+_FLAGS = {**dict.fromkeys(("1", "true", "yes", "x"), True), **dict.fromkeys(("0", "false", "no", ""), False)}
+
+
+def _table_rows(path: Path) -> list[_Row]:
+    lines = _lines(read_text(path, "class table"))
+    first = next((line for line in lines if line.strip()), "")
+    delimiter = max(",;\t", key=first.count)
+    at = {"name": 0, "r": 1, "g": 2, "b": 3}
+    expected = "name, r, g, b with numbers 0 to 255 (or first a header that says what the columns are)"
+    rows: list[_Row] = []
+    header = False
+    for number, line in enumerate(lines, start=1):
+        with _line(path, number, line, expected):
+            cells = [cell.strip() for cell in next(csv.reader([line], delimiter=delimiter, skipinitialspace=True), [])]
+            if not any(cells):
+                continue
+            if not rows and not header and (columns := _header(cells)):
+                header, at = True, columns
+                expected = f"as the header says: {delimiter.join(cells)}"
+                continue
+            cell = {column: cells[index] for column, index in at.items()}
+            colour = None
+            if "colour" in cell:
+                colour = _colour(cell["colour"])
+            elif "r" in cell:
+                colour = _whole(cell["r"], 255), _whole(cell["g"], 255), _whole(cell["b"], 255)
+            rows.append(_Row(number, _name(cell["name"]), _whole(cell["code"], 65535) if "code" in cell else len(rows),
+                             colour, _FLAGS[cell.get("ignore", "").lower()]))
+    return rows
+
+
+def _header(cells: list[str]) -> dict[str, int] | None:
+    """Which column is where; None for a line that is no header."""
+    names = [re.sub(r"[\s_-]", "", cell).lower() for cell in cells]
+    at = {column: names.index(found) for column, known in _HEADERS.items()
+          if (found := next((name for name in known if name in names), None)) is not None}
+    if "name" not in at or any(name.isdecimal() for name in names):
+        return None
+    return at if {"r", "g", "b"} <= at.keys() else {column: i for column, i in at.items() if column not in "rgb"}
+
+
+def _class_table(path: Path, rows: Sequence[_Row], ignore: Iterable[str] = ()) -> ClassTable:
+    """The table of these rows: each name, value and colour once, but that ignored ones may share a colour."""
+    kept = sorted((row for row in rows if not row.ignored and row.name not in ignore), key=lambda row: row.code)
+    if not 1 <= len(kept) < IGNORE:
+        raise DataError(f"{path}: class table", found=f"{len(kept)} classes", expected="1 to 254 classes")
+    ids = {row.line: value for value, row in enumerate(kept)}
+    seen: dict[Any, tuple[int, int]] = {}  # a name, value or colour -> its line, and what it means there
+    for row in rows:
+        meaning = ids.get(row.line, IGNORE)
+        if (row.colour is None) != (rows[0].colour is None):
+            raise DataError(f"{path}, line {row.line}", found=f"colour {row.colour}",
+                            expected="a colour in every line, or in none")
+        for what, key in (("name", row.name), ("value", row.code), ("colour", row.colour)):
+            line, other = seen.setdefault((what, key), (row.line, meaning))
+            if key is not None and line != row.line and (what != "colour" or meaning != other):
+                raise DataError(f"{path}, line {row.line}", found=f"{what} {key!r}, as in line {line}",
+                                expected=f"every {what} once")
+    voc = [tuple(colour) for colour in voc_palette(max(row.code for row in kept) + 1).tolist()]
+    void = [row.colour for row in rows if row.line not in ids and row.colour]
+    label_set = LabelSet(path.stem, tuple(row.name for row in kept), tuple(row.colour or voc[row.code] for row in kept),
+                         **({"ignore_colour": void[-1]} if void else {}))
+    return ClassTable(label_set, {IGNORE: IGNORE} | {row.code: ids.get(row.line, IGNORE) for row in rows},
+                      dict.fromkeys(void, IGNORE) | ClassTable.of(label_set).colours, rows[0].colour is not None)
+
+
+@contextmanager
+def _line(path: Path, number: int, line: str, expected: str) -> Iterator[None]:
+    try:
+        yield
+    except (ValueError, IndexError, KeyError, csv.Error):
+        raise DataError(f"{path}, line {number}", found=line.strip()[:200] or "nothing", expected=expected) from None
+
+
+def _lines(text: str) -> list[str]:
+    return re.split(r"\r\n|\r|\n", text)
+
+
+def _nfc(name: str) -> str:
+    """A name in its composed form: one name is then one string, whoever typed it."""
+    return unicodedata.normalize("NFC", name.strip())
+
+
+def _name(text: str) -> str:
+    if not text.strip():
+        raise ValueError("no name")
+    return _nfc(text)
+
+
+def _whole(text: str, top: int) -> int:
+    if not re.fullmatch(r"[0-9]+(\.0+)?", text) or int(float(text)) > top:
+        raise ValueError(text)
+    return int(float(text))
+
+
+def _colour(text: str) -> Colour:
+    if found := re.fullmatch(r"(?:#|0x)?([0-9A-Fa-f]{2})([0-9A-Fa-f]{2})([0-9A-Fa-f]{2})", text.strip()):
+        return int(found[1], 16), int(found[2], 16), int(found[3], 16)
+    red, green, blue = re.split(r"[\s,;]+", text.strip(" \t()[]"))
+    return _whole(red, 255), _whole(green, 255), _whole(blue, 255)
 
 
 def voc_palette(count: int = 256) -> np.ndarray:

@@ -13,7 +13,7 @@ from PIL import Image
 from seglab.labels import LabelSet
 
 if TYPE_CHECKING:  # at run time where they are used: pytest-xdist's main process reads this file and runs no test
-    from seglab.datasets import SemanticDrone
+    from seglab.datasets import Samples
 
 # Tests never depend on what is set outside; those that want real data ask for SEGLAB_TEST_DATA.
 os.environ.pop("SEGLAB_DATA", None)
@@ -39,10 +39,10 @@ def drone_root(tmp_path_factory: pytest.TempPathFactory) -> Path:
 
 
 @pytest.fixture(scope="session")
-def drone_train(drone_root: Path) -> SemanticDrone:
-    from seglab.datasets import SemanticDrone
+def drone_train(drone_root: Path) -> Samples:
+    from seglab.datasets import Drone, Samples
 
-    return SemanticDrone(drone_root, split="train")
+    return Samples(Drone(drone_root), "train", cache=False)
 
 
 def write_pair(root: Path, name: str, image: Image.Image, mask: np.ndarray | Image.Image) -> None:

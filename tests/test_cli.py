@@ -42,7 +42,7 @@ def test_doctor_finds_everything_in_place():
 
 def test_doctor_names_problems_and_what_to_do(tmp_path, drone_root, monkeypatch):
     monkeypatch.setenv("SEGLAB_DATA", str(drone_root))
-    assert "drone in" in (text := run("doctor")) and "12 pictures with masks" in text
+    assert "drone in" in (text := run("doctor")) and "12 pictures" in text
     monkeypatch.setenv("SEGLAB_DATA", str(tmp_path / "gone"))
     monkeypatch.setattr(doctor, "_LOW_DISK", 1 << 60)
     monkeypatch.setattr(doctor, "_PACKAGES", ("torch", "no-such-package"))
@@ -235,7 +235,10 @@ def test_download_without_a_network_says_what_it_would_have_fetched(monkeypatch)
     monkeypatch.setenv("SEGLAB_OFFLINE", "1")
     text = run("download", "pets", code=1)
     assert "SEGLAB_OFFLINE" in text and "images.tar.gz" in text and "790 MB" in text and "Traceback" not in text
-    assert "horses" in run("download", "t", "--dataset", "horses", code=1)
+    text = run("download", "coco", "--categories", "dog", code=1)
+    assert "SEGLAB_OFFLINE" in text and "annotations_trainval2017.zip" in text and "253 MB" in text
+    assert "pets or coco" in run("download", "horses", code=1)
+    assert "the pets come whole" in run("download", "pets", "--pictures", 5, code=1)
 
 
 def test_sample_of_coco():

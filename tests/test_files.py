@@ -3,11 +3,13 @@
 from __future__ import annotations
 
 import os
+import random
 from pathlib import Path
 
 import pytest
 
-from seglab.files import atomic_file, atomic_folder, atomic_write
+from seglab.errors import DataError
+from seglab.files import atomic_file, atomic_folder, atomic_write, read_text
 
 there_or_not = pytest.mark.parametrize("old", [None, b"old"])
 
@@ -100,3 +102,49 @@ def test_of_two_writers_of_a_folder_the_first_stays(tmp_path):
         with atomic_folder(tmp_path / "set") as fast:
             (fast / "a.txt").write_text("fast")
     assert (tmp_path / "set" / "a.txt").read_text() == "fast" and os.listdir(tmp_path) == ["set"]
+
+
+KOREAN = "배경\n균열\n도로_1\n차량\n횡단보도\n뱀\n콘크리트 박리\n"
+FRENCH = "forêt,0\nbâtiment,1\nvéhicule,2\nrivière,3\narrière-plan,4\nforêts denses\n"
+GERMAN = "Straße;0\nGebäude;1\nFußgänger;2\nÖl;3\nÜbergang;4\nHimmel;5\n"
+
+
+@pytest.mark.parametrize(("text", "encodings"), [
+    (KOREAN, "utf-8 utf-8-sig utf-16 cp949 euc_kr"), (FRENCH, "utf-8 utf-16 cp1252 latin-1"),
+    (GERMAN, "utf-8-sig utf-16 cp1252 latin-1"), ("señal\nárbol\nmontaña\n", "cp1252"), ("", "utf-8 utf-16"),
+    ("背景\n道路\n", "utf-8 utf-16"), ("name,r,g,b\r\n", "ascii utf-16")])
+def test_text_in_an_encoding_beyond_doubt(tmp_path, text, encodings):
+    for encoding in encodings.split():
+        (tmp_path / "a.csv").write_bytes(text.encode(encoding))
+        assert read_text(tmp_path / "a.csv") == text, encoding
+
+
+@pytest.mark.parametrize(("text", "encoding"), [
+    ("背景\n道路\n車\n亀裂\n", "cp932"), ("背景\n道路\n建物\n正常\n異常\n", "euc_jp"),
+    ("背景\n裂缝\n道路\n车辆\n天空\n", "gbk"),
+    ("背景\n裂縫\n道路\n", "big5"), ("фон\nдорога\nВОДА\n", "cp1251"), ("δρόμος\n", "cp1253"), ("ağaç\nyol\n",
+    "cp1254"),
+    ("silnice\nřeka\nčlověk\n", "cp1250"), ("zakręt\nliść\n", "cp1250"), ("erdő\nfelhő\n", "cp1250"), ("pădure\n",
+    "cp1250"),
+    ("Straße\nGebäude\n", "cp850"), ("Straße\n", "cp850"), ("forêt\nvéhicule\n", "mac_roman"), ("뼈\n", "cp949"),
+    ("Öl\n", "cp1252"),
+    ("녹\n", "cp949"), ("name,r,g,b\n", "utf-16-le"), ("name\0\n", "utf-8"), ("°C\n", "cp1252")])
+def test_text_in_doubt_is_no_wrong_words(tmp_path, text, encoding):
+    (tmp_path / "a.csv").write_bytes(text.encode(encoding))
+    with pytest.raises(DataError, match=r"a\.csv: class table in an unknown encoding\n.*byte (.|\n)*Save it as UTF-8"):
+        read_text(tmp_path / "a.csv", "class table")
+
+
+def test_text_that_is_none(tmp_path):
+    rng = random.Random(0)
+    path = tmp_path / "a.csv"
+    for _ in range(300):
+        path.write_bytes(rng.randbytes(32))
+        with pytest.raises(DataError, match="byte"):
+            read_text(path)
+    path.write_bytes(b"name\nroad\xff\n")
+    with pytest.raises(DataError, match="byte 0xff at position 9, line 2"):
+        read_text(path)
+    for bad in (tmp_path, tmp_path / "gone.csv"):
+        with pytest.raises(DataError, match="readable file"):
+            read_text(bad)

@@ -1,10 +1,12 @@
 from __future__ import annotations
 
+import unicodedata
+
 import numpy as np
 import pytest
 
 from seglab.errors import ArgumentError, DataError
-from seglab.labels import CAMVID, COCO_CATEGORIES, DRONE, PETS, VOC, LabelSet, coco_subset, voc_palette
+from seglab.labels import CAMVID, COCO_CATEGORIES, DRONE, PETS, VOC, ClassTable, LabelSet, coco_subset, voc_palette
 
 
 def test_voc_palette_is_the_published_one():
@@ -101,3 +103,100 @@ def test_class_table(tmp_path):
 def test_of_two_with_one_colour_the_first_class_wins_and_any_class_wins_over_ignore():
     labels = LabelSet("shared", ("road", "kerb", "void"), ((9, 9, 9), (9, 9, 9), (0, 0, 0)), ignore_colour=(0, 0, 0))
     assert labels.ids_from_colours(np.array([[(9, 9, 9), (0, 0, 0)]], np.uint8)).tolist() == [[0, 2]]
+
+
+# ------------------------------------------------------------------------------------------------------- class tables
+
+COMMON = "name,r,g,b\nroad,1,2,3\nsky,4,5,6\n"
+
+
+@pytest.mark.parametrize("text", [
+    COMMON, COMMON.replace(",", ";"), COMMON.replace(",", "\t"), COMMON.replace("\n", "\r\n"), COMMON.replace(",",
+    " , "),
+    COMMON.removeprefix("name,r,g,b\n"), COMMON.replace("name", "Class"), COMMON.replace("name", "class_name"),
+    COMMON.replace("name", "Class Name"), COMMON.replace("name", "label"), COMMON.replace("r,g,b", "Red,Green,Blue"),
+    "b,g,r,name\n3,2,1,road\n6,5,4,sky\n", "name,color\nroad,#010203\nsky,#040506\n",
+    'Label,RGB\nroad,"1,2,3"\nsky,"(4, 5, 6)"\n',
+    "name;colour;note\nroad;1 2 3;x\n\nsky;4 5 6\n;;\n", "id,name,r,g,b\n1,sky,4,5,6\n0,road,1,2,3\n",
+    "Pixel Value,Class,hex\n0,road,010203\n1.0,sky,0x040506\n", "name,r,g,b\n,,,\nroad,1.0,2,3\nsky,4,5,6,,\n"])
+def test_forms_of_class_tables(tmp_path, text):
+    path = tmp_path / "a.csv"
+    path.write_text(text)
+    table = ClassTable.read(path)
+    assert table.label_set == LabelSet("a", ("road", "sky"), ((1, 2, 3), (4, 5, 6)))
+    assert table.codes == {0: 0, 1: 1, 255: 255} and table.coloured
+    assert table.colours == {(1, 2, 3): 0, (4, 5, 6): 1, (224, 224, 192): 255}
+    assert LabelSet.from_csv(path) == table.label_set
+
+
+def test_codes_are_made_dense_and_ignored_rows_are_no_classes(tmp_path):
+    path = tmp_path / "a.csv"
+    path.write_text("code,name,color,Ignore\n7,sky,#040506,0\n200,void,#000000,yes\n3,road,#010203,\n"
+                    "255,line,#090909,no\n9,x,#000000,x\n")
+    table = ClassTable.read(path)
+    assert table.label_set.classes == ("road", "sky", "line") and table.label_set.ignore_colour == (0, 0, 0)
+    assert table.codes == {3: 0, 7: 1, 255: 2, 200: 255, 9: 255}
+    assert table.colours == {(1, 2, 3): 0, (4, 5, 6): 1, (9, 9, 9): 2, (0, 0, 0): 255}
+    # Without codes, the values count the lines, ignored ones too.
+    path.write_text(COMMON.replace("sky", "void,0,0,0\nsky"))
+    assert ClassTable.read(path, ignore=["void"]).codes == {0: 0, 1: 255, 2: 1, 255: 255}
+    with pytest.raises(ArgumentError, match="vide.*\n.*road, void, sky"):
+        ClassTable.read(path, ignore=["vide"])
+
+
+def test_tables_without_colours_get_those_of_voc(tmp_path):
+    path = tmp_path / "_classes.csv"
+    path.write_text("Pixel Value, Class\n0, background\n2, crack\n")
+    table = ClassTable.read(path)
+    assert table.label_set.classes == ("background", "crack") and table.codes == {0: 0, 2: 1, 255: 255}
+    assert table.label_set.colours == ((0, 0, 0), (0, 128, 0)) and not table.coloured
+
+
+def test_labelmap(tmp_path):
+    path = tmp_path / "labelmap.txt"
+    path.write_text("# label:color_rgb:parts:actions\nbackground:0,0,0::\nroad:128,64,128::\n\n")
+    table = ClassTable.read_labelmap(path)
+    assert (table.label_set.classes, table.label_set.colours) == (("background", "road"), ((0, 0, 0), (128, 64, 128)))
+    path.write_text("# label:color_rgb:parts:actions\nbackground:::\nroad:::\n")
+    assert ClassTable.read_labelmap(path).label_set.colours == ((0, 0, 0), (128, 0, 0))
+    for text in ("road:1,2::\n", "road\nsky:1,2,3::\n", ":1,2,3::\n", "road:1,2,300::\n"):
+        path.write_text(text)
+        with pytest.raises(DataError, match=r"labelmap\.txt, line"):
+            ClassTable.read_labelmap(path)
+
+
+def test_names_of_the_world(tmp_path):
+    path = tmp_path / "a.csv"
+    path.write_bytes("name,r,g,b\n배경,0,0,0\n균열,255,0,0\n".encode("cp949"))
+    assert LabelSet.from_csv(path).classes == ("배경", "균열")
+    decomposed = unicodedata.normalize("NFD", "균열")
+    path.write_text(f"name,r,g,b\n배경,0,0,0\n{decomposed},255,0,0\n", encoding="utf-8")
+    assert ClassTable.read(path, ignore=[decomposed]).label_set.classes == ("배경",)
+    assert LabelSet.from_csv(path).classes == ("배경", "균열")
+    path.write_text(f"name,r,g,b\n균열,0,0,0\n{decomposed},255,0,0\n", encoding="utf-8")
+    with pytest.raises(DataError, match="line 3\n.*name '균열', as in line 2"):
+        ClassTable.read(path)
+
+
+@pytest.mark.parametrize(("text", "message"), [
+    ("name,r,g,b\nroad,1,2\n", "line 2\n.*road,1,2\n.*name,r,g,b"), ("name,r,g,b\nroad,1,2,256\n", "line 2"),
+    ("name,r,g,b\nroad,1,2,-3\n", "line 2"), ("name,r,g,b\nroad,1,2,x\n", "line 2"), ("name,r,g,b\n ,1,2,3\n",
+    "line 2"),
+    ("foo,bar\nroad,1\n", "line 1\n.*foo,bar\n.*header"), ("name,color\nroad,#12345\n", "line 2"),
+    ("name,color\nroad,1 2\n", "line 2"),
+    ("name,id\nroad,0\nsky,x\n", "line 3"), ("name,id\nroad,70000\n", "line 2"), ("name,ignore\nroad,maybe\n",
+    "line 2"),
+    ("name,id\nroad,0\nsky,0\n", "line 3\n.*value 0, as in line 2"), (COMMON + "road,7,8,9\n",
+    "line 4\n.*name 'road', as in line 2"),
+    (COMMON + "kerb,1,2,3\n", r"line 4\n.*colour \(1, 2, 3\), as in line 2"), ("", "0 classes"), ("name,r,g,b\n",
+    "0 classes"),
+    ("name,ignore\nroad,1\n", "0 classes"), ("name\n" + "\n".join(f"c{i}" for i in range(255)),
+    "255 classes\n.*1 to 254"),
+    ('"' + "x" * 200_000, "line 1"), ("name,r,g,b\nroad,1,2,٣\n", "line 2")])
+def test_what_is_no_class_table(tmp_path, text, message):
+    path = tmp_path / "a.csv"
+    path.write_text(text, encoding="utf-8")
+    for read in (ClassTable.read, LabelSet.from_csv):
+        with pytest.raises(DataError, match=rf"a\.csv(.|\n)*{message}") as caught:
+            read(path)
+        assert len(str(caught.value)) < 1000

@@ -1,130 +1,39 @@
-"""Decode and resize once: a dataset as two memory-mapped files of bytes."""
+"""Decode once: the pixels of a split as two memory-mapped files, and what was found while they were read."""
 
 from __future__ import annotations
 
-import hashlib
 import json
 from collections import deque
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator, Sequence
 from concurrent.futures import Future, ThreadPoolExecutor
+from dataclasses import asdict, dataclass, field
 from pathlib import Path
-from typing import Any
+from typing import Any, TypeVar
 
 import numpy as np
-import torch
-from filelock import FileLock
-from torch.utils.data import Dataset
-from torchvision import tv_tensors
 
-from seglab.datasets.folder import SegmentationFolder, Transforms, as_sample
-from seglab.datasets.protocols import Sample
 from seglab.errors import CacheError
-from seglab.files import atomic_folder, data_home, file_digests
-from seglab.labels import LabelSet
-from seglab.progress import progress_bar
+from seglab.files import atomic_folder
 
-_FORMAT = 1  # part of every key: raise it when the files or the resizing change, and old caches are left alone
-_THREADS = 4  # Pillow decodes outside Python's global lock
+FORMAT = 3  # part of every key: raise it when the files or the resizing change, and old caches are left alone
+_THREADS = 4  # Pillow and OpenCV decode outside Python's global lock
+_FILES = ("images.u8", "masks.u8")
+Item = TypeVar("Item")
+Result = TypeVar("Result")
 
 
-class CachedDataset(Dataset[Sample]):
-    """A SegmentationFolder whose pictures are decoded and resized once and then read from a memory map.
-
-    The cache is a folder of plain files: `images.u8` and `masks.u8` hold the bytes of all pictures one after the
-    other, (H, W, 3) and (H, W) each, and `index.json` their shapes. Its name is a hash of the *contents* of all source
-    files and of the settings that shape them, so that a changed picture, label or size makes another cache. It appears
-    whole or not at all, and several processes (loader workers, GPUs) share one copy through the page cache.
-
-    Args:
-        dataset: what to cache; its own transforms run on every access, after the cache.
-        folder: where caches lie; `data/cache` by default.
-        rebuild: replace what is there.
-        progress: show a bar while building.
-
-    Raises:
-        CacheError: the cache is damaged or cannot be written. Nothing outside its folder is touched.
-        DataError: a source file is unusable; no cache is left behind.
+def in_threads(function: Callable[[Item], Result], items: Sequence[Item]) -> Iterator[Result]:
+    """The results of a function in the order of the items, by four threads that run a few items ahead.
 
     Example:
-        >>> import tempfile
-        >>> from seglab.datasets import SemanticDrone
-        >>> from seglab.samples import write_drone_sample
-        >>> place = Path(tempfile.mkdtemp())
-        >>> root = write_drone_sample(place / "s", count=4, size=(40, 60), progress=False)
-        >>> plain = SemanticDrone(root, split="train")
-        >>> cached = CachedDataset(plain, folder=place / "cache", progress=False)
-        >>> bool((cached[0][0] == plain[0][0]).all())
-        True
+        >>> list(in_threads(abs, [-2, 3, -1]))
+        [2, 3, 1]
     """
-
-    def __init__(self, dataset: SegmentationFolder, folder: str | Path | None = None, *, rebuild: bool = False,
-                 progress: bool = True) -> None:
-        root = Path(folder) if folder is not None else data_home() / "cache"
-        self.label_set: LabelSet = dataset.label_set
-        self.names: list[str] = dataset.names
-        self.transforms: Transforms | None = dataset.transforms
-        try:
-            root.mkdir(parents=True, exist_ok=True)
-            # One process builds, the others wait for it and then read. The lock ends with its process.
-            with FileLock(root / ".lock"):
-                self.folder = root / _key(dataset, root)
-                if rebuild:
-                    _remove(self.folder)
-                if not self.folder.exists():
-                    _build(dataset, self.folder, progress)
-        except OSError as error:
-            raise CacheError(f"{root}: the cache cannot be written", found=str(error),
-                             expected="a folder with room for the decoded pictures",
-                             fix="Free some space, set SEGLAB_HOME to another disk, or load with cache=False."
-                             ) from error
-        self._open()
-
-    def _open(self) -> None:
-        self._shapes, self._starts, sizes = _read_index(self.folder)
-        self._maps = tuple(_mapped(self.folder / name, size)
-                           for name, size in zip(("images.u8", "masks.u8"), sizes, strict=True))
-
-    def __len__(self) -> int:
-        return len(self._shapes)
-
-    def __getitem__(self, index: int) -> tuple[tv_tensors.Image, tv_tensors.Mask]:
-        height, width = self._shapes[index]
-        start, area = self._starts[index], height * width
-        # Copies, because a transform may write in place, and the map is everybody's.
-        image = torch.from_numpy(np.array(self._maps[0][3 * start:3 * (start + area)])).view(height, width, 3)
-        mask = torch.from_numpy(np.array(self._maps[1][start:start + area])).view(height, width)
-        return as_sample(image.permute(2, 0, 1), mask, self.transforms)  # (H, W, 3) -> (3, H, W), same memory
-
-    # A loader worker that is spawned gets the path and opens its own map, instead of a pickled copy of the pixels.
-    def __getstate__(self) -> dict[str, Any]:
-        return {k: v for k, v in self.__dict__.items() if k not in {"_maps", "_shapes", "_starts"}}
-
-    def __setstate__(self, state: dict[str, Any]) -> None:
-        self.__dict__.update(state)
-        self._open()
-
-
-def _build(dataset: SegmentationFolder, folder: Path, progress: bool) -> None:
-    shapes = []
-    with atomic_folder(folder) as new:
-        with open(new / "images.u8", "wb") as images, open(new / "masks.u8", "wb") as masks:
-            items = _decoded(dataset)
-            for image, mask in progress_bar(items, total=len(dataset), desc="decoding once", unit="img",
-                                             shown=progress):
-                images.write(np.ascontiguousarray(image).data)
-                masks.write(np.ascontiguousarray(mask).data)
-                shapes.append(mask.shape)
-        index = {"format": _FORMAT, "label_set": dataset.label_set.name, "names": dataset.names, "shapes": shapes}
-        (new / "index.json").write_text(json.dumps(index), encoding="utf-8")
-
-
-def _decoded(dataset: SegmentationFolder) -> Iterator[tuple[np.ndarray, np.ndarray]]:
-    """All pairs in order, decoded by a few threads that run at most two pictures each ahead of the writer."""
     with ThreadPoolExecutor(_THREADS) as pool:
-        waiting: deque[Future[tuple[np.ndarray, np.ndarray]]] = deque()
+        waiting: deque[Future[Result]] = deque()
         try:
-            for i in range(len(dataset)):
-                waiting.append(pool.submit(dataset.read, i))
+            for item in items:
+                waiting.append(pool.submit(function, item))
                 if len(waiting) > 2 * _THREADS:
                     yield waiting.popleft().result()
             while waiting:
@@ -134,14 +43,109 @@ def _decoded(dataset: SegmentationFolder) -> Iterator[tuple[np.ndarray, np.ndarr
                 future.cancel()
 
 
-def _read_index(folder: Path) -> tuple[list[tuple[int, int]], list[int], tuple[int, int]]:
-    try:
-        index = json.loads((folder / "index.json").read_text(encoding="utf-8"))
-        shapes = [(int(h), int(w)) for h, w in index["shapes"]]
-    except (OSError, ValueError, KeyError, TypeError) as error:
-        raise _damaged(folder / "index.json", f"{type(error).__name__}: {error}", "the index of a cache") from error
-    starts = [0, *np.cumsum([h * w for h, w in shapes], dtype=np.int64).tolist()]
-    return shapes, starts, (3 * starts[-1], starts[-1])
+@dataclass
+class Index:
+    """What was found while the files of a split were read.
+
+    Attributes:
+        places: of the pictures that can be used among those that were read, in order; names may repeat.
+        shapes: their (height, width).
+        bad: {name: message} of files that cannot be used.
+        left_out: {name: reason} of pictures that the reader leaves out for what their mask holds.
+        pixels: how many pixels each of the 256 ids has; of labels, how many pictures.
+        stored: whether the pixels are there too.
+        masks: whether there are masks; pictures with one label each have none.
+    """
+
+    places: list[int] = field(default_factory=list)
+    shapes: list[tuple[int, int]] = field(default_factory=list)
+    bad: dict[str, str] = field(default_factory=dict)
+    left_out: dict[str, str] = field(default_factory=dict)
+    pixels: list[int] = field(default_factory=lambda: [0] * 256)
+    stored: bool = True
+    masks: bool = True
+
+    @classmethod
+    def parse(cls, text: str) -> Index:
+        """Read it from JSON; ValueError, KeyError or TypeError if it is none."""
+        found = json.loads(text)
+        places = [_as(int, place) for place in found["places"]]
+        shapes = [(_as(int, h), _as(int, w)) for h, w in found["shapes"]]
+        bad, left_out = ({_as(str, k): _as(str, v) for k, v in found[key].items()} for key in ("bad", "left_out"))
+        pixels = [_as(int, n) for n in found["pixels"]]
+        if (len(places) != len(shapes) or places != sorted({*places}) or len(pixels) != 256
+                or min([0, *places[:1], *(side for shape in shapes for side in shape)]) < 0):
+            raise ValueError("numbers that do not belong together")
+        return cls(places, shapes, bad, left_out, pixels, _as(bool, found["stored"]), _as(bool, found["masks"]))
+
+
+def _as(kind: type, value: Any) -> Any:
+    if type(value) is not kind:
+        raise TypeError(f"{value!r} is no {kind.__name__}")
+    return value
+
+
+class PixelCache:
+    """Plain files that several processes share through the page cache: loader workers and GPUs map one copy.
+
+    `images.u8` and `masks.u8` hold the bytes of all pictures one after the other, (H, W, 3) and (H, W) each, and
+    `index.json` their places and shapes. A folder appears whole or not at all.
+
+    Args:
+        folder: of the cache.
+        count: how many pictures were read for it.
+
+    Raises:
+        CacheError: it is damaged.
+    """
+
+    def __init__(self, folder: Path, count: int) -> None:
+        self.folder, self.count = folder, count
+        self._open()
+
+    def _open(self) -> None:
+        path = self.folder / "index.json"
+        try:
+            self.index = Index.parse(path.read_text(encoding="utf-8"))
+            if self.index.places and self.index.places[-1] >= self.count:
+                raise ValueError(f"place {self.index.places[-1]} of {self.count}")
+        except (OSError, ValueError, KeyError, TypeError, AttributeError, OverflowError, RecursionError) as error:
+            raise _damaged(path, f"{type(error).__name__}: {error}", "the index of a cache") from error
+        areas = [h * w for h, w in self.index.shapes]
+        self._starts = [0, *np.cumsum(areas, dtype=np.int64).tolist()]
+        self._maps: tuple[np.ndarray, ...] = ()
+        if self.index.stored and areas:
+            self._maps = tuple(_mapped(self.folder / name, size * self._starts[-1])
+                               for name, size in zip(_FILES, (3, 1)[:1 + self.index.masks], strict=False))
+
+    def read(self, row: int) -> tuple[np.ndarray, np.ndarray | None]:
+        """One pair: (H, W, 3) and (H, W) uint8. Copies, since a transform may write in place, and the map is shared."""
+        (height, width), start, end = self.index.shapes[row], self._starts[row], self._starts[row + 1]
+        image = np.array(self._maps[0][3 * start:3 * end]).reshape(height, width, 3)
+        return image, np.array(self._maps[1][start:end]).reshape(height, width) if self.index.masks else None
+
+    # A loader worker that is spawned gets the path and opens its own map, instead of a pickled copy of the pixels.
+    def __getstate__(self) -> dict[str, Any]:
+        return {"folder": self.folder, "count": self.count}
+
+    def __setstate__(self, state: dict[str, Any]) -> None:
+        self.__init__(**state)  # type: ignore[misc]
+
+
+def build(folder: Path, items: Iterator[tuple[int, np.ndarray, np.ndarray | None]], index: Index) -> None:
+    """Write a cache of (place, image (H, W, 3) uint8, mask (H, W) uint8); what else is in `index` is filled on the way.
+
+    The folder appears whole or not at all.
+    """
+    with atomic_folder(folder) as new:
+        with open(new / _FILES[0], "wb") as images, open(new / _FILES[1], "wb") as masks:
+            for place, image, mask in items:
+                if index.stored:
+                    images.write(np.ascontiguousarray(image).data)
+                    masks.write(np.ascontiguousarray(mask).data if mask is not None else b"")
+                index.places.append(place)
+                index.shapes.append((image.shape[0], image.shape[1]))
+        (new / "index.json").write_text(json.dumps(asdict(index)), encoding="utf-8")
 
 
 def _mapped(path: Path, size: int) -> np.ndarray:
@@ -155,24 +159,4 @@ def _mapped(path: Path, size: int) -> np.ndarray:
 
 def _damaged(path: Path, found: str, expected: str) -> CacheError:
     return CacheError(f"{path}: the cache is damaged", found=found, expected=expected,
-                      fix=f"Delete the folder {path.parent}; it is made again from the pictures. "
-                          "(In code: CachedDataset(dataset, rebuild=True).)")
-
-
-def _remove(folder: Path) -> None:
-    """Delete a cache, and nothing but a cache."""
-    if folder.is_dir():
-        for name in ("index.json", "images.u8", "masks.u8"):
-            (folder / name).unlink(missing_ok=True)
-        folder.rmdir()
-
-
-def _key(dataset: SegmentationFolder, root: Path) -> str:
-    """Hash of everything that the cached bytes depend on."""
-    settings = {"format": _FORMAT, "fit": dataset.fit, "encoding": dataset.encoding, "ignore": dataset.ignore_ids,
-                "classes": dataset.label_set.classes, "colours": dataset.label_set.colours}
-    digest = hashlib.blake2b(json.dumps(settings).encode(), digest_size=12)
-    contents = file_digests([path for pair in dataset.pairs for path in pair], root / "digests.json")
-    for content in contents:
-        digest.update(content.encode())
-    return digest.hexdigest()
+                      fix=f"Delete the folder {path.parent}; it is made again from the pictures.")

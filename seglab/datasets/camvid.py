@@ -3,16 +3,17 @@
 from __future__ import annotations
 
 from pathlib import Path
-from typing import Any
 
-from seglab.datasets.folder import SegmentationFolder, existing_folder, split_pairs
-from seglab.labels import CAMVID
+from seglab.datasets.folder import Folder, has_class_table
+from seglab.datasets.splits import existing_folder, folders_below
+from seglab.errors import DataError
+from seglab.labels import CAMVID, ClassTable
 
 #: Id 11 on disk: pixels that nobody labelled. Scoring them would reward whatever is predicted there.
 VOID = 11
 
 
-class CamVid(SegmentationFolder):
+class CamVid(Folder):
     """CamVid at 480×360 in its common 11-class copy: `train/` + `trainannot/`, the same for `val` and `test`.
 
     Id 11 (void) becomes 255: it is neither trained nor scored. Without a `test` folder, `val` is the test split, and
@@ -20,15 +21,28 @@ class CamVid(SegmentationFolder):
 
     Args:
         root: the folder that holds `train/` and `trainannot/`.
-        split: "train", "val", "test" or "all".
-        options: as for SegmentationFolder (`fit`, `transforms`).
 
     Raises:
-        DataError: no such layout, or a picture without mask.
+        DataError: no such layout, or masks with other ids.
 
     Source: Brostow, Fauqueur, Cipolla, "Semantic object classes in video", 2009; the 11 classes of the SegNet copy.
     """
 
-    def __init__(self, root: str | Path, split: str = "train", **options: Any) -> None:
-        super().__init__(split_pairs(existing_folder(root), split), CAMVID, encoding="ids", ignore_ids=(VOID,),
-                         **options)
+    name = "camvid"
+    looks_like = "train/ + trainannot/"
+    generic = False
+
+    def __init__(self, root: str | Path) -> None:
+        self.root = existing_folder(root)
+        folders = self.layout(self.root)
+        if not folders:
+            raise DataError(f"{self.root}: CamVid", found=[p.name for p in self.root.iterdir()][:12],
+                            expected="train/ + trainannot/", fix="Point to the folder that holds these two.")
+        self.pair(folders)
+        self.read_as(ClassTable.of(CAMVID, ignore_ids=(VOID,)), "ids")
+
+    @classmethod
+    def find(cls, root: Path, asked: bool = False) -> Path | None:
+        # With a table of its own, it is another dataset in the same folders.
+        return next((folder for folder in folders_below(root, 1) if (folder / "train").is_dir()
+                     and (folder / "trainannot").is_dir() and (asked or not has_class_table(folder))), None)

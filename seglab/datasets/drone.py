@@ -3,36 +3,20 @@
 from __future__ import annotations
 
 from pathlib import Path
-from typing import Any
 
-from seglab.datasets.folder import SegmentationFolder, choose_split, existing_folder, find_class_table, pair_files
+from seglab.datasets.folder import Folder, find_class_table
+from seglab.datasets.splits import existing_folder, folders_below, visible
 from seglab.errors import DataError
-from seglab.labels import DRONE, LabelSet
+from seglab.labels import DRONE, ClassTable, LabelSet
 
-#: (pictures, masks, encoding). The original release codes classes as colours, the Kaggle copy as ids.
-LAYOUTS = (
-    ("original_images", "label_images_semantic", "ids"),
-    ("images", "gt/semantic/label_images", "colours"),
-    ("low_res_images", "gt/semantic/low_res_label_images", "colours"),
-)
+#: (pictures, masks). The original release codes classes as colours, the Kaggle copy as ids.
+LAYOUTS = (("original_images", "label_images_semantic"), ("images", "gt/semantic/label_images"),
+           ("low_res_images", "gt/semantic/low_res_label_images"))
 #: Id 23, "conflicting", stands in the class table but not in the pictures; it is ignored if it does occur.
 CONFLICTING = 23
 
 
-def find_layout(root: Path) -> tuple[Path, Path, str] | None:
-    """(pictures, masks, encoding) of the drone layout at or up to three folders below `root`; None if none is there."""
-    level = [root]
-    for _ in range(4):
-        for folder in level:
-            for images, masks, encoding in LAYOUTS:
-                if (folder / images).is_dir() and (folder / masks).is_dir():
-                    return folder / images, folder / masks, encoding
-        level = [child for folder in level for child in sorted(folder.iterdir())
-                 if child.is_dir() and not child.name.startswith(".")]
-    return None
-
-
-class SemanticDrone(SegmentationFolder):
+class Drone(Folder):
     """Semantic Drone Dataset: photographs from straight above, 5 to 30 m, 23 classes.
 
     Both published layouts are found, also some folders below `root`: `original_images/` + `label_images_semantic/`
@@ -41,49 +25,52 @@ class SemanticDrone(SegmentationFolder):
 
     Args:
         root: the folder of the dataset, or one that holds it.
-        split: "train", "val", "test" or "all".
-        seed: of the split.
-        options: as for SegmentationFolder (`fit`, `transforms`).
 
     Raises:
-        DataError: no such layout, a picture without mask, or a class table other than the published one.
+        DataError: no such layout, two files of one name, or a class table other than the published one.
 
     Source: Semantic Drone Dataset, Institute of Computer Graphics and Vision, TU Graz.
     """
 
-    def __init__(self, root: str | Path, split: str = "train", *, seed: int = 0, **options: Any) -> None:
+    name = "drone"
+    generic = consecutive = False
+    looks_like = " or ".join(f"{images}/ + {masks}/" for images, masks in LAYOUTS[:2])
+
+    def __init__(self, root: str | Path) -> None:
         root = existing_folder(root)
-        layout = find_layout(root)
-        if layout is None:
-            raise DataError(f"{root}: Semantic Drone Dataset",
-                            found=sorted(p.name for p in root.iterdir() if not p.name.startswith("."))[:12],
-                            expected=" or ".join(f"{images}/ + {masks}/" for images, masks, _ in LAYOUTS),
+        self.root = self.find(root) or root
+        folders = self.layout(self.root)
+        if not folders:
+            raise DataError(f"{root}: Semantic Drone Dataset", found=[path.name for path in visible(root)][:12],
+                            expected=self.looks_like,
                             fix="Unpack the dataset here, or point to the folder that holds these two.")
-        images, masks, encoding = layout
-        _check_class_table(images, root)
-        super().__init__(choose_split(pair_files(images, masks), split, seed=seed), DRONE, encoding=encoding,
-                         ignore_ids=(CONFLICTING,), **options)
+        _check_class_table(folders["all"][0], root)
+        self.pair(folders)
+        self.read_as(ClassTable.of(DRONE, ignore_ids=(CONFLICTING,)))
+
+    @classmethod
+    def find(cls, root: Path, asked: bool = False) -> Path | None:
+        return next((folder for folder in folders_below(root, 3) if cls.layout(folder)), None)
+
+    @classmethod
+    def layout(cls, root: Path) -> dict[str, tuple[Path, Path]]:
+        return next(({"all": (root / images, root / masks)} for images, masks in LAYOUTS
+                     if (root / images).is_dir() and (root / masks).is_dir()), {})
 
 
 def _check_class_table(images: Path, root: Path) -> None:
     """The published classes are built in; a table beside the pictures that says otherwise is another dataset."""
-    places = (images.parent, images.parent / "gt" / "semantic")
-    try:
-        path = next(p for place in places for p in [_table_or_none(place, root)] if p is not None)
-    except StopIteration:
-        return  # the published one is built in
-    table = LabelSet.from_csv(path, name="drone", ignore=("conflicting",))
-    if (table.classes, table.colours) != (DRONE.classes, DRONE.colours):
-        other = next((f"class {i} is {a} {c}, published {b} {d}" for i, (a, b, c, d) in enumerate(
-            zip(table.classes, DRONE.classes, table.colours, DRONE.colours, strict=False)) if (a, c) != (b, d)),
-            f"{len(table)} classes, published {len(DRONE)}")
-        raise DataError(f"{path}: class table", found=other, expected="the 23 classes of the Semantic Drone Dataset",
-                        fix="For your own classes, name the folders images/ and masks/ and open them with "
-                            "SegmentationFolder.from_root.")
-
-
-def _table_or_none(place: Path, root: Path) -> Path | None:
-    try:
-        return find_class_table(place, upto=root)
-    except DataError:
-        return None
+    for place in (images.parent / "gt" / "semantic", images.parent):
+        try:
+            path = find_class_table(place, upto=root)
+        except DataError:
+            continue  # the published one is built in
+        table = LabelSet.from_csv(path, name="drone", ignore=("conflicting",))
+        if (table.classes, table.colours) != (DRONE.classes, DRONE.colours):
+            other = next((f"class {i} is {a} {c}, published {b} {d}" for i, (a, b, c, d) in enumerate(
+                zip(table.classes, DRONE.classes, table.colours, DRONE.colours, strict=False)) if (a, c) != (b, d)),
+                f"{len(table)} classes, published {len(DRONE)}")
+            raise DataError(f"{path}: class table", found=other,
+                            expected="the 23 classes of the Semantic Drone Dataset",
+                            fix="For your own classes, name the folders images/ and masks/.")
+        return

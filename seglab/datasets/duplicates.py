@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 from collections.abc import Sequence
-from concurrent.futures import ThreadPoolExecutor
 from pathlib import Path
 from typing import Any, NamedTuple
 
@@ -11,12 +10,13 @@ import cv2
 import numpy as np
 import torch
 
+from seglab.datasets.cache import in_threads
 from seglab.datasets.io import read_square
+from seglab.datasets.protocols import Samples
 from seglab.errors import ArgumentError
 
 _SIDE = 16  # of the thumbnails that are compared
 _BLOCK = 2048  # rows of the table of similarities at a time
-_THREADS = 4
 
 
 class Duplicate(NamedTuple):
@@ -27,7 +27,7 @@ class Duplicate(NamedTuple):
     similarity: float
 
 
-def find_duplicates(first: Sequence[Any], second: Sequence[Any] | None = None,
+def find_duplicates(first: Sequence[Any] | Samples, second: Sequence[Any] | Samples | None = None,
                     threshold: float = 0.98) -> list[Duplicate]:
     """Find pictures of one dataset that are in another too, or twice in one: copied, resized, recompressed, mirrored.
 
@@ -68,13 +68,12 @@ def find_duplicates(first: Sequence[Any], second: Sequence[Any] | None = None,
     return sorted(found, key=lambda pair: (-pair.similarity, pair.first, pair.second))
 
 
-def _thumbnails(pictures: Sequence[Any]) -> torch.Tensor:
-    with ThreadPoolExecutor(_THREADS) as pool:
-        rows = list(pool.map(lambda i: _thumbnail(pictures, i), range(len(pictures))))
+def _thumbnails(pictures: Sequence[Any] | Samples) -> torch.Tensor:
+    rows = list(in_threads(lambda i: _thumbnail(pictures, i), range(len(pictures))))
     return torch.from_numpy(np.stack(rows)) if rows else torch.zeros(0, 3 * _SIDE * _SIDE)
 
 
-def _thumbnail(pictures: Sequence[Any], index: int) -> np.ndarray:
+def _thumbnail(pictures: Any, index: int) -> np.ndarray:
     """(768,) float32 of length 1; a picture of one single colour becomes that colour instead."""
     if hasattr(pictures, "read"):  # without transforms, which may be random
         image = pictures.read(index)[0]

@@ -2,192 +2,184 @@
 
 from __future__ import annotations
 
-import hashlib
-import warnings
-from collections.abc import Callable, Sequence
+import unicodedata
+from collections.abc import Container, Iterable
+from dataclasses import replace
 from pathlib import Path
-from typing import Any, TypeVar
 
 import numpy as np
-import torch
-from torch.utils.data import Dataset
-from torchvision import tv_tensors
 
-from seglab.datasets.io import (
-    IMAGE_SUFFIXES,
-    Size,
-    fitted_size,
-    looks_coloured,
-    read_image,
-    read_mask,
-    shared_size,
-)
-from seglab.datasets.protocols import Sample
-from seglab.errors import ArgumentError, DataError
-from seglab.labels import LabelSet
+from seglab.datasets.base import Reader, few
+from seglab.datasets.io import IMAGE_SUFFIXES
+from seglab.datasets.masks import MaskReading
+from seglab.datasets.splits import Entry, existing_folder, files_below, find_split_folders, folders_below, visible
+from seglab.errors import DataError
+from seglab.labels import IGNORE, ClassTable, LabelSet
 
-Pair = tuple[Path, Path]
-Item = TypeVar("Item", bound=tuple[Path, Any])
-Transforms = Callable[[Any, Any], tuple[Any, Any]]
-
-SPLITS = ("train", "val", "test")
 #: Endings that tools put between a picture's name and its mask's: 0001.png, 0001_L.png, 0001_mask.png …
 _MASK_ENDINGS = ("", "_L", "_mask", "_label", "_labels", "_gt", "_seg", "_labelIds", "_lab")
-#: Where masks lie beside pictures: for each split, and for a folder that is not split yet.
-_SPLIT_LAYOUTS = (("{s}", "{s}annot"), ("{s}", "{s}_labels"), ("{s}", "{s}_masks"), ("{s}/images", "{s}/masks"),
-                  ("{s}/images", "{s}/labels"), ("images/{s}", "masks/{s}"), ("images/{s}", "labels/{s}"))
-_FLAT_LAYOUTS = (("images", "masks"), ("images", "labels"), ("images", "annotations"))
+_IMAGES = ("images", "image", "imgs", "img")
+_MASKS = ("masks", "mask", "labels", "label", "annotations", "gt")
+_BESIDE = ("annot", "_labels", "_masks", "_mask", "_label")  # train/ + trainannot/
+
+Folders = tuple[Path, Path]
 
 
-class SegmentationFolder(Dataset[Sample]):
-    """Pictures and their masks, by file name.
+class Folder(Reader):
+    """Pictures and masks in two folders, paired by their names, and a table of the classes.
 
-    `dataset[i]` is an image, (3, H, W) uint8, and a mask, (H, W) uint8 class ids with 255 = ignore, both torchvision
-    `tv_tensors`, so that torchvision v2 transforms move them together.
+    Split on disk: `train/` + `trainannot/` (or `train_labels/`, `train_masks/`), `train/images/` + `train/masks/`, or
+    `images/train/` + `masks/train/`. Not split: `images/` + `masks/`. Folders within these belong to the names.
 
     Args:
-        pairs: (picture, mask) paths; `pair_files` makes them from two folders.
-        label_set: the classes.
-        encoding: how masks are stored: "ids", "colours", or "auto", which looks at the first eight.
-        ignore_ids: ids on disk that are not to be scored, beside 255.
-        fit: scale down to fit into (height, width); pictures antialiased, masks nearest. Never enlarges.
-        transforms: called with (image, mask) after reading, for instance a `torchvision.transforms.v2.Compose`.
+        root: the folder.
+        encoding: how masks are stored: "ids", "colours", or "auto", which compares them with the table of the classes.
+        ignore_ids: values on disk that are neither trained nor scored, beside 255.
+        label_set: the classes; by default those of `class_dict.csv` (name, r, g, b) or another table in the folder.
 
     Raises:
-        DataError: no pairs; when an item is read, also for a file that is missing, cut off, of another size than its
-            mask, or has ids or colours outside the label set. The message names the file.
-
-    Example:
-        >>> import tempfile
-        >>> from seglab.datasets import SemanticDrone
-        >>> from seglab.samples import write_drone_sample
-        >>> root = write_drone_sample(Path(tempfile.mkdtemp()) / "s", count=4, size=(40, 60), progress=False)
-        >>> image, mask = SemanticDrone(root, split="train")[0]
-        >>> image.shape, mask.shape, mask.dtype
-        (torch.Size([3, 40, 60]), torch.Size([40, 60]), torch.uint8)
+        DataError: no folder, no known layout, no table of classes, two files of one name, or masks that do not say the
+            same as the table; see `MaskReading`.
     """
 
-    def __init__(self, pairs: Sequence[Pair], label_set: LabelSet, *, encoding: str = "auto",
-                 ignore_ids: tuple[int, ...] = (), fit: Size | None = None,
-                 transforms: Transforms | None = None) -> None:
-        if not pairs:
-            raise DataError("dataset", found="no pictures", expected="at least one picture with its mask")
-        if encoding not in {"auto", "ids", "colours"}:
-            raise ArgumentError("encoding", found=repr(encoding), expected='"auto", "ids" or "colours"')
-        if encoding == "auto":
-            # One grey file proves nothing (a roof is grey in the drone palette), so look at several.
-            encoding = "colours" if any(looks_coloured(mask) for _, mask in pairs[:8]) else "ids"
-        self.pairs = list(pairs)
-        self.label_set = label_set
-        self.encoding = encoding
-        self.ignore_ids = tuple(ignore_ids)
-        self.fit = fit
-        self.transforms = transforms
+    name = "folder"
+    looks_like = "images/ + masks/ + class_dict.csv, or the same below train/, val/ and test/"
+    generic = consecutive = True
 
-    def __len__(self) -> int:
-        return len(self.pairs)
+    def __init__(self, root: str | Path, *, encoding: str = "auto", ignore_ids: Iterable[int] = (),
+                 label_set: LabelSet | None = None) -> None:
+        self.root = existing_folder(root)
+        folders = self.layout(self.root)
+        if not folders:
+            raise DataError(f"{root}: layout", found=[path.name for path in visible(self.root)][:12],
+                            expected=self.looks_like, fix="Rename the folders, or point to the one that holds these.")
+        self.pair(folders)
+        table = ClassTable.of(label_set) if label_set is not None else self.table()
+        self.read_as(table, encoding, ignore_ids)
+
+    def pair(self, folders: dict[str, Folders]) -> None:
+        """Find the pictures and masks of each split."""
+        self.splits = {}
+        for split, both in folders.items():
+            self.splits[split], bad, notes = paired(*both)
+            self.bad |= bad
+            self.notes += notes
+        for place in (self.root, *(self.root / name for name in _IMAGES)):
+            self.notes += [f"{folder}: not used, since no folder of masks belongs to it"
+                           for split, folder in find_split_folders(place).items() if split not in folders]
+
+    def read_as(self, table: ClassTable, encoding: str = "auto", ignore_ids: Iterable[int] = ()) -> None:
+        """Find out how the masks are stored; DataError if they do not say what the table says."""
+        table = replace(table, codes=table.codes | dict.fromkeys(ignore_ids, IGNORE))
+        masks = [entry.target for entries in self.splits.values() for entry in entries
+                 if entry.image not in self.bad and entry.target is not None]
+        self.label_set = table.label_set
+        self.reading = MaskReading.choose(masks, table, encoding)
 
     @property
-    def names(self) -> list[str]:
-        """The pictures' file names without ending, in order."""
-        return [image.stem for image, _ in self.pairs]
-
-    def read(self, index: int) -> tuple[np.ndarray, np.ndarray]:
-        """One pair before transforms: image (H, W, 3) uint8, mask (H, W) uint8."""
-        image_path, mask_path = self.pairs[index]
-        size = shared_size(image_path, mask_path, "Export the mask at the picture's size. If width and height are "
-                           "exchanged, the picture is stored rotated: apply its EXIF rotation once, and save it.")
-        image = read_image(image_path, fit=self.fit)
-        mask = read_mask(mask_path, self.label_set, encoding=self.encoding, ignore_ids=self.ignore_ids, fit=self.fit)
-        assert image.shape[:2] == mask.shape == fitted_size(size, self.fit)
-        return image, mask
-
-    def __getitem__(self, index: int) -> tuple[tv_tensors.Image, tv_tensors.Mask]:
-        return sample_of(*self.read(index), self.transforms)
+    def title(self) -> str:
+        return self.root.name if self.name == "folder" else self.name
 
     @classmethod
-    def from_root(cls, root: str | Path, split: str = "train", label_set: LabelSet | None = None,
-                  **options: Any) -> SegmentationFolder:
-        """Open a folder in one of the common layouts.
+    def find(cls, root: Path, asked: bool = False) -> Path | None:
+        return next((folder for folder in folders_below(root, 2) if cls.layout(folder)), None)
 
-        Split on disk: `train/` + `trainannot/` (or `train_labels/`, `train_masks/`), `train/images/` +
-        `train/masks/`, or `images/train/` + `masks/train/`; a missing `test` is what `val` holds, and then a tenth
-        of `train` serves as `val`. Not split: `images/` + `masks/`, split here by name, 70 : 10 : 20.
+    @classmethod
+    def layout(cls, root: Path) -> dict[str, Folders]:
+        """{split: (pictures, masks)}; nothing if it is another layout."""
+        by_name = {path.name.lower(): path for path in visible(root) if path.is_dir()}
+        images, masks = (next((by_name[name] for name in names if name in by_name), None)
+                         for names in (_IMAGES, _MASKS))
+        splits = find_split_folders(root)
+        found = {split: (folder, by_name[folder.name.lower() + ending]) for split, folder in splits.items()
+                 for ending in reversed(_BESIDE) if folder.name.lower() + ending in by_name}
+        for split, folder in splits.items():
+            if "all" in (inner := cls.layout(folder)):
+                found[split] = inner["all"]
+        if not found and images is not None and masks is not None:
+            below, beside = find_split_folders(images), find_split_folders(masks)
+            found = {split: (below[split], beside[split]) for split in below.keys() & beside.keys()} or {
+                "all": (images, masks)}
+        return found
 
-        Args:
-            root: the dataset's folder.
-            split: "train", "val", "test" or "all".
-            label_set: the classes; by default read from a `class_dict.csv` (name, r, g, b) in the root.
-            options: as for SegmentationFolder.
+    def table(self) -> ClassTable:
+        """The classes, from the table in the folder."""
+        return ClassTable.read(find_class_table(self.root))
 
-        Raises:
-            DataError: no folder, no known layout, a picture without mask, or no table of classes.
-        """
-        root = existing_folder(root)
-        pairs = split_pairs(root, split)
-        if label_set is None:
-            label_set = LabelSet.from_csv(find_class_table(root), name=root.name)
-        return cls(pairs, label_set, **options)
+    def mask(self, entry: Entry) -> np.ndarray:
+        return self.reading.read(entry.target)
 
-
-def sample_of(image: np.ndarray, mask: np.ndarray,
-              transforms: Transforms | None) -> tuple[tv_tensors.Image, tv_tensors.Mask]:
-    """A sample of what was read: (H, W, 3) and (H, W) uint8, copied, since a transform may write in place."""
-    pixels = torch.from_numpy(image.copy()).permute(2, 0, 1)  # (H, W, 3) -> (3, H, W)
-    return as_sample(pixels, torch.from_numpy(mask.copy()), transforms)
-
-
-def as_sample(image: torch.Tensor, mask: torch.Tensor,
-              transforms: Transforms | None) -> tuple[tv_tensors.Image, tv_tensors.Mask]:
-    """Wrap a picture and its mask as tv_tensors and apply joint transforms."""
-    sample = tv_tensors.Image(image), tv_tensors.Mask(mask)
-    return transforms(*sample) if transforms is not None else sample
+    def settings(self) -> dict[str, object]:
+        table = self.reading.table
+        return {"encoding": self.reading.encoding, "codes": [*table.codes.items()], "colours": [*table.colours.items()]}
 
 
-def existing_folder(root: str | Path) -> Path:
-    """The path, if it is a folder; otherwise a DataError that says where the path stops to exist."""
-    root = Path(root).expanduser()
-    if root.is_dir():
-        return root
-    nearest = next((p for p in root.resolve().parents if p.is_dir()), root)
-    there = sorted(p.name for p in nearest.iterdir() if not p.name.startswith("."))[:8]
-    raise DataError(f"{root}: folder", found="a file" if root.exists() else f"missing; {nearest} holds {there}",
-                    expected="a dataset's folder", fix="Check the path (and SEGLAB_DATA, if it is set).")
+def paired(images: Path, masks: Path) -> tuple[list[Entry], dict[Path, str], list[str]]:
+    """The pictures of one folder with the masks of another, by name.
 
+    The mask of `a.jpg` is `a.png`, or `a_L.png`, `a_mask.png` and the like if the whole folder is named so. Names in
+    folders below keep these; all accents are written in one way.
 
-def pair_files(images: str | Path, masks: str | Path) -> list[Pair]:
-    """Pair the pictures of one folder with the masks of another by name, sorted.
-
-    The mask of `a.jpg` is `a.png`, or `a_L.png`, `a_mask.png` and the like if the whole folder is named so.
+    Returns:
+        (entries; {picture: what is wrong} of those without a mask; a note on masks without a picture).
 
     Raises:
-        DataError: a folder is missing or empty, two files share a name, or a picture has no mask. All pictures
-            without mask are counted, the first named.
+        DataError: a folder is missing or empty, two files have one name, or a picture would be its own mask.
     """
-    image_files, mask_files = _by_stem(existing_folder(images)), _by_stem(existing_folder(masks))
-    endings = {ending: sum(stem + ending in mask_files for stem in image_files) for ending in _MASK_ENDINGS}
-    ending = max(endings, key=lambda e: endings[e])
-    missing = [image.name for stem, image in image_files.items() if stem + ending not in mask_files]
-    if missing:
-        raise DataError(f"{images}: pictures without a mask in {masks}",
-                        found=f"{len(missing)} of {len(image_files)}: {', '.join(missing[:5])}"
-                              + (" …" if len(missing) > 5 else ""),
-                        expected=f"a mask for each, for instance {Path(missing[0]).stem}{ending}.png",
-                        fix="Add the masks, or move these pictures out of the folder.")
-    if extra := len(mask_files) - len(image_files):
-        warnings.warn(f"{masks}: {extra} masks have no picture in {images} and are left out.", stacklevel=3)
-    return [(image, mask_files[stem + ending]) for stem, image in sorted(image_files.items())]
+    pictures, others = files_by_name(images), files_by_name(masks)
+    if images == masks:
+        own = max(_MASK_ENDINGS[1:], key=lambda e: sum(name + e in pictures for name in pictures))
+        others = {name: path for name, path in others.items() if name.endswith(own)}
+        pictures = {name: path for name, path in pictures.items() if name not in others}
+    ending = _ending(pictures, others)
+    if ending is None:  # one of the folders holds another one
+        pictures, others = _without_folders(pictures), _without_folders(others)
+        ending = _ending(pictures, others)
+    if ending is None:
+        raise DataError(f"{images}: no picture has a mask in {masks}",
+                        found=f"pictures {few(sorted(pictures), 3)}; masks {few(sorted(others), 3)}",
+                        expected=f"for {min(pictures)} a mask {min(pictures)}.png, or with one of the endings "
+                                 + ", ".join(_MASK_ENDINGS[1:]), fix="Rename the files of one folder.")
+    entries, bad = [], {}
+    for name, image in sorted(pictures.items()):
+        mask = others.pop(name + ending, masks / f"{name}{ending}.png")
+        if mask.exists() and image.samefile(mask):
+            raise DataError(f"{image}: mask", found="the picture itself", expected="another file",
+                            fix="Put pictures and masks into two folders.")
+        if not mask.exists():
+            bad[image] = f"no mask in {masks}"
+        entries.append(Entry(name, image, mask))
+    notes = [f"{masks}: {len(others)} masks have no picture in {images} and are left out: {few(sorted(others))}"]
+    return entries, bad, notes if others else []
 
 
-def _by_stem(folder: Path) -> dict[str, Path]:
+def _ending(pictures: Iterable[str], masks: Container[str]) -> str | None:
+    """What most masks' names have after their pictures' names; None if no mask belongs to a picture."""
+    counts = {ending: sum(name + ending in masks for name in pictures) for ending in _MASK_ENDINGS}
+    return max(counts, key=lambda ending: counts[ending]) if any(counts.values()) else None
+
+
+def _without_folders(files: dict[str, Path]) -> dict[str, Path]:
+    """The same by the last part of their names, if these differ."""
+    short = {name.rpartition("/")[2]: path for name, path in files.items()}
+    return short if len(short) == len(files) else files
+
+
+def files_by_name(folder: Path) -> dict[str, Path]:
+    """{name: file} of the pictures in a folder and those below; a name has no ending, and one way to write accents.
+
+    Raises:
+        DataError: no folder, no picture in it, or two files of one name.
+    """
     files: dict[str, Path] = {}
-    for path in sorted(folder.iterdir()):
-        if path.suffix.lower() not in IMAGE_SUFFIXES or path.name.startswith("."):
+    for path in files_below(existing_folder(folder)):
+        if path.suffix.lower() not in IMAGE_SUFFIXES:
             continue
-        if path.stem in files:
-            raise DataError(f"{folder}: two files for one name", found=f"{files[path.stem].name} and {path.name}",
+        name = unicodedata.normalize("NFC", path.relative_to(folder).with_suffix("").as_posix())
+        if name in files:
+            raise DataError(f"{folder}: two files for one name", found=f"{files[name].name} and {path.name}",
                             expected="one file a name", fix="Remove one of them.")
-        files[path.stem] = path
+        files[name] = path
     if not files:
         raise DataError(f"{folder}: folder", found="no pictures in it",
                         expected="files that end in " + ", ".join(sorted(IMAGE_SUFFIXES)),
@@ -195,87 +187,11 @@ def _by_stem(folder: Path) -> dict[str, Path]:
     return files
 
 
-def split_pairs(root: Path, split: str) -> list[Pair]:
-    """The pairs of one split of a folder in a common layout; see `SegmentationFolder.from_root`."""
-    if split not in {*SPLITS, "all"}:
-        raise ArgumentError("split", found=repr(split), expected='"train", "val", "test" or "all"')
-    for image_layout, mask_layout in _SPLIT_LAYOUTS:
-        folders = {s: (root / image_layout.format(s=s), root / mask_layout.format(s=s)) for s in SPLITS}
-        folders = {s: both for s, both in folders.items() if both[0].is_dir() and both[1].is_dir()}
-        if "train" in folders:
-            pairs = {s: pair_files(*both) for s, both in folders.items()}
-            return _complete_splits(root, pairs)[split]
-    for image_layout, mask_layout in _FLAT_LAYOUTS:
-        if (root / image_layout).is_dir() and (root / mask_layout).is_dir():
-            return choose_split(pair_files(root / image_layout, root / mask_layout), split)
-    raise DataError(f"{root}: layout", found=sorted(p.name for p in root.iterdir() if p.is_dir())[:12],
-                    expected="images/ + masks/, or train/ + trainannot/ (train_labels/, train_masks/), or "
-                             "train/images/ + train/masks/",
-                    fix="Rename the folders, or give the pairs to SegmentationFolder yourself.")
-
-
-def _complete_splits(root: Path, pairs: dict[str, list[Pair]]) -> dict[str, list[Pair]]:
-    """Fill in what a dataset that is split on disk lacks, so that train, val and test all exist, disjoint."""
-    if "test" not in pairs:
-        if "val" not in pairs:
-            raise DataError(f"{root}: splits", found="train only", expected="train and val, or train and test",
-                            fix="Move some pictures and masks to val, or put all into images/ + masks/.")
-        pairs["test"] = pairs.pop("val")
-    if "val" not in pairs:
-        # The last tenth by name: video frames that follow each other must not land on both sides of the cut.
-        cut = len(pairs["train"]) - max(1, len(pairs["train"]) // 10)
-        pairs["val"], pairs["train"] = pairs["train"][cut:], pairs["train"][:cut]
-    pairs["all"] = [pair for s in SPLITS for pair in pairs[s]]
-    return pairs
-
-
-def choose_split(pairs: Sequence[Item], split: str, fractions: tuple[float, float, float] = (0.7, 0.1, 0.2),
-                 seed: int = 0) -> list[Item]:
-    """One split of a dataset that comes unsplit: disjoint, and the same on every machine.
-
-    Pictures are put in the order of a hash of their name and the seed, and the order is cut by the fractions.
-
-    Args:
-        pairs: all pairs: of a picture's path, and a mask's or a label.
-        split: "train", "val", "test" or "all".
-        fractions: the shares of train, val and test; they add up to 1.
-        seed: another seed, another split.
-
-    Raises:
-        ArgumentError: an unknown split, or fractions that do not add up to 1.
-        DataError: fewer than three pictures.
-    """
-    if split == "all":
-        return list(pairs)
-    return sorted(pairs[place] for place in split_places([pair[0].stem for pair in pairs], split, fractions, seed))
-
-
-def split_places(names: Sequence[str], split: str, fractions: tuple[float, float, float] = (0.7, 0.1, 0.2),
-                 seed: int = 0) -> list[int]:
-    """The places of the pictures in one split ("train", "val" or "test"), by their names; see `choose_split`.
-
-    Example:
-        >>> [split_places(["a", "b", "c", "d"], split) for split in ("train", "val", "test")]
-        [[0, 1], [2], [3]]
-    """
-    if split not in SPLITS:
-        raise ArgumentError("split", found=repr(split), expected='"train", "val", "test" or "all"')
-    if len(fractions) != 3 or min(fractions) <= 0 or abs(sum(fractions) - 1) > 1e-6:
-        raise ArgumentError("fractions", found=fractions, expected="three positive numbers that add up to 1")
-    if len(names) < 3:
-        raise DataError("dataset", found=f"{len(names)} pictures", expected="at least 3, to make train, val and test")
-    order = sorted(range(len(names)), key=lambda place: hashlib.blake2b(f"{seed}/{names[place]}".encode()).digest())
-    val = max(1, round(len(names) * fractions[1]))
-    test = max(1, round(len(names) * fractions[2]))
-    train = max(1, len(names) - val - test)
-    start, stop = {"train": (0, train), "val": (train, train + val), "test": (train + val, len(names))}[split]
-    return sorted(order[start:stop])
-
-
 def find_class_table(folder: Path, upto: Path | None = None) -> Path:
-    """The `class_dict*.csv` (or `classes.csv`) in a folder or in those above it, up to `upto`."""
+    """The `class_dict*.csv` (or `classes.csv`, `labelmap.txt`) in a folder or in those above it, up to `upto`."""
     for place in (folder, *folder.parents) if upto is not None else (folder,):
-        found = sorted([*place.glob("class_dict*.csv"), *place.glob("classes.csv")])
+        found = [path for pattern in ("class_dict*.csv", "classes.csv", "_classes.csv", "labelmap.txt")
+                 for path in sorted(place.glob(pattern))]
         if found:
             return found[0]
         if place == upto:
@@ -283,3 +199,11 @@ def find_class_table(folder: Path, upto: Path | None = None) -> Path:
     raise DataError(f"{folder}: table of classes", found="no class_dict.csv",
                     expected="a file class_dict.csv with the columns name, r, g, b, in the order of the class ids",
                     fix="Write one, or pass label_set=LabelSet(...).")
+
+
+def has_class_table(folder: Path) -> bool:
+    """Whether a table of classes is in a folder."""
+    try:
+        return find_class_table(folder).exists()
+    except DataError:
+        return False

@@ -1,14 +1,15 @@
-"""Read pictures and masks from files, whatever kind they are, or say what is wrong with them."""
+"""Read pictures from files, whatever kind they are, or say what is wrong with them. Masks: see `masks`."""
 
 from __future__ import annotations
 
+from collections.abc import Iterator
+from contextlib import contextmanager
 from pathlib import Path
 
 import numpy as np
-from PIL import ExifTags, Image, ImageOps, UnidentifiedImageError
+from PIL import ExifTags, Image, ImageOps, TiffImagePlugin, UnidentifiedImageError
 
-from seglab.errors import DataError
-from seglab.labels import IGNORE, LabelSet
+from seglab.errors import DataError, SeglabError
 
 IMAGE_SUFFIXES = frozenset({".jpg", ".jpeg", ".png", ".bmp", ".tif", ".tiff", ".webp", ".ppm"})
 
@@ -17,67 +18,104 @@ IMAGE_SUFFIXES = frozenset({".jpg", ".jpeg", ".png", ".bmp", ".tif", ".tiff", ".
 Image.MAX_IMAGE_PIXELS = 500_000_000
 
 Size = tuple[int, int]  # (height, width), as in a tensor's shape
+#: What may be inside a file, whatever its name. Pillow knows more, for some of which it starts other programs.
+_FORMATS = ("BMP", "GIF", "JPEG", "JPEG2000", "PNG", "PPM", "TIFF", "WEBP")
+_EXPORT = "Export three bands (red, green, blue) of 8 or 16 bits as PNG or TIFF."
 
 
-def fitted_size(size: Size, fit: Size | None) -> Size:
-    """The size after scaling down to fit into a box; the aspect ratio stays, and nothing is ever enlarged.
+def size_within(size: Size, within: Size | None) -> Size:
+    """The size after scaling down into a box; the aspect ratio stays, and nothing is ever enlarged.
 
     Example:
-        >>> fitted_size((4000, 6000), (400, 600)), fitted_size((360, 480), (400, 600))
+        >>> size_within((4000, 6000), (400, 600)), size_within((360, 480), (400, 600))
         ((400, 600), (360, 480))
     """
-    if fit is None:
+    if within is None:
         return size
-    scale = min(fit[0] / size[0], fit[1] / size[1], 1.0)
+    scale = min(within[0] / size[0], within[1] / size[1], 1.0)
     return max(1, round(size[0] * scale)), max(1, round(size[1] * scale))
 
 
 def image_size(path: str | Path) -> Size:
-    """(height, width) from a file's header, without decoding it."""
-    with _opened(Path(path)) as image:
+    """(height, width) from a file's header, as the pixels are stored, without decoding them."""
+    with opened(path) as image:
         return image.height, image.width
 
 
-def shared_size(image_path: Path, mask_path: Path, fix: str) -> Size:
-    """(height, width) of a picture and its mask, from their headers; a DataError with this next step if they differ."""
-    size, mask_size = image_size(image_path), image_size(mask_path)
-    if size != mask_size:
-        raise DataError(f"{mask_path}: mask of another size than its picture {image_path.name}",
-                        found=f"{mask_size[1]}×{mask_size[0]}", expected=f"{size[1]}×{size[0]}", fix=fix)
-    return size
+def orientation(image_path: Path, mask_size: Size, mask_path: Path | None = None) -> bool:
+    """Whether a picture must be turned upright, as its EXIF orientation says, to lie on its mask. Reads headers only.
+
+    Args:
+        image_path: the picture.
+        mask_size: (height, width) of its mask.
+        mask_path: the mask's file. With the same orientation as the picture, both are stored alike.
+
+    Raises:
+        DataError: the sizes differ; or the picture has an orientation, and the sizes do not tell whether the mask was
+            drawn on the picture as stored or upright.
+    """
+    with opened(image_path) as image:
+        stored, turn = (image.height, image.width), _orientation(image)
+        if image.format == "TIFF" and turn >= 5 and stored[0] != stored[1]:
+            turn = 1  # decoders turn TIFFs themselves, and here the sizes show whether the mask was turned, too
+    if turn != 1 and mask_path is not None:
+        with opened(mask_path) as mask:
+            if _orientation(mask) == turn:
+                turn = 1
+    sizes = {stored, stored[::-1]} if turn >= 5 else {stored}
+    if mask_size not in sizes:
+        raise DataError(f"{mask_path or 'mask'}: mask of another size than its picture {image_path.name}",
+                        found=f"{mask_size[1]}×{mask_size[0]}",
+                        expected=" or ".join(f"{width}×{height}" for height, width in sorted(sizes)),
+                        fix="Export the mask at the picture's size. If width and height are exchanged, one of the two "
+                            "was turned (EXIF orientation).")
+    if turn != 1 and len(sizes) == 1:
+        raise DataError(f"{image_path}: EXIF orientation {turn}, and its mask has none",
+                        found="sizes that fit both ways", expected="a mask that shows whether it was drawn on the "
+                        "picture as stored or upright",
+                        fix="Apply the rotation to the picture once and save it (without the orientation), and export "
+                            "the mask again.")
+    return mask_size != stored
 
 
-def read_image(path: str | Path, fit: Size | None = None, *, upright: bool = False) -> np.ndarray:
+def _orientation(image: Image.Image) -> int:
+    value = Image.Image.getexif(image).get(ExifTags.Base.Orientation, 1)  # PNG's own getexif decodes the picture
+    return value if value in range(1, 9) else 1
+
+
+def _turned(rgb: Image.Image, turn: int) -> Image.Image:
+    rgb.getexif()[ExifTags.Base.Orientation] = turn
+    return rgb if turn == 1 else ImageOps.exif_transpose(rgb)
+
+
+def read_image(path: str | Path, within: Size | None = None, *, upright: bool = False) -> np.ndarray:
     """Read a picture as (H, W, 3) uint8 RGB.
 
-    Grayscale becomes three equal channels, 16 bits are scaled to 8, CMYK and palettes are converted, and
-    transparency is laid on black. EXIF rotation is left alone: masks are drawn on the pixels as stored.
+    Grayscale becomes three equal channels, CMYK and palettes are converted, and transparency is laid on black. More
+    than 8 bits are scaled by the depth that the file states, or else the smallest of 8, 10, 12, 14 and 16 bits that
+    holds its values; floats are 0 to 1 or 0 to 255. EXIF rotation is left alone, unless asked for.
 
     Args:
         path: the file.
-        fit: (height, width) of a box to scale down into, with antialiasing. JPEGs are then decoded at a reduced
+        within: (height, width) of a box to scale down into, with antialiasing. JPEGs are then decoded at a reduced
             size, which is several times faster for large photographs.
-        upright: obey EXIF rotation, as one wants where no mask belongs to the picture.
+        upright: obey EXIF rotation, where no mask belongs to the picture or `orientation` says so. The box is that of
+            the upright picture.
 
     Raises:
-        DataError: the file is missing, is no picture, or is cut off.
+        DataError: the file is missing, is no picture, is cut off, or is not one picture of three bands (several
+            pages, more bands, a fourth band that is not opacity, values of no known range).
     """
-    path = Path(path)
-    with _opened(path) as image:
-        height, width = fitted_size((image.height, image.width), fit)
-        try:
-            if (height, width) != (image.height, image.width):
-                # JPEG can decode at 1/2, 1/4 or 1/8; twice the wanted size leaves the filter enough to work on.
-                image.draft("RGB", (2 * width, 2 * height))
-            rgb = to_rgb(image)
-            if rgb.size != (width, height):
-                rgb = rgb.resize((width, height), Image.Resampling.BICUBIC, reducing_gap=3.0)
-            if upright:
-                rgb.getexif()[ExifTags.Base.Orientation] = image.getexif().get(ExifTags.Base.Orientation, 1)
-                rgb = ImageOps.exif_transpose(rgb)
-        except (OSError, SyntaxError, ValueError, Image.DecompressionBombError) as error:
-            raise _undecodable(path, error) from error
-    return np.asarray(rgb)
+    with opened(path) as image:
+        turn = _orientation(image) if upright and image.format != "TIFF" else 1  # decoders turn TIFFs themselves
+        height, width = size_within((image.height, image.width), within[::-1] if within and turn >= 5 else within)
+        if (height, width) != (image.height, image.width):
+            # JPEG can decode at 1/2, 1/4 or 1/8; twice the wanted size leaves the filter enough to work on.
+            image.draft("RGB", (2 * width, 2 * height))
+        rgb = _picture(image)
+        if rgb.size != (width, height):
+            rgb = rgb.resize((width, height), Image.Resampling.BICUBIC, reducing_gap=3.0)
+        return np.asarray(_turned(rgb, turn))
 
 
 def read_square(path: str | Path, size: int, crop: float = 0.875) -> np.ndarray:
@@ -89,17 +127,13 @@ def read_square(path: str | Path, size: int, crop: float = 0.875) -> np.ndarray:
         crop: side of the square as a share of the picture's shorter side. ImageNet's networks are tested with 0.875.
 
     Raises:
-        DataError: the file is missing, is no picture, or is cut off.
+        DataError: as for `read_image`.
     """
-    path = Path(path)
-    with _opened(path) as image:
-        try:
-            scale = 2 * size / crop / min(image.size)  # draft: see read_image
-            if scale < 1:
-                image.draft("RGB", (round(image.width * scale), round(image.height * scale)))
-            return square(np.asarray(ImageOps.exif_transpose(to_rgb(image))), size, crop)
-        except (OSError, SyntaxError, ValueError, Image.DecompressionBombError) as error:
-            raise _undecodable(path, error) from error
+    with opened(path) as image:
+        scale = 2 * size / crop / min(image.size)  # draft: see read_image
+        if scale < 1:
+            image.draft("RGB", (round(image.width * scale), round(image.height * scale)))
+        return square(np.asarray(_turned(_picture(image), _orientation(image))), size, crop)
 
 
 def square(image: np.ndarray, size: int, crop: float = 0.875) -> np.ndarray:
@@ -114,110 +148,159 @@ def square(image: np.ndarray, size: int, crop: float = 0.875) -> np.ndarray:
     return np.array(fitted)
 
 
-def read_mask(path: str | Path, label_set: LabelSet, *, encoding: str = "ids", ignore_ids: tuple[int, ...] = (),
-              fit: Size | None = None) -> np.ndarray:
-    """Read a mask as (H, W) uint8 class ids, 255 = ignore.
-
-    Args:
-        path: the file. A palette PNG is read by its indices when `encoding` is "ids", by its colours otherwise.
-        label_set: the classes that may occur.
-        encoding: "ids" (one channel of class ids; three equal channels are fine) or "colours" (RGB).
-        ignore_ids: ids on disk that mean ignore, beside 255.
-        fit: (height, width) of a box to scale down into. Only ever nearest: no class is invented between two others.
-
-    Raises:
-        DataError: no mask, cut off, a class id outside the label set, or a colour outside the palette.
-    """
+@contextmanager
+def opened(path: str | Path) -> Iterator[Image.Image]:
+    """Open a picture or mask; whatever is wrong with the file, here or while it is decoded, is a DataError."""
     path = Path(path)
-    with _opened(path) as image:
-        size = fitted_size((image.height, image.width), fit)
-        try:
-            if encoding == "colours":
-                raw = image.convert("RGB")
-            elif image.mode in {"RGB", "RGBA", "LA", "CMYK"}:
-                raw = _single_channel(path, image)
-            else:  # L, P (indices), 1 (0 and 255: scaled back below), I and I;16 (16 bits)
-                raw = image if image.mode != "1" else image.convert("L").point(lambda v: v // 255)
-            if size != (image.height, image.width):
-                raw = raw.resize(size[::-1], Image.Resampling.NEAREST)
-            values = np.asarray(raw)
-        except (OSError, SyntaxError, ValueError, Image.DecompressionBombError) as error:
-            raise _undecodable(path, error) from error
-    if encoding == "colours":
-        return label_set.ids_from_colours(values, where=str(path))
-    return _checked_ids(path, values, label_set, ignore_ids)
-
-
-def looks_coloured(path: str | Path) -> bool:
-    """True if a mask file holds colours: three channels that differ somewhere. False for one channel of ids."""
-    with _opened(Path(path)) as image:
-        if image.mode not in {"RGB", "RGBA"}:
-            return False
-        # A quarter of a million nearest samples tell as much as 24 million pixels.
-        image.thumbnail((512, 512), Image.Resampling.NEAREST)
-        rgb = np.asarray(image)
-    return bool((rgb[..., 0] != rgb[..., 1]).any() or (rgb[..., 1] != rgb[..., 2]).any())
-
-
-def _opened(path: Path) -> Image.Image:
     try:
-        return Image.open(path)
+        with Image.open(path, formats=_FORMATS) as image:
+            yield image
+    except SeglabError as error:
+        raise error if str(path) in str(error) else DataError(f"{path}: {error}") from error
     except FileNotFoundError:
         raise DataError(f"{path}: file", found="nothing there", expected="a picture",
                         fix="Check the path, and that the dataset was unpacked whole.") from None
-    except (UnidentifiedImageError, OSError, SyntaxError, ValueError, Image.DecompressionBombError) as error:
-        raise _undecodable(path, error) from error
+    except Exception as error:
+        # All of them: on damaged files the decoders raise what they come upon (struct.error, OverflowError,
+        # MemoryError, IndexError, zlib.error, cv2.error, …), and no list of these stays complete.
+        if isinstance(error, UnidentifiedImageError) and (bands := _tiff_bands(path)):
+            raise DataError(f"{path}: a TIFF of a kind that cannot be read", found=bands,
+                            expected="1 or 3 bands of 8 or 16 bits", fix=_EXPORT) from error
+        size = path.stat().st_size if path.is_file() else 0
+        raise DataError(f"{path}: the picture cannot be decoded", found=f"{error or type(error).__name__} ({size:,} "
+                        "bytes)", expected="a whole JPEG, PNG, TIFF, BMP or WebP file",
+                        fix="Fetch or export this file again, or take it (and its mask) out of the dataset.") from error
 
 
-def _undecodable(path: Path, error: Exception) -> DataError:
-    size = path.stat().st_size if path.is_file() else 0
-    return DataError(f"{path}: the picture cannot be decoded", found=f"{error} ({size:,} bytes)",
-                     expected="a whole JPEG, PNG, TIFF, BMP or WebP file",
-                     fix="Fetch or export this file again, or take it (and its mask) out of the dataset.")
+def check_one_page(image: Image.Image) -> None:
+    """One whole picture a file: an error if pixels are missing, or pages or frames of its size follow the first.
+
+    Previews of other sizes are fine, and so are the further pictures of an MPO, which is a JPEG of some cameras.
+    """
+    if image.format == "TIFF" and (tiles := [tile[1] for tile in image.tile]):  # type: ignore[attr-defined]
+        covered = max(right for _, _, right, _ in tiles), max(lower for _, _, _, lower in tiles)
+        if covered[0] * covered[1] < image.width * image.height:  # sides may be exchanged: an orientation
+            raise ValueError(f"pixels of {covered[0]}×{covered[1]} for a picture of {image.width}×{image.height}")
+    pages, size = getattr(image, "n_frames", 1), image.size
+    if pages > 1 and image.format == "TIFF":
+        sizes = []
+        for page in range(pages):
+            image.seek(page)
+            sizes.append(image.size)
+        image.seek(0)
+        pages = sizes.count(size)
+    if pages > 1 and image.format != "MPO":
+        raise DataError("several pages or frames", found=f"{pages} of {image.width}×{image.height}",
+                        expected="one picture a file",
+                        fix=f"Save every page as a file of its own. If the pages are bands: {_EXPORT}")
 
 
 def to_rgb(image: Image.Image) -> Image.Image:
-    """Any mode as RGB: 16 bits scaled to 8, transparency laid on black."""
-    if image.mode.startswith("I;16") or image.mode in {"I", "F"}:
+    """Any picture in memory as RGB: deep and float ones scaled as in `read_image`, transparency laid on black."""
+    if image.mode.startswith("I") or image.mode == "F":
         # Pillow clips 16-bit values at 255 when it converts, which turns a photograph white.
-        values = np.asarray(image).astype(np.float64)
-        top = 65535.0 if image.mode != "F" or values.max(initial=0) > 1 else 1.0
-        return Image.fromarray((values / top * 255).round().clip(0, 255).astype(np.uint8)).convert("RGB")
-    if image.mode in {"RGBA", "LA", "PA"} or "transparency" in image.info:
-        rgba = image.convert("RGBA")
-        return Image.alpha_composite(Image.new("RGBA", rgba.size, (0, 0, 0, 255)), rgba).convert("RGB")
-    return image.convert("RGB")
+        bits = _stated_bits(image)  # before the pixels: then the file is closed
+        return Image.fromarray(_eight_bits(np.asarray(image), bits)).convert("RGB")
+    if image.mode not in {"RGBA", "LA", "PA", "La", "RGBa"} and "transparency" not in image.info:
+        return image.convert("RGB")
+    rgba = image.convert("RGBA")
+    counts = np.array(rgba.getchannel("A").histogram())
+    if np.count_nonzero(counts) == 1:
+        return rgba.convert("RGB")  # one value everywhere says nothing; with 0, the picture would be black
+    if counts[1:255].sum() > counts.sum() / 2:
+        raise DataError("a fourth band that does not look like opacity", found="values between 0 and 255 in most "
+                        "pixels: laid on black, the picture would be dark", expected="opaque pixels with few others",
+                        fix=f"{_EXPORT} If the band is meant as opacity, flatten the picture.")
+    return Image.alpha_composite(Image.new("RGBA", rgba.size, (0, 0, 0, 255)), rgba).convert("RGB")
 
 
-def _single_channel(path: Path, image: Image.Image) -> Image.Image:
-    bands = np.asarray(image.convert("RGB"))
-    if (bands != bands[..., :1]).any():
-        raise DataError(f"{path}: mask", found=f"{image.mode} with channels that differ (colours)",
-                        expected="one channel of class ids",
-                        fix='Open the dataset with encoding="colours" and the palette of these masks.')
-    return Image.fromarray(np.ascontiguousarray(bands[..., 0]))
+def has_wide_colours(image: Image.Image) -> bool:
+    """True for a file just opened with several channels of 16 bits, of which Pillow keeps the upper 8."""
+    return image.mode in {"RGB", "RGBA", "RGBX", "LA"} and ";16" in raw_mode(image)
 
 
-def _checked_ids(path: Path, values: np.ndarray, label_set: LabelSet, ignore_ids: tuple[int, ...]) -> np.ndarray:
-    if values.dtype != np.uint8:
-        wide = np.unique(values[(values < 0) | (values > IGNORE)])
-        if wide.size:
-            raise _outside(path, wide, label_set)
-        values = values.astype(np.uint8)
-    table = np.full(256, IGNORE, dtype=np.uint8)
-    table[: len(label_set)] = np.arange(len(label_set))
-    allowed = np.zeros(256, dtype=bool)
-    allowed[[*range(len(label_set)), *ignore_ids, IGNORE]] = True
-    table[list(ignore_ids)] = IGNORE
-    present = np.bincount(values.ravel(), minlength=256) > 0
-    if (present & ~allowed).any():
-        raise _outside(path, np.flatnonzero(present & ~allowed), label_set)
-    return np.take(table, values)
+def raw_mode(image: Image.Image) -> str:
+    """How a file just opened stores its values, in Pillow's words, such as "L;4" or "RGB;16B"; "" if unknown."""
+    tile = getattr(image, "tile", None)
+    arguments = tile[0][3] if tile else ""
+    return str(arguments[0] if isinstance(arguments, tuple) else arguments)
 
 
-def _outside(path: Path, ids: np.ndarray, label_set: LabelSet) -> DataError:
-    shown = ", ".join(str(i) for i in ids[:8].tolist()) + (" …" if ids.size > 8 else "")
-    return DataError(f"{path}: class id outside the label set {label_set.name!r}", found=f"ids {shown}",
-                     expected=f"0 to {len(label_set) - 1}, or {IGNORE} for ignore",
-                     fix="Check that the label set is the dataset's own; name ids that are to be ignored in "
-                         "ignore_ids.")
+def _picture(image: Image.Image) -> Image.Image:
+    """The pixels of an opened file as RGB."""
+    check_one_page(image)
+    if image.format == "TIFF":
+        tags = image.tag_v2  # type: ignore[attr-defined]
+        bands, extra = tags.get(277, 1), tags.get(338, ())
+        if bands > 4:
+            raise DataError("too many bands", found=_described(tags), expected="1 or 3 bands", fix=_EXPORT)
+        if bands == 4 and image.mode == "RGBA" and not extra:  # no one says that the fourth is opacity
+            return _wide(image).convert("RGB") if has_wide_colours(image) else Image.merge("RGB", image.split()[:3])
+    return to_rgb(_wide(image) if has_wide_colours(image) else image)
+
+
+def _wide(image: Image.Image) -> Image.Image:
+    """An opened file of 16 bits a channel as 8 bits, RGB or RGBA, through OpenCV."""
+    import cv2
+
+    bits, alpha, file = _stated_bits(image), image.mode in {"RGBA", "LA"}, image.fp  # type: ignore[attr-defined]
+    at = file.tell()
+    file.seek(0)
+    data = np.frombuffer(file.read(), np.uint8)
+    file.seek(at)
+    image.load()  # for its errors: on a damaged file, OpenCV may take seconds and gigabytes
+    values = cv2.imdecode(data, cv2.IMREAD_UNCHANGED)
+    if values is None or values.ndim != 3:
+        raise ValueError("16 bits a channel that OpenCV cannot decode")
+    rgb = _eight_bits(values[..., 2::-1], bits)
+    if not alpha or values.shape[2] == 3:
+        return Image.fromarray(rgb)
+    return Image.fromarray(np.dstack([rgb, (values[..., 3] / 257).round().astype(np.uint8)]))
+
+
+def _stated_bits(image: Image.Image) -> int | None:
+    """The depth of the values as the file states it: TIFF's MaxSampleValue or BitsPerSample, PNG's sBIT."""
+    if image.format == "TIFF":
+        tags = image.tag_v2  # type: ignore[attr-defined]
+        top, bits = np.max(tags.get(281, 0)), np.max(tags.get(258, 0))
+        return int(top).bit_length() if 255 < top < 65535 else int(bits) if 8 < bits < 16 else None
+    if image.format == "PNG" and (file := image.fp) is not None:  # type: ignore[attr-defined]
+        at = file.tell()
+        file.seek(0)
+        head = file.read(4096).partition(b"IDAT")[0]
+        file.seek(at)
+        return head[head.index(b"sBIT") + 4] if b"sBIT" in head else None
+    return None
+
+
+def _eight_bits(values: np.ndarray, bits: int | None) -> np.ndarray:
+    """Deep or float values as uint8, NaN as 0."""
+    known = values[~np.isnan(values)] if values.dtype.kind == "f" else values
+    low, high = (float(known.min()), float(known.max())) if known.size else (float("nan"), float("nan"))
+    if values.dtype.kind == "f":
+        top = 1 if high <= 1 else 255
+    else:
+        depths = [bits] if bits is not None and 8 <= bits <= 16 and high < 2 ** bits else [8, 10, 12, 14, 16]
+        top = next((2 ** depth - 1 for depth in depths if high < 2 ** depth), 65535)
+    if not 0 <= low <= high <= top:
+        raise DataError("values of no known range", found=f"{low:g} to {high:g}",
+                        expected="whole numbers of up to 16 bits, or floats 0 to 1 or 0 to 255",
+                        fix="Scale the values, and export the picture as 8 or 16 bits.")
+    return (np.nan_to_num(values.astype(np.float32)) * (255 / top)).round().astype(np.uint8)
+
+
+def _tiff_bands(path: Path) -> str | None:
+    """What a TIFF that Pillow does not know has, from its header; None for other files."""
+    try:
+        with open(path, "rb") as file:
+            tags = TiffImagePlugin.ImageFileDirectory_v2(file.read(8))
+            file.seek(tags.next)
+            tags.load(file)
+        return _described(tags) if 277 in tags else None
+    except Exception:  # another format, or a damaged header: see opened
+        return None
+
+
+def _described(tags: TiffImagePlugin.ImageFileDirectory_v2) -> str:
+    bits, kind = tags.get(258, (1,)), tags.get(339, (1,))[0]
+    return f"{tags.get(277, 1)} bands of {bits[0]} bits" + {3: " (float)", 2: " (signed)"}.get(kind, "")

@@ -1,229 +1,206 @@
-"""One call for a lesson: its dataset, built in or real, split and cached."""
+"""One call for a dataset: the built-in one, or the one in a folder, whatever its layout."""
 
 from __future__ import annotations
 
 import os
+import sys
 import warnings
-from collections.abc import Callable, Mapping, Sequence
+from collections.abc import Mapping
 from dataclasses import dataclass
 from pathlib import Path
-from typing import Any, Generic, Literal, TypeVar, overload
+from typing import Any
 
-from seglab.datasets import drone
-from seglab.datasets.cache import CachedDataset
-from seglab.datasets.camvid import CamVid
-from seglab.datasets.classification import ClassificationDataset
-from seglab.datasets.coco import CocoSegmentation, find_coco, has_coco
-from seglab.datasets.drone import SemanticDrone
+from seglab.datasets.base import Reader, Samples, few, split_entries
 from seglab.datasets.duplicates import find_duplicates
-from seglab.datasets.folder import SPLITS, SegmentationFolder, existing_folder, split_pairs, split_places
-from seglab.datasets.io import Size
-from seglab.datasets.pets import OxfordPets
-from seglab.datasets.protocols import LabelledSamples
+from seglab.datasets.splits import SPLITS, complete_splits, existing_folder, visible
 from seglab.errors import ArgumentError, DataError
-from seglab.labels import LabelSet
+from seglab.files import data_home, read_memory, write_memory
+from seglab.labels import IGNORE, LabelSet
 
-Opener = Callable[..., SegmentationFolder]
-
-
-def sample_folder(name: str, progress: bool) -> Path:
-    from seglab import samples  # here: it draws what the datasets read, and reads some itself
-
-    return samples.sample_folder(name, progress)
-
-
-Data = TypeVar("Data", bound=LabelledSamples, covariant=True)
+#: Names of built-in datasets; others are read from folders only.
+SAMPLES = ("drone", "catdog", "coco", "pets")
+_COMMON = ("within", "size", "how", "problems", "cache")
+_MANY_IGNORED = 0.3  # as a share of the pixels: more than any published dataset has
 
 
 @dataclass(frozen=True)
-class Splits(Generic[Data]):
-    """A dataset's three splits and where they come from."""
+class Splits:
+    """A dataset's splits, and where they come from.
+
+    Attributes:
+        name: of the layout, or of the folder for layouts that any dataset may have.
+        source: "sample" or "real".
+        parts: {"train", "val", "test": samples}; a dataset may have "test" alone.
+    """
 
     name: str
     source: str
-    train: Data
-    val: Data
-    test: Data
+    parts: Mapping[str, Samples]
 
     @property
     def label_set(self) -> LabelSet:
-        return self.train.label_set
+        return next(iter(self.parts.values())).label_set
+
+    @property
+    def train(self) -> Samples:
+        return self["train"]
+
+    @property
+    def val(self) -> Samples:
+        return self["val"]
+
+    @property
+    def test(self) -> Samples:
+        return self["test"]
+
+    def __getitem__(self, split: str) -> Samples:
+        """One split; DataError if the dataset does not have it."""
+        if split not in SPLITS:
+            raise ArgumentError("split", found=repr(split), expected='"train", "val" or "test"')
+        if split not in self.parts:
+            raise DataError(f"{self.name}: split {split!r}", found=f"{', '.join(self.parts)} alone",
+                            expected=f"pictures of {split!r}", fix="Add them, or put all pictures into one folder.")
+        return self.parts[split]
 
     def __str__(self) -> str:
-        sizes = ", ".join(f"{len(getattr(self, split))} {split}" for split in SPLITS)
+        sizes = ", ".join(f"{len(part)} {split}" for split, part in self.parts.items())
         return f"{self.name} ({self.source}): {sizes} pictures, {len(self.label_set)} classes"
 
+    def report(self) -> str:
+        """What is used of each split, and what is left out."""
+        return "\n".join(dict.fromkeys(line for part in self.parts.values() for line in part.report().splitlines()))
 
-# For each name the options that it has; all of them for a name that is not known before the program runs.
-@overload
-def load(name: Literal["catdog"], source: str | None = None, *, root: str | Path | None = None,
-         size: int | None = None, progress: bool = True) -> Splits[ClassificationDataset]: ...
-@overload
-def load(name: Literal["coco"], source: str | None = None, *, root: str | Path | None = None,
-         categories: Sequence[int | str] | None = ("cat", "dog"), problems: str | None = None,
-         progress: bool = True) -> Splits[CocoSegmentation]: ...
-@overload
-def load(name: Literal["pets"], source: str | None = None, *, root: str | Path | None = None,
-         size: int | Size | None = None, how: str = "crop-or-pad", target: str = "species",
-         problems: Mapping[str, str] | str | None = None, progress: bool = True) -> Splits[OxfordPets]: ...
-@overload
-def load(name: str = "drone", source: str | None = None, *, root: str | Path | None = None,
-         fit: Size | None = (400, 600), size: int | Size | None = None, how: str = "crop-or-pad",
-         categories: Sequence[int | str] | None = ("cat", "dog"), target: str = "species",
-         problems: Mapping[str, str] | str | None = None, cache: bool = True,
-         progress: bool = True) -> Splits[LabelledSamples]: ...
-def load(name: str = "drone", source: str | None = None, *, root: str | Path | None = None,
-         fit: Size | None = (400, 600), size: int | Size | None = None, how: str = "crop-or-pad",
-         categories: Sequence[int | str] | None = ("cat", "dog"), target: str = "species",
-         problems: Mapping[str, str] | str | None = None, cache: bool = True, progress: bool = True) -> Splits[Any]:
-    """Open train, val and test of a dataset for a lesson.
+
+def open_dataset(which: str | Path = "drone", *, root: str | Path | None = None, source: str | None = None,
+                 progress: bool = True, **options: Any) -> Splits:
+    """Open train, val and test of a dataset.
 
     Args:
-        name: the lesson's dataset: "drone", pictures with masks, "catdog", pictures with one class each, "coco",
-            pictures with masks of chosen categories, or "pets", pictures with trimaps.
-        source: "sample" writes a small version with the same layout (once, no network); "real" reads `root` or
-            `$SEGLAB_DATA`. By default "real" if either is given, else "sample".
-        root: the real dataset's folder, or a folder of datasets. If it holds no dataset of that name but another
-            one with masks (CamVid, or any folders of pictures and masks with a class_dict.csv), that one is opened.
-        fit: "drone": scale pictures down to fit into (height, width); nothing is enlarged.
-        size: "catdog": side of the squares that are cut from the middle of the pictures, 224 by default. "pets": side
-            or (height, width); by default the pictures' own.
-        how: "pets": how pictures get this size, "crop-or-pad", "resize" or "fit"; see `OxfordPets`.
-        categories: "coco": ids or names, in the order of the classes; None takes all.
-        target: "pets": "species", "foreground" or "breed".
-        problems: "coco": "error", as by default, or "skip"; see `CocoSegmentation`. "pets": {kind: policy}; see
-            `OxfordPets`.
-        cache: "drone": decode and resize once, into `data/cache`.
-        progress: show bars.
+        which: a folder, whose layout is found out; or the name of a layout (`Reader.kinds` lists them). The built-in
+            samples "drone", "catdog", "coco" and "pets" are written in these layouts (once, no network).
+        root: the folder of the dataset of this name, or one that holds it; by default `$SEGLAB_DATA`, else the sample.
+        source: "sample" takes the sample whatever the environment says; "real" never does.
+        progress: show bars, and a line on what is left out.
+        options: of every dataset: `within`, `size`, `how`, `problems`, `cache` (see `Samples`); and the layout's own,
+            such as `categories` of COCO (see the readers).
+
+    Returns:
+        The splits; those that the dataset lacks are made, see `complete_splits`.
 
     Raises:
-        ArgumentError: an unknown name or source, or two sides for "catdog".
-        DataError: no dataset found; the message lists what was looked for and what is there.
+        ArgumentError: an unknown name or source, or an option that this dataset does not have.
+        DataError: no dataset found (the message lists what was looked for and what is there), or one that cannot be
+            used as it is.
 
     Warns:
-        "catdog": pictures that are in train (or val) and in test too; see `find_duplicates`.
+        of real datasets: a class without a pixel in train or test, an unusual share of ignored pixels; where pictures
+        have one class each, pictures that are in train (or val) and in test too.
 
     Example:
-        >>> load("drone", source="sample", progress=False).label_set.classes[1]
+        >>> open_dataset("drone", source="sample", progress=False).label_set.classes[1]
         'paved-area'
     """
-    if name not in {"drone", "catdog", "coco", "pets"}:
-        raise ArgumentError("dataset", found=repr(name), expected='"drone", "catdog", "coco" or "pets"')
     if source not in {None, "sample", "real"}:
         raise ArgumentError("source", found=repr(source), expected='"sample" or "real"')
-    root = root or os.environ.get("SEGLAB_DATA") or None
-    if source == "real" and root is None:
+    kind = which if isinstance(which, str) and which in Reader.kinds else None
+    if kind is None and isinstance(which, str) and not Path(which).expanduser().exists() and not set(which) & {*"/\\."}:
+        raise ArgumentError("dataset", found=repr(which), expected="a folder, or one of " + ", ".join(
+            f'"{name}"' for name in Reader.kinds))
+    if kind is None and (root is not None or source == "sample"):
+        raise ArgumentError("root" if root is not None else "source", found=repr(root or source),
+                            expected=f"none beside the folder {which}; or the name of a layout before it")
+    place = root if kind is not None else which
+    place = place or os.environ.get("SEGLAB_DATA") or None
+    if source == "real" and place is None:
         raise DataError("source='real'", found="no folder", expected="the folder of a dataset",
                         fix="Set SEGLAB_DATA=/path/to/dataset, pass root=, or use source='sample'.")
-    if name == "catdog":
-        if isinstance(size, Sequence):
-            raise ArgumentError("size", found=repr(size), expected='one number: the pictures of "catdog" are squares')
-        return _load_catdog(None if source == "sample" else root, size or 224, progress)
-    if name == "coco":
-        return _load_coco(None if source == "sample" else root, categories, problems or "error", progress)
-    if name == "pets":
-        options = {"target": target, "size": size, "how": how, "problems": problems, "progress": progress}
-        return _load_pets(None if source == "sample" else root, options)
-    if source == "sample" or root is None:
-        source, title = "sample", "drone"
-        opener: Opener = SemanticDrone
-        root = sample_folder("drone", progress)
-    else:
-        source = "real"
-        title, opener, root = find_dataset(root)
-    splits: dict[str, Any] = {split: opener(root, split=split, fit=fit) for split in SPLITS}
-    if cache:
-        splits = {split: CachedDataset(dataset, progress=progress) for split, dataset in splits.items()}
-    return Splits(title, source, **splits)
+    if kind is not None and (source == "sample" or place is None):
+        if kind not in SAMPLES:
+            raise ArgumentError("dataset", found=f'"{kind}" without a folder', expected="a folder",
+                                fix=f"Pass root=, or take a built-in sample: {', '.join(SAMPLES)}.")
+        from seglab import samples  # here: it draws what the readers read
+
+        return _opened(kind, "sample", samples.sample_folder(kind, progress), options, progress)
+    assert place is not None
+    name, folder = find_dataset(place, kind)
+    return _opened(name, "real", folder, options, progress)
 
 
-def _load_catdog(root: str | Path | None, size: int, progress: bool) -> Splits[ClassificationDataset]:
-    source, title = "real", "catdog"
-    if root is None:
-        source = "sample"
-        root = sample_folder("catdog", progress)
-    else:
-        root = existing_folder(root)
-        root = root / "catdog" if (root / "catdog").is_dir() else root
-        title = root.name
-    splits = {split: ClassificationDataset.from_root(root, split, size=size) for split in SPLITS}
-    learned = [file for split in ("train", "val") for file, _ in splits[split].items]
-    if leaks := find_duplicates(learned, [file for file, _ in splits["test"].items]):
-        pair = leaks[0]
-        warnings.warn(f"{root}: {len({leak.second for leak in leaks})} of {len(splits['test'])} test pictures are in "
-                      f"train or val too, for instance {splits['test'].items[pair.second][0].name} as "
-                      f"{learned[pair.first].name}. The test scores will be too good. seglab.datasets.find_duplicates "
-                      "lists them.", stacklevel=3)
-    return Splits(title, source, **splits)
+def _opened(name: str, source: str, folder: Path, options: dict[str, Any], progress: bool) -> Splits:
+    reader = open_reader(name, folder, **{k: v for k, v in options.items() if k not in _COMMON})
+    common = {k: v for k, v in options.items() if k in _COMMON}
+    there = complete_splits(reader.splits, reader.consecutive)
+    parts = {split: Samples(reader, split, progress=progress, **common) for split in SPLITS if there.get(split)}
+    if not parts:
+        split_entries(reader, "train")  # says what there is
+    if progress:
+        print(*reader.notes, sep="\n", end="\n" * bool(reader.notes), file=sys.stderr)
+    splits = Splits(reader.title if source == "real" else name, source, parts)
+    for doubt in doubts(splits) if source == "real" else ():
+        warnings.warn(f"{folder}: {doubt}", stacklevel=3)
+    return splits
 
 
-def _load_coco(root: str | Path | None, categories: Sequence[int | str] | None,
-               problems: Mapping[str, str] | str, progress: bool) -> Splits[CocoSegmentation]:
-    """COCO's test annotations are not public: "val" is tested on, and a tenth of "train" is kept for validation.
-
-    What comes in one annotation is split by the pictures' names, 70 : 10 : 20.
-    """
-    source, title = "real", "coco"
-    if root is None:
-        source = "sample"
-        root = sample_folder("coco", progress)
-    else:
-        root = existing_folder(root)
-        root = root / "coco" if (root / "coco").is_dir() and not has_coco(root) else root
-        title = root.name
-    options: dict[str, Any] = {"categories": categories, "problems": problems, "progress": progress}
-    there = [split for split in SPLITS if find_coco(root, split) is not None]
-    if there in ([], ["train"]):  # one annotation for all
-        whole = "train" if there or find_coco(root, "all") is None else "all"
-        data = CocoSegmentation.from_root(root, whole, **options)  # if there is none, it says what is missing
-        return Splits(title, source, **{s: data.subset(split_places(data.names, s)) for s in SPLITS})
-    splits = {split: CocoSegmentation.from_root(root, split, **options) for split in {*there, "train"}}
-    if "test" not in splits:
-        splits["test"] = splits.pop("val")
-    if "val" not in splits:
-        places = range(len(splits["train"]))
-        tenth = [i for i in places if i % 10 == 9] or [places[-1]]
-        splits["val"] = splits["train"].subset(tenth)
-        splits["train"] = splits["train"].subset(sorted(set(places) - set(tenth)))
-    return Splits(title, source, **splits)
+def open_reader(name: str, folder: str | Path, **options: Any) -> Reader:
+    """The reader of a layout for a folder; ArgumentError for options that it does not have."""
+    kind = Reader.kinds[name]
+    if unknown := sorted(options.keys() - {*kind.options()}):
+        having = [other for other, one in Reader.kinds.items() if unknown[0] in one.options()]
+        raise ArgumentError(f"options of {name!r}", found=", ".join(unknown),
+                            expected=", ".join([*kind.options(), *_COMMON]),
+                            fix=f"Datasets with {unknown[0]!r}: {', '.join(having) or 'none'}.")
+    return kind(folder, **options)
 
 
-def _load_pets(root: str | Path | None, options: dict[str, Any]) -> Splits[OxfordPets]:
-    source = "real" if root is not None else "sample"
-    if root is None:
-        root = sample_folder("pets", options["progress"])
-    return Splits("pets", source, **{split: OxfordPets(root, split, **options) for split in SPLITS})
+def find_dataset(root: str | Path, kind: str | None = None) -> tuple[str, Path]:
+    """(name of the layout, folder) of the dataset in a folder, or some levels below it.
 
-
-def find_dataset(root: str | Path) -> tuple[str, Opener, Path]:
-    """(name, class, folder) of the dataset in a folder or one level below it: drone first, then CamVid, then any.
+    Args:
+        root: the folder.
+        kind: the layout to look for first; where there is none, any other is taken.
 
     Raises:
         DataError: none is there.
     """
     root = existing_folder(root)
-    if drone.find_layout(root) is not None:
-        return "drone", SemanticDrone, root
-    folders = [root, *sorted(p for p in root.iterdir() if p.is_dir() and not p.name.startswith("."))]
-    for folder in folders:
-        if (folder / "train").is_dir() and (folder / "trainannot").is_dir() and not _has_class_table(folder):
-            return "camvid", CamVid, folder
-    for folder in folders:
-        if _has_class_table(folder) and _has_pairs(folder):
-            return folder.name, SegmentationFolder.from_root, folder
-    raise DataError(f"{root}: no segmentation dataset found", found=[p.name for p in folders[1:13]],
-                    expected="the Semantic Drone Dataset (original_images/ + label_images_semantic/, or images/ + "
-                             "gt/semantic/label_images/), CamVid (train/ + trainannot/), or images/ + masks/ + "
-                             "class_dict.csv",
+    for name in sorted(Reader.kinds, key=lambda name: (name != kind, Reader.kinds[name].generic)):
+        if (folder := Reader.kinds[name].find(root, asked=name == kind)) is not None:
+            return name, folder
+    raise DataError(f"{root}: no dataset found", found=[p.name for p in visible(root)][:12] or "an empty folder",
+                    expected="; ".join(f"{one.looks_like} ({name})" for name, one in Reader.kinds.items()),
                     fix="Point SEGLAB_DATA or root at such a folder, or unset it to use the built-in sample.")
 
 
-def _has_class_table(folder: Path) -> bool:
-    return any(folder.glob("class_dict*.csv")) or (folder / "classes.csv").is_file()
+def doubts(splits: Splits) -> list[str]:
+    """What looks unusual in the masks and pictures of a dataset, a sentence each; empty if nothing does."""
+    found = []
+    for split in ("train", "test"):
+        part = splits.parts.get(split)
+        if part is None or part.pixels is None:
+            continue
+        pixels = part.pixels
+        if len(never := [name for i, name in enumerate(splits.label_set.classes) if pixels[i] == 0]):
+            found.append(f"{len(never)} of {len(splits.label_set)} classes never occur in {split}: {few(never)}")
+        if pixels[IGNORE] > _MANY_IGNORED * pixels.sum():
+            found.append(f"{pixels[IGNORE] / pixels.sum():.0%} of the pixels in {split} are ignored: neither trained "
+                         "nor scored. Is this value or colour meant to be a class?")
+    if "test" in splits.parts and splits.test.labelled:
+        for split in ("train", "val"):
+            if split in splits.parts and (leaks := _shared(splits[split], splits.test)):
+                first, second = leaks[0]
+                found.append(f"{len({leak[1] for leak in leaks})} of {len(splits.test)} test pictures are in {split} "
+                             f"too, for instance {splits.test.names[second]} as {splits[split].names[first]}. The test "
+                             "scores will be too good. seglab.datasets.find_duplicates lists them.")
+    return found
 
 
-def _has_pairs(folder: Path) -> bool:
-    try:
-        return bool(split_pairs(folder, "all"))
-    except DataError:
-        return False
+def _shared(first: Samples, second: Samples) -> list[tuple[int, int]]:
+    """Places of pictures that are in both; remembered for as long as the files stay what they are."""
+    memory, key = data_home() / "cache" / "duplicates.json", f"{first.key} {second.key}"
+    lasting = first.key is not None and second.key is not None
+    known = read_memory(memory).get(key) if lasting else None
+    if not isinstance(known, list):
+        known = [(pair.first, pair.second) for pair in find_duplicates(first, second)]
+        if lasting:
+            write_memory(memory, {**read_memory(memory), key: known})
+    return [(int(a), int(b)) for a, b in known]

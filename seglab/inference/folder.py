@@ -11,8 +11,8 @@ from typing import Any
 import numpy as np
 from torch import nn
 
-from seglab.datasets.folder import existing_folder
 from seglab.datasets.io import IMAGE_SUFFIXES
+from seglab.datasets.splits import existing_folder
 from seglab.errors import ArgumentError, DataError
 from seglab.inference.pictures import as_image
 from seglab.inference.predict import Prediction, predict

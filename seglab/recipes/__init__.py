@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import os
+from collections.abc import Sequence
 from dataclasses import dataclass
 from inspect import signature
 from pathlib import Path
@@ -10,11 +11,8 @@ from typing import Any
 
 import torch
 
-from seglab.datasets import Normalize, Splits, load
-from seglab.datasets.coco import has_coco
-from seglab.datasets.folder import SPLITS
-from seglab.datasets.pets.layout import find_pets
-from seglab.datasets.protocols import LabelledSamples
+from seglab.datasets import Coco, Normalize, Pets, Splits, open_dataset
+from seglab.datasets.splits import SPLITS
 from seglab.errors import ArgumentError, CheckpointError
 from seglab.labels import PETS
 from seglab.metrics import ClassificationScores, SegmentationScores, SizedScores
@@ -32,8 +30,8 @@ class Recipe:
 
     Attributes:
         summary: one line.
-        dataset: the name for `seglab.datasets.load`.
-        fit: (height, width) that pictures are scaled down to fit into.
+        dataset: the name for `seglab.datasets.open_dataset`.
+        within: (height, width) that pictures are scaled down to fit into.
         model: the name for `seglab.models.build`, and its options.
         learning_rate: of Adam.
         normalize: "dataset" measures mean and deviation on the training split, "unit" leaves pictures in [0, 1].
@@ -42,7 +40,7 @@ class Recipe:
 
     summary: str
     dataset: str
-    fit: tuple[int, int]
+    within: tuple[int, int]
     model: str
     model_options: dict[str, Any]
     learning_rate: float
@@ -51,10 +49,17 @@ class Recipe:
     epochs: int
 
     def train(self, *, data: str | Path | None = None, folder: str | Path | None = None, epochs: int | None = None,
-              seed: int = 0, progress: bool = True,
-              resume: bool = True) -> tuple[History, SegmentationScores, Splits[LabelledSamples]]:
-        """Train, and score the last weights on the test split; see `seglab.recipes.train`."""
-        splits = load(self.dataset, root=data, fit=self.fit, progress=progress)
+              seed: int = 0, progress: bool = True, resume: bool = True, ignore_ids: Sequence[int] = (),
+              problems: str = "error") -> tuple[History, SegmentationScores, Splits]:
+        """Train, and score the last weights on the test split; see `seglab.recipes.train`.
+
+        Args:
+            data, folder, epochs, seed, progress, resume: as there.
+            ignore_ids: see `Folder`. problems: see `Samples`.
+        """
+        options: dict[str, Any] = {"ignore_ids": ignore_ids} if ignore_ids else {}
+        splits = open_dataset(self.dataset, root=data, within=self.within, problems=problems, progress=progress,
+                              **options)
         normalize = Normalize.of(splits.train) if self.normalize == "dataset" else Normalize()
         torch.manual_seed(seed)
         model = build(self.model, len(splits.label_set), **self.model_options)
@@ -95,7 +100,7 @@ def recipe(name: str) -> AnyRecipe:
 
 def train(name: str, *, data: str | Path | None = None, folder: str | Path | None = None, epochs: int | None = None,
           seed: int = 0, progress: bool = True, resume: bool = True,
-          **options: Any) -> tuple[History, SegmentationScores | ClassificationScores, Splits[LabelledSamples]]:
+          **options: Any) -> tuple[History, SegmentationScores | ClassificationScores, Splits]:
     """Train a recipe and score it on the test split.
 
     Args:
@@ -123,8 +128,8 @@ def train(name: str, *, data: str | Path | None = None, folder: str | Path | Non
 
 
 def evaluate_checkpoint(path: str | Path, *, data: str | Path | None = None, split: str = "test",
-                        by_size: bool = False, progress: bool = True
-                        ) -> tuple[SegmentationScores | ClassificationScores | SizedScores, Splits[LabelledSamples]]:
+                        by_size: bool = False, ignore_ids: Sequence[int] = (), progress: bool = True
+                        ) -> tuple[SegmentationScores | ClassificationScores | SizedScores, Splits]:
     """Score a checkpoint on a split of a dataset with the same classes.
 
     Args:
@@ -132,6 +137,7 @@ def evaluate_checkpoint(path: str | Path, *, data: str | Path | None = None, spl
         data: as for `train`.
         split: "train", "val" or "test".
         by_size: of a segmentation, score small, medium and large objects apart.
+        ignore_ids: values in masks that are not scored; see `Folder`.
         progress: show bars.
 
     Raises:
@@ -151,19 +157,20 @@ def evaluate_checkpoint(path: str | Path, *, data: str | Path | None = None, spl
             raise ArgumentError("by_size", found="a classifier", expected="a segmentation model")
         return evaluate_classifier(model, Path(path), data, split, progress)
     root = data or os.environ.get("SEGLAB_DATA") or None
-    splits = _splits_for(settings["classes"] or [], settings.get("labels", settings.get("name")), root, progress)
+    splits = _splits_for(settings["classes"] or [], settings.get("labels", settings.get("name")), root, ignore_ids,
+                         progress)
     if settings["classes"] != list(splits.label_set.classes):
         raise CheckpointError(f"{path}: classes", found=f"{len(settings['classes'] or [])}: {settings['classes']}",
                               expected=f"those of {splits.name}: {list(splits.label_set.classes)}",
                               fix="Evaluate it on a dataset with the classes that it was trained on.")
-    normalize, pictures = Normalize(**(model.normalize or {})), getattr(splits, split)
+    normalize, pictures = Normalize(**(model.normalize or {})), splits[split]
     if by_size:
         return evaluate_by_size(model, pictures, normalize=normalize, progress=progress), splits
     return evaluate(model, pictures, normalize=normalize, progress=progress).compute(), splits
 
 
-def _splits_for(classes: list[str], labels: str | None, root: str | Path | None,
-                progress: bool) -> Splits[LabelledSamples]:
+def _splits_for(classes: list[str], labels: str | None, root: str | Path | None, ignore_ids: Sequence[int],
+                progress: bool) -> Splits:
     """The dataset in a folder, or the built-in one, that a model with these classes was made for.
 
     Args:
@@ -171,10 +178,11 @@ def _splits_for(classes: list[str], labels: str | None, root: str | Path | None,
         labels: the name of its label set, if the checkpoint says; COCO and the pets may have the same classes.
     """
     things = classes[1:] if classes[:1] == ["background"] else []
-    if str(labels).startswith(PETS.name) and (root is None or find_pets(Path(root)) is not None):
+    if str(labels).startswith(PETS.name) and (root is None or Pets.find(Path(root), asked=True) is not None):
         target = {PETS.classes: "species", ("background", "pet"): "foreground"}.get(tuple(classes), "breed")
-        return load("pets", root=root, target=target, progress=progress)
-    is_coco = (set(things) <= SAMPLE_CATEGORIES if root is None else
-               any(map(has_coco, (Path(root), Path(root) / "coco"))))
-    return load("coco", root=root, categories=things, progress=progress) if things and is_coco else load(
-        "drone", root=root, progress=progress)
+        return open_dataset("pets", root=root, target=target, progress=progress)
+    is_coco = set(things) <= SAMPLE_CATEGORIES if root is None else Coco.find(Path(root)) is not None
+    if things and is_coco:
+        return open_dataset("coco", root=root, categories=things, progress=progress)
+    options: dict[str, Any] = {"ignore_ids": ignore_ids} if ignore_ids else {}
+    return open_dataset("drone", root=root, progress=progress, **options)

@@ -73,7 +73,7 @@ def ablation(study: str = "deeplabv3", seeds: Sequence[int] = (0, 1, 2), epochs:
     return rows, f"{splits}, {epochs} epochs"
 
 
-def _more(folder: Path, history: History, scores: SegmentationScores, splits: Splits[Any]) -> dict[str, Any]:
+def _more(folder: Path, history: History, scores: SegmentationScores, splits: Splits) -> dict[str, Any]:
     model = load_model(folder / "best.safetensors")
     found = evaluate(model, splits.test, normalize=Normalize(**(model.normalize or {})),
                      metric=BandMatrix(splits.label_set)).compute()

@@ -26,7 +26,7 @@ from torchvision import tv_tensors
 from torchvision.transforms import v2
 
 from seglab.checkpoint import load_checkpoint, load_weights, save_checkpoint
-from seglab.datasets import Normalize, OxfordPets
+from seglab.datasets import Normalize, Pets, Samples
 from seglab.datasets.protocols import Sample
 from seglab.inference import predict
 from seglab.labels import DRONE, IGNORE, PETS, LabelSet
@@ -125,13 +125,20 @@ def pet_loss(output: dict[str, Tensor], masks: Tensor) -> Tensor:
 
 def read_small(root: Path, split: str) -> list[Pair]:
     """`pets128/`, "trainval" or "test", in the order of the numbers; what has no pet is left out."""
-    data = OxfordPets(root, split, "foreground")
+    data = _foreground(root, split)
     return [data.read(i) for i in sorted(range(len(data)), key=lambda i: int(data.names[i]))]
+
+
+def _foreground(root: Path, split: str) -> Samples:
+    """The pictures of "test", or all others: "trainval"."""
+    reader = Pets(root, target="foreground")
+    reader.splits = {"test": reader.splits["test"]} if split == "test" else {"train": reader.splits["train"]}
+    return Samples(reader, "test" if split == "test" else "all")
 
 
 def read_large(root: Path, split: str, side: int | None = 256) -> tuple[list[Pair], list[int]]:
     """`pets/` with this shorter side (None: as published), and the species by name: cats' breeds are capitalised."""
-    data = OxfordPets(root, split, "foreground")
+    data = _foreground(root, split)
     pairs = [(_scaled(image, side, _HOW[0]), _scaled(mask, side, _HOW[1]))
              for image, mask in map(data.read, range(len(data)))]
     return pairs, [CAT if name[0].isupper() else DOG for name in data.names]

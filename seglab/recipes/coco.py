@@ -12,7 +12,7 @@ import torch
 from accelerate import PartialState
 
 from seglab.checkpoint import load_weights
-from seglab.datasets import CocoSegmentation, Normalize, Splits, load, random_scale_crop
+from seglab.datasets import Normalize, Samples, Splits, open_dataset, random_scale_crop
 from seglab.metrics import SegmentationScores
 from seglab.models import build
 from seglab.training import History, choose_num_workers, evaluate, fit, largest_batch
@@ -36,7 +36,7 @@ class CocoRecipe:
         momentum, weight_decay: of SGD.
         power: of the poly schedule, per step: rate · (1 − step / steps) ** power. 0 keeps the rate.
         aux: train an auxiliary head, at ten times the rate and half the weight in the loss.
-        dataset: the name for `seglab.datasets.load`.
+        dataset: the name for `seglab.datasets.open_dataset`.
 
     Source: torchvision's references/segmentation/train.py; Chen et al. 2017, arXiv 1706.05587, section 4.1.
     """
@@ -57,20 +57,19 @@ class CocoRecipe:
               seed: int = 0, progress: bool = True, resume: bool = True,
               categories: Sequence[int | str] | None = ("cat", "dog"), problems: str = "error",
               at_once: int | Literal["auto"] | None = None,
-              num_workers: int | None = None) -> tuple[History, SegmentationScores, Splits[CocoSegmentation]]:
+              num_workers: int | None = None) -> tuple[History, SegmentationScores, Splits]:
         """Train, and score the best weights on the test split; see `seglab.recipes.train`.
 
         Args:
             data, folder, epochs, seed, progress, resume: as there.
-            categories, problems: see `CocoSegmentation`.
+            categories, problems: see `Coco` and `Samples`.
             at_once: pictures in memory at a time; gradients add up until a batch is full. None takes the whole batch,
                 "auto" tries what fits.
             num_workers: loader processes; None measures which number is fastest here, and takes 0 without a GPU.
         """
-        splits = load(self.dataset, root=data, categories=categories, problems=problems, progress=progress)
+        splits = open_dataset(self.dataset, root=data, categories=categories, problems=problems, progress=progress)
         crop = crop_size(splits.train)
-        train = splits.train.subset(range(len(splits.train)))
-        train.transforms = random_scale_crop(crop, round(crop * BASE / CROP))
+        train = splits.train.with_transforms(random_scale_crop(crop, round(crop * BASE / CROP)))
         torch.manual_seed(seed)
         # The published rates are for crops of 480: smaller crops, smaller maps, smaller distances.
         rates = tuple(max(1, round(rate * 8 / self.output_stride * crop / CROP)) for rate in RATES)
@@ -99,7 +98,7 @@ class CocoRecipe:
         return history, evaluate(model, splits.test, normalize=normalize, progress=progress).compute(), splits
 
 
-def crop_size(data: CocoSegmentation) -> int:
+def crop_size(data: Samples) -> int:
     """Side of training crops: 480 as published, or less where pictures are much smaller than COCO's.
 
     Returns:

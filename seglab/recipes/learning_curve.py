@@ -15,7 +15,7 @@ from typing import Any
 import numpy as np
 import torch
 
-from seglab.datasets import ClassificationDataset, Normalize, Splits, load
+from seglab.datasets import Normalize, Samples, Splits, open_dataset
 from seglab.models import Classifier, classifier
 from seglab.recipes.records import read_record, write_record
 from seglab.recipes.transfer import augmented, score_classifier
@@ -25,7 +25,7 @@ WAYS = ("frozen", "fine-tuned", "from scratch")
 _BATCH = 16
 
 
-def learning_curve(splits: Splits[ClassificationDataset], counts: Sequence[int] = (20, 100, 500),
+def learning_curve(splits: Splits, counts: Sequence[int] = (20, 100, 500),
                    seeds: Sequence[int] = (0, 1, 2), *, backbone: str = "efficientnet_lite0",
                    effort: float = 1.0, progress: bool = True) -> list[dict[str, float | str]]:
     """Train on few and on many pictures, in three ways, and score each on the whole test split.
@@ -36,7 +36,7 @@ def learning_curve(splits: Splits[ClassificationDataset], counts: Sequence[int] 
     validation split is used: the last weights are scored.
 
     Args:
-        splits: of `load("catdog", size=…)`.
+        splits: of `open_dataset("catdog", size=…)`.
         counts: training pictures a class; chosen at random, anew for each seed, the same for all ways.
         seeds: one run each; they choose pictures, weights and order.
         backbone: see `seglab.models.classifier`.
@@ -52,8 +52,7 @@ def learning_curve(splits: Splits[ClassificationDataset], counts: Sequence[int] 
     for count in counts:
         for seed in seeds:
             chosen = choose_pictures(features["train"].labels, count, seed)
-            few = ClassificationDataset([splits.train.items[i] for i in chosen], splits.label_set,
-                                        size=splits.train.size)
+            few = splits.train.subset(chosen)
             torch.manual_seed(seed)
             model = classifier(backbone, len(splits.label_set), keep_statistics=True)
             train_head(model, features["train"].subset(chosen), seed, round(200 * effort))
@@ -95,7 +94,7 @@ def accuracy(model: Classifier, features: FeatureDataset) -> float:
     return (found == features.labels).double().mean().item()
 
 
-def _train(model: Classifier, data: ClassificationDataset, groups: list[dict[str, Any]], steps: int, seed: int) -> None:
+def _train(model: Classifier, data: Samples, groups: list[dict[str, Any]], steps: int, seed: int) -> None:
     each = math.ceil(len(data) / _BATCH)
     epochs = max(1, round(steps / each))
     adam = torch.optim.AdamW(groups)
@@ -129,7 +128,7 @@ def main() -> None:
     parser.add_argument("--size", type=int, default=128)
     parser.add_argument("--effort", type=float, default=1.0)
     options = parser.parse_args()
-    splits = load("catdog", "real" if options.data else "sample", root=options.data, size=options.size)
+    splits = open_dataset("catdog", source="real" if options.data else "sample", root=options.data, size=options.size)
     command = f"python -m seglab.recipes.learning_curve{' DATA' * bool(options.data)}"
     write_record(options.out, f"{command} --size {options.size} --effort {options.effort:g}", str(splits),
                  learning_curve(splits, effort=options.effort))

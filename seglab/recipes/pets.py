@@ -13,8 +13,7 @@ from torch.optim import Optimizer
 from torch.optim.lr_scheduler import LRScheduler, OneCycleLR, ReduceLROnPlateau
 
 from seglab.checkpoint import load_weights
-from seglab.datasets import Normalize, OxfordPets, Splits, load, random_scale_crop
-from seglab.datasets.io import image_size
+from seglab.datasets import Normalize, Samples, Splits, open_dataset, random_scale_crop
 from seglab.errors import ArgumentError
 from seglab.metrics import SegmentationScores
 from seglab.models import GCN, BackboneWithHeads, build
@@ -70,13 +69,13 @@ class PetsRecipe:
               seed: int = 0, progress: bool = True, resume: bool = True, target: str = "species",
               loss: str | None = None, optimizer: str | None = None, schedule: str | None = None,
               size: int | None = None, k: int | None = None,
-              num_workers: int = 0) -> tuple[History, SegmentationScores, Splits[OxfordPets]]:
+              num_workers: int = 0) -> tuple[History, SegmentationScores, Splits]:
         """Train, and score the best weights on the test split; see `seglab.recipes.train`.
 
         Args:
             data, folder, epochs, seed, progress, resume: as there. A folder also gets `curve.png`, drawn anew after
                 each epoch.
-            target: see `OxfordPets`.
+            target: see `Pets`.
             loss, optimizer, schedule, size: instead of the recipe's.
             k: of the GCN's large kernels; None takes what belongs to the size.
             num_workers: loader processes.
@@ -89,14 +88,13 @@ class PetsRecipe:
         for name, value, known in (("optimizer", optimizer, OPTIMIZERS), ("schedule", schedule, SCHEDULES)):
             if value not in known:
                 raise ArgumentError(name, found=repr(value), expected=" or ".join(known))
-        splits = load("pets", root=data, target=target, size=size if self.how == "crop-or-pad" else None,
+        splits = open_dataset("pets", root=data, target=target, size=size if self.how == "crop-or-pad" else None,
                       progress=progress)
         train = splits.train
         if self.how == "crops":
             side = crop_size(train)
             size = size or min(side, LARGEST)
-            train = train.subset(range(len(train)))
-            train.transforms = random_scale_crop(size, side)
+            train = train.with_transforms(random_scale_crop(size, side))
         torch.manual_seed(seed)
         options = {"k": k, "size": size} if self.model == "gcn" else {}
         model = build(self.model, len(splits.label_set), backbone=self.backbone, weights=self.weights,
@@ -137,7 +135,7 @@ def make_schedule(name: str, optimizer: Optimizer, steps: int) -> LRScheduler | 
     return None
 
 
-def crop_size(data: OxfordPets) -> int:
+def crop_size(data: Samples) -> int:
     """Side of training crops: the median of the shorter sides, rounded down to a multiple of 32; 32 at least."""
-    middle = statistics.median(min(image_size(image)) for image, _ in data.pairs)
+    middle = statistics.median(min(data.picture_size(i)) for i in range(len(data)))
     return max(32, int(middle) // 32 * 32)

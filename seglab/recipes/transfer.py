@@ -12,7 +12,7 @@ from typing import Literal
 import torch
 from torchvision.transforms import v2
 
-from seglab.datasets import ClassificationDataset, Normalize, Splits, load
+from seglab.datasets import Normalize, Samples, Splits, open_dataset
 from seglab.errors import CheckpointError
 from seglab.files import atomic_write
 from seglab.metrics import ClassificationScores, classification_scores
@@ -35,7 +35,7 @@ class TransferRecipe:
         finetune_epochs: passes over the pictures afterwards; 0 leaves the backbone as it is.
         finetune_rate, decay: the head's rate then, and how much less each part before it gets.
         freeze: what stays frozen then.
-        dataset: the name for `seglab.datasets.load`.
+        dataset: the name for `seglab.datasets.open_dataset`.
     """
 
     summary: str
@@ -52,13 +52,13 @@ class TransferRecipe:
 
     def train(self, *, data: str | Path | None = None, folder: str | Path | None = None, epochs: int | None = None,
               seed: int = 0, progress: bool = True,
-              resume: bool = True) -> tuple[History, ClassificationScores, Splits[ClassificationDataset]]:
+              resume: bool = True) -> tuple[History, ClassificationScores, Splits]:
         """Train, keep what is best on val, and score it on test; see `seglab.recipes.train`.
 
         Fine-tuned weights are kept only if they beat the head alone on val; otherwise `best.safetensors` is the head's.
         `epochs` are those of the last stage: of the fine-tuning if there is one, else of the head.
         """
-        splits = load(self.dataset, root=data, size=self.size, progress=progress)
+        splits = open_dataset(self.dataset, root=data, size=self.size, progress=progress)
         with ExitStack() as stack:
             if folder is None:
                 folder = stack.enter_context(tempfile.TemporaryDirectory())
@@ -78,7 +78,7 @@ class TransferRecipe:
             load_weights(model, folder / "best.safetensors")
         return history, score_classifier(model, splits.test, progress=progress), splits
 
-    def _train_head(self, splits: Splits[ClassificationDataset], folder: Path, epochs: int, seed: int,
+    def _train_head(self, splits: Splits, folder: Path, epochs: int, seed: int,
                     progress: bool, resume: bool) -> tuple[Classifier, History]:
         torch.manual_seed(seed)
         model = classifier(self.backbone, len(splits.label_set), keep_statistics=True)
@@ -88,7 +88,7 @@ class TransferRecipe:
                       normalize=torch.nn.Identity(), folder=folder, seed=seed, progress=progress, resume=resume)
         return load_weights(model, folder / "best.safetensors"), history
 
-    def _finetune(self, model: Classifier, splits: Splits[ClassificationDataset], folder: Path, epochs: int,
+    def _finetune(self, model: Classifier, splits: Splits, folder: Path, epochs: int,
                   seed: int, progress: bool, resume: bool) -> History:
         model.freeze(self.freeze)
         train = augmented(splits.train)
@@ -100,13 +100,13 @@ class TransferRecipe:
                    progress=progress, resume=resume)
 
 
-def augmented(data: ClassificationDataset) -> ClassificationDataset:
+def augmented(data: Samples) -> Samples:
     """The same pictures, mirrored at random and cut to between half of their area and all of it."""
-    change = v2.Compose([v2.RandomHorizontalFlip(), v2.RandomResizedCrop(data.size, scale=(0.5, 1.0), antialias=True)])
-    return ClassificationDataset(data.items, data.label_set, size=data.size, crop=data.crop, transforms=change)
+    return data.with_transforms(v2.Compose([
+        v2.RandomHorizontalFlip(), v2.RandomResizedCrop(data.size, scale=(0.5, 1.0), antialias=True)]))
 
 
-def score_classifier(model: Classifier, data: ClassificationDataset, *, batch_size: int = 8,
+def score_classifier(model: Classifier, data: Samples, *, batch_size: int = 8,
                      progress: bool = False) -> ClassificationScores:
     """Scores of a classifier on a dataset, with the pictures normalised as its weights want them."""
     matrix = evaluate(model, data, batch_size=batch_size, normalize=Normalize(**model.normalize), progress=progress)
@@ -114,16 +114,16 @@ def score_classifier(model: Classifier, data: ClassificationDataset, *, batch_si
 
 
 def evaluate_classifier(model: Classifier, path: Path, data: str | Path | None, split: str,
-                        progress: bool) -> tuple[ClassificationScores, Splits[ClassificationDataset]]:
+                        progress: bool) -> tuple[ClassificationScores, Splits]:
     """Score a classifier's checkpoint on a split of a dataset with the same classes.
 
     Raises:
         CheckpointError: it was trained on other classes.
     """
-    splits = load("catdog", root=data, size=model.size or 224, progress=progress)
+    splits = open_dataset("catdog", root=data, size=model.size or 224, progress=progress)
     known = list(model.label_set.classes) if model.label_set is not None else None
     if known != list(splits.label_set.classes):
         raise CheckpointError(f"{path}: classes", found=known or "none named in it",
                               expected=f"those of {splits.name}: {list(splits.label_set.classes)}",
                               fix="Evaluate it on a dataset with the classes that it was trained on.")
-    return score_classifier(model, getattr(splits, split), progress=progress), splits
+    return score_classifier(model, splits[split], progress=progress), splits

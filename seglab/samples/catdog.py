@@ -7,7 +7,7 @@ from typing import Any
 
 from PIL import Image
 
-from seglab.datasets.classification import write_map_file
+from seglab.datasets.map_files import write_map_file
 from seglab.errors import ArgumentError
 from seglab.progress import progress_bar
 from seglab.samples import animals

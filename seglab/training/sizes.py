@@ -20,9 +20,9 @@ def evaluate_by_size(model: nn.Module, data: LabelledSamples, *, normalize: nn.M
 
     Args:
         model: as for `fit`; put into eval mode, and back afterwards.
-        data: a dataset of (uint8 image, uint8 mask) with a `label_set`. If it has a method `objects(index)`, as
-            `CocoSegmentation` has, that says which pixel belongs to which object; else connected regions of a class are
-            taken for objects.
+        data: a dataset of (uint8 image, uint8 mask) with a `label_set`. If its method `objects(index)` says which pixel
+            belongs to which object, as it does for COCO, these are counted; else connected regions of a class are taken
+            for objects.
         normalize: as in training; [0, 1] by default.
         bounds: areas in pixels that part the sizes; COCO's by default.
         device: where to run; where the model is by default.
@@ -43,10 +43,10 @@ def evaluate_by_size(model: nn.Module, data: LabelledSamples, *, normalize: nn.M
             image, mask = data[i]
             output = model(normalize(torch.as_tensor(image)[None].to(device)))  # (1, 3, H, W)
             found = predictions(output["out"] if isinstance(output, dict) else output)[0].cpu()  # (H, W)
-            objects, areas = data.objects(i) if hasattr(data, "objects") else (None, None)
+            objects, areas = (data.objects(i) if hasattr(data, "objects") else None) or (None, None)
             if objects is not None and objects.shape != tuple(mask.shape):
                 raise ArgumentError("data", found=f"a mask of {tuple(mask.shape)}, objects on {objects.shape}",
-                                    expected="pictures as they are", fix="Open it without fit and transforms.")
+                                    expected="pictures as they are", fix="Open it without within, size and transforms.")
             sized.update(found, mask, objects, areas)
     finally:
         model.train(was_training)

@@ -1,3 +1,5 @@
+"""Decode once: what the cache depends on, who shares it, and what damages it."""
+
 from __future__ import annotations
 
 import json
@@ -12,32 +14,38 @@ import torch
 from PIL import Image
 from torch.utils.data import DataLoader
 
-from seglab.datasets import CachedDataset, SemanticDrone, cache, collate
-from seglab.datasets.folder import SegmentationFolder, pair_files
-from seglab.errors import CacheError, DataError
+from seglab.datasets import CamVid, CatDog, Drone, Folder, Pets, Samples, base, collate, decode
+from seglab.errors import CacheError
 from seglab.files import atomic_folder
 from seglab.labels import LabelSet
+from seglab.samples import write_catdog_sample, write_pets_sample
 from tests.conftest import COLOURS, write_pair
 from tests.processes import prepared
 
-
-def cached(dataset, folder, **options) -> CachedDataset:
-    return CachedDataset(dataset, folder=folder, progress=False, **options)
-
-
-def caches(folder: Path) -> list[Path]:
-    return sorted(p for p in folder.iterdir() if p.is_dir())
+DAMAGE = {"a text": "{", "a list": "[]", "other names": {"shapes": 3}, "no shapes": {"shapes": []},
+          "sides below 0": {"shapes": [[-1, -1]] * 9}, "text as sides": {"shapes": [["48", "72"]] * 9},
+          "places twice": {"places": [0] * 9}, "a place too many": {"places": [*range(8), 9]},
+          "few pixels": {"pixels": [1]}, "a number as reason": {"bad": {"a": 1}}, "text as truth": {"stored": "yes"}}
 
 
-@pytest.mark.slow
-def test_same_items_as_without(tmp_path, drone_root):
-    plain = SemanticDrone(drone_root, split="train", fit=(30, 30))
-    fast = cached(plain, tmp_path)
-    assert len(fast) == len(plain)
-    assert fast.names == plain.names
-    for (image, mask), (image2, mask2) in zip(plain, fast, strict=True):
-        assert torch.equal(image, image2)
-        assert torch.equal(mask, mask2)
+def opened(root: Path, split: str = "train", **options) -> Samples:
+    return Samples(Drone(root), split, **{"progress": False, **options})
+
+
+def refuse(*args, **options):
+    raise AssertionError("decoded again")
+
+
+@pytest.mark.parametrize("options", [{}, {"within": (30, 30)}, {"size": (32, 80)}, {"size": 20, "how": "resize"}])
+def test_same_items_as_without(drone_root, options):
+    plain, fast = opened(drone_root, cache=False, **options), opened(drone_root, **options)
+    assert fast.names == plain.names and len(fast) == len(plain) == 9
+    for i, (image, mask) in enumerate(plain):
+        assert torch.equal(image, fast[i][0]) and torch.equal(mask, fast[i][1])
+        assert plain.picture_size(i) == fast.picture_size(i) == tuple(mask.shape)
+    assert plain.key is plain.pixels is None
+    assert fast.pixels.sum() == sum(mask.numel() for _, mask in plain) and fast.pixels[-1] == sum(
+        (mask == 255).sum() for _, mask in plain)
 
 
 def test_pictures_of_different_sizes_and_padding(tmp_path):
@@ -45,8 +53,9 @@ def test_pictures_of_different_sizes_and_padding(tmp_path):
     for name, size in (("a", (10, 20)), ("b", (15, 8))):
         write_pair(tmp_path, name, Image.fromarray(rng.integers(1, 256, (*size, 3), dtype=np.uint8)),
                    rng.integers(0, 3, size, dtype=np.uint8))
-    plain = SegmentationFolder(pair_files(tmp_path / "images", tmp_path / "masks"), COLOURS)
-    images, masks = next(iter(DataLoader(cached(plain, tmp_path / "c"), 2, collate_fn=collate)))
+    plain, fast = (Samples(Folder(tmp_path, label_set=COLOURS), "all", cache=cache, progress=False)
+                   for cache in (False, True))
+    images, masks = next(iter(DataLoader(fast, 2, collate_fn=collate)))
     assert images.shape == (2, 3, 15, 20)
     assert torch.equal(images[0, :, :10], plain[0][0])
     assert torch.equal(images[1, :, :, :8], plain[1][0])
@@ -56,35 +65,46 @@ def test_pictures_of_different_sizes_and_padding(tmp_path):
     assert torch.equal(masks[1, :, :8], plain[1][1])
 
 
-def test_second_opening_decodes_nothing(tmp_path, drone_train, monkeypatch):
-    cached(drone_train, tmp_path)
+def write_streets(root: Path) -> Path:
+    for split in ("train", "val"):
+        for i in range(3):
+            for folder, shape in ((split, (20, 30, 3)), (f"{split}annot", (20, 30))):
+                (root / folder).mkdir(parents=True, exist_ok=True)
+                Image.fromarray(np.full(shape, i, np.uint8)).save(root / folder / f"{i}.png")
+    return root
 
-    def refuse(self, index):
-        raise AssertionError("decoded again")
 
-    monkeypatch.setattr(SegmentationFolder, "read", refuse)
-    assert len(cached(drone_train, tmp_path)[0]) == 2
+@pytest.mark.parametrize("kind", ["drone", "camvid", "catdog", "pets", "folder"])
+def test_the_second_opening_of_every_layout_decodes_nothing(tmp_path, drone_root, monkeypatch, caches, kind):
+    readers = {"drone": lambda: Drone(drone_root), "camvid": lambda: CamVid(write_streets(tmp_path / "c")),
+               "catdog": lambda: CatDog(write_catdog_sample(tmp_path / "s", (5, 2), (32, 40), progress=False)),
+               "pets": lambda: Pets(write_pets_sample(tmp_path / "p", count=12, progress=False), target="foreground"),
+               "folder": lambda: Folder(write_streets(tmp_path / "f"), label_set=COLOURS)}
+    data = Samples(readers[kind](), "train", size=24, progress=False)
+    before, reader, source = [*data], readers[kind](), base._source(type(data.reader))
+    for where, name in ((decode, "read_image"), (decode, "read_square"), (type(reader), "mask")):
+        monkeypatch.setattr(where, name, refuse)
+    monkeypatch.setattr(base, "_source", lambda kind: source)
+    again = Samples(reader, "train", size=24, progress=False)
+    assert again.names == data.names and again.key == data.key and caches() == 1
+    assert all(torch.equal(torch.as_tensor(x), torch.as_tensor(y)) for old, new in zip(before, again, strict=True)
+               for x, y in zip(old, new, strict=True))
 
 
 def test_changed_contents_make_another_cache(tmp_path, drone_root):
     root = tmp_path / "copy"
     shutil.copytree(drone_root, root)
-    before = cached(SemanticDrone(root, split="all"), tmp_path / "c")
+    before = opened(root, "all")
     path = sorted((root / "label_images_semantic").glob("*.png"))[0]
     stat = path.stat()
     mask = np.array(Image.open(path))
     mask[0, 0] = (mask[0, 0] + 1) % 23
     Image.fromarray(mask).save(path)
     os.utime(path, ns=(stat.st_atime_ns, stat.st_mtime_ns))  # the time of change is forged; the content counts
-    after = cached(SemanticDrone(root, split="all"), tmp_path / "c")
-    assert before.folder != after.folder
-    assert after[0][1][0, 0] == mask[0, 0] != before[0][1][0, 0]
-
-
-def test_settings_are_part_of_the_key(tmp_path, drone_root):
-    for options in ({}, {"fit": (20, 20)}, {"fit": (20, 20), "split": "val"}):
-        cached(SemanticDrone(drone_root, **{"split": "train", **options}), tmp_path)
-    assert len(caches(tmp_path)) == 3
+    after = opened(root, "all")
+    assert before.key != after.key
+    place = before.names.index(path.stem)
+    assert after[place][1][0, 0] == mask[0, 0] != before[place][1][0, 0]
 
 
 GREYS = LabelSet("greys", ("black", "dark", "light"), ((0, 0, 0), (1, 1, 1), (2, 2, 2)))
@@ -94,58 +114,64 @@ TABLES = {"names": (("black", "dark", "bright"), GREYS.colours), "order": (GREYS
 
 
 @pytest.mark.parametrize("change", [
-    "fit", "fit of the other side", "encoding", "ignore_ids", "names", "order", "colours", "more", "picture", "mask",
-    "pair left out", "pairs in another order", "format"])
-def test_whatever_shapes_the_bytes_is_part_of_the_key(tmp_path, monkeypatch, change):
+    "within", "within of the other side", "size", "how", "encoding", "ignore_ids", "names", "order", "colours", "more",
+    "picture", "mask", "one left out", "another order", "format", "other functions"])
+def test_whatever_shapes_the_bytes_is_part_of_the_key(tmp_path, home, monkeypatch, caches, change):
     """Masks are grey RGB, so that they can be read as ids and as colours."""
     for name in "ab":
         write_pair(tmp_path, name, Image.new("RGB", (6, 4), (ord(name), 9, 9)), Image.new("RGB", (6, 4), (1, 1, 1)))
-    pairs = pair_files(tmp_path / "images", tmp_path / "masks")
-    settings = {"label_set": GREYS, "encoding": "ids", "ignore_ids": (), "fit": None}
 
-    def folder(pairs=pairs, **options):
-        return cached(SegmentationFolder(pairs, **(settings | options)), tmp_path / "c").folder
+    def key(of=slice(None), label_set=GREYS, encoding="ids", ignore_ids=(), kind=Folder, **options):
+        reader = kind(tmp_path, label_set=label_set, encoding=encoding, ignore_ids=ignore_ids)
+        reader.splits["all"] = reader.splits["all"][of]
+        return Samples(reader, "all", progress=False, **options).key
 
-    before = folder()
+    class Changed(Folder):
+        def mask(self, entry):
+            return 1 - super().mask(entry)
+
+    settings = {"how": {"size": 3}}.get(change, {})
+    before = key(**settings)
     if change in {"picture", "mask"}:
-        path = pairs[1][change == "mask"]
-        Image.new("RGB", (6, 4), (2, 2, 2)).save(path)
-        after = folder()
+        Image.new("RGB", (6, 4), (2, 2, 2)).save(tmp_path / ("images" if change == "picture" else "masks") / "b.png")
+        after = key()
     elif change == "format":
-        monkeypatch.setattr(cache, "_FORMAT", cache._FORMAT + 1)
-        after = folder()
+        monkeypatch.setattr(base, "FORMAT", base.FORMAT + 1)
+        after = key()
     else:
-        after = folder(**{
-            "fit": {"fit": (2, 3)}, "fit of the other side": {"fit": (4, 3)}, "encoding": {"encoding": "colours"},
-            "ignore_ids": {"ignore_ids": (7,)}, "pair left out": {"pairs": pairs[:1]},
-            "pairs in another order": {"pairs": pairs[::-1]}}.get(change)
-            or {"label_set": LabelSet("greys", *TABLES[change])})
-    assert after != before
-    assert len(caches(tmp_path / "c")) == 2
+        after = key(**{
+            "within": {"within": (2, 3)}, "within of the other side": {"within": (4, 3)}, "size": {"size": 3},
+            "how": {"size": 3, "how": "resize"}, "encoding": {"encoding": "colours"},
+            "ignore_ids": {"ignore_ids": (7,)}, "one left out": {"of": slice(1)},
+            "another order": {"of": slice(None, None, -1)},
+            "other functions": {"kind": Changed}}.get(change) or {"label_set": LabelSet("greys", *TABLES[change])})
+    assert after != before and caches() == 2
     monkeypatch.undo()
+    monkeypatch.setenv("SEGLAB_HOME", str(home))
     if change not in {"picture", "mask"}:
-        assert folder() == before
+        assert key(**settings) == before
 
 
 @pytest.mark.parametrize(("options", "expected"), [({"ignore_ids": (1,)}, 255), ({"encoding": "colours"}, 2)])
 def test_other_settings_never_get_the_masks_of_these(tmp_path, options, expected):
     write_pair(tmp_path, "a", Image.new("RGB", (6, 4)), Image.new("RGB", (6, 4), (1, 1, 1)))
-    pairs = pair_files(tmp_path / "images", tmp_path / "masks")
     labels = LabelSet("greys", GREYS.classes, ((0, 0, 0), (2, 2, 2), (1, 1, 1)))
-    plain, other = (cached(SegmentationFolder(pairs, labels, **{"encoding": "ids", **how}), tmp_path / "c")
+    plain, other = (Samples(Folder(tmp_path, label_set=labels, **{"encoding": "ids", **how}), "all", progress=False)
                     for how in ({}, options))
     assert plain[0][1].unique().tolist() == [1]
     assert other[0][1].unique().tolist() == [expected]
 
 
-def test_moved_pictures_keep_their_cache(tmp_path, drone_root):
+def test_settings_and_splits_have_caches_of_their_own_and_moved_pictures_keep_theirs(tmp_path, drone_root, caches):
+    for options in ({}, {"within": (20, 20)}, {"within": (20, 20), "split": "val"}):
+        opened(drone_root, **options)
+    assert caches() == 3
     shutil.copytree(drone_root, tmp_path / "elsewhere")
-    first = cached(SemanticDrone(drone_root, split="train"), tmp_path / "c")
-    assert cached(SemanticDrone(tmp_path / "elsewhere", split="train"), tmp_path / "c").folder == first.folder
+    assert opened(tmp_path / "elsewhere").key == opened(drone_root).key and caches() == 3
 
 
-def test_writing_into_an_item_does_not_reach_the_cache(tmp_path, drone_train):
-    data = cached(drone_train, tmp_path)
+def test_writing_into_an_item_does_not_reach_the_cache(drone_root):
+    data = opened(drone_root)
     before = data[0][0].clone()
     data[0][0].zero_()
     assert torch.equal(data[0][0], before)
@@ -153,8 +179,8 @@ def test_writing_into_an_item_does_not_reach_the_cache(tmp_path, drone_train):
 
 @pytest.mark.slow
 @pytest.mark.parametrize("forked", [True, False])
-def test_loader_workers_share_the_map(tmp_path, drone_train, forked):
-    data = cached(drone_train, tmp_path)
+def test_loader_workers_share_the_map(drone_root, drone_train, forked):
+    data = opened(drone_root)
     assert len(pickle.dumps(data)) < 20_000
     loader = DataLoader(data, 3, num_workers=1, multiprocessing_context="fork" if forked else prepared(),
                         collate_fn=collate)
@@ -162,54 +188,52 @@ def test_loader_workers_share_the_map(tmp_path, drone_train, forked):
     assert torch.equal(images, torch.stack([image for image, _ in drone_train]))
 
 
-def sum_of_a_cache(root: Path, folder: Path, together, sums) -> None:
+def sum_of_a_cache(root: Path, home: Path, together, sums) -> None:
+    os.environ["SEGLAB_HOME"] = str(home)
     together.wait()
-    data = cached(SemanticDrone(root, split="all"), folder)
-    sums.put(int(sum(image.sum() + mask.sum() for image, mask in data)))
+    sums.put(int(sum(image.sum() + mask.sum() for image, mask in opened(root, "all"))))
 
 
 @pytest.mark.slow
-def test_two_processes_at_once(tmp_path, drone_root):
+def test_two_processes_at_once(home, drone_root, caches):
     context = prepared()
     together, sums = context.Barrier(2), context.Queue()
-    processes = [context.Process(target=sum_of_a_cache, args=(drone_root, tmp_path, together, sums)) for _ in range(2)]
+    processes = [context.Process(target=sum_of_a_cache, args=(drone_root, home, together, sums)) for _ in range(2)]
     for process in processes:
         process.start()
     found = [sums.get(timeout=60) for _ in processes]
     for process in processes:
         process.join()
     assert [process.exitcode for process in processes] == [0, 0]
-    wanted = int(sum(image.sum() + mask.sum() for image, mask in SemanticDrone(drone_root, split="all")))
-    assert found == [wanted, wanted]
-    assert len(caches(tmp_path)) == 1
+    wanted = int(sum(image.sum() + mask.sum() for image, mask in opened(drone_root, "all", cache=False)))
+    assert found == [wanted, wanted] and caches() == 1
 
 
-@pytest.mark.parametrize("damage", ["cut", "gone", "no index", "bad index"])
-def test_a_damaged_cache_says_what_to_do(tmp_path, drone_train, damage):
-    folder = cached(drone_train, tmp_path).folder
+@pytest.mark.parametrize("damage", ["cut", "gone", "no index", *DAMAGE])
+def test_a_damaged_cache_says_what_to_do(home, drone_root, drone_train, damage):
+    folder = home / "cache" / opened(drone_root).key
+    index = folder / "index.json"
     if damage == "cut":
         os.truncate(folder / "images.u8", 100)
-    elif damage == "gone":
-        (folder / "masks.u8").unlink()
-    elif damage == "no index":
-        (folder / "index.json").unlink()
+    elif damage in {"gone", "no index"}:
+        (folder / "masks.u8" if damage == "gone" else index).unlink()
     else:
-        (folder / "index.json").write_text(json.dumps({"shapes": 3}))
+        other = DAMAGE[damage]
+        index.write_text(other if isinstance(other, str) else json.dumps(json.loads(index.read_text()) | other))
     with pytest.raises(CacheError, match="damaged(.|\n)*Delete the folder"):
-        cached(drone_train, tmp_path)
-    assert torch.equal(cached(drone_train, tmp_path, rebuild=True)[0][0], drone_train[0][0])
+        opened(drone_root)
+    shutil.rmtree(folder)
+    assert torch.equal(opened(drone_root)[0][0], drone_train[0][0])
 
 
-def test_an_unusable_picture_leaves_no_cache_behind(tmp_path, drone_root):
-    shutil.copytree(drone_root, tmp_path / "copy")
-    path = sorted((tmp_path / "copy" / "original_images").glob("*.jpg"))[5]
-    path.write_bytes(path.read_bytes()[:700])
-    with pytest.raises(DataError, match=path.name):
-        cached(SemanticDrone(tmp_path / "copy", split="all"), tmp_path / "c")
-    assert caches(tmp_path / "c") == []
+def test_damaged_memories_cost_only_the_time_to_look_again(home, drone_root):
+    key = opened(drone_root).key
+    for text in ("{", "[1]", '{"a": 1}', "null", json.dumps({str(next(drone_root.rglob("*.jpg")).resolve()): [1]})):
+        (home / "cache" / "digests.json").write_text(text)
+        assert opened(drone_root).key == key
 
 
-def test_a_full_disk_leaves_no_cache_behind(tmp_path, drone_train, monkeypatch):
+def test_a_full_disk_leaves_no_cache_behind(drone_root, monkeypatch, caches):
     import builtins
 
     real = builtins.open
@@ -225,9 +249,20 @@ def test_a_full_disk_leaves_no_cache_behind(tmp_path, drone_train, monkeypatch):
         pytest.skip("this system has no /dev/full")
     monkeypatch.setattr(builtins, "open", full)
     with pytest.raises(CacheError, match="No space left(.|\n)*SEGLAB_HOME"):
-        cached(drone_train, tmp_path)
-    monkeypatch.undo()
-    assert caches(tmp_path) == []
+        opened(drone_root)
+    assert caches() == 0
+
+
+def test_pictures_that_would_fill_the_disk_are_read_once_and_not_kept(home, drone_root, drone_train, monkeypatch):
+    usage = shutil.disk_usage(home.parent)
+    monkeypatch.setattr(shutil, "disk_usage", lambda path: usage._replace(free=248_000))  # 2 × 9 × 48 × 72 × 4 is more
+    data = opened(drone_root)
+    assert data.pixels is not None and "decoded pictures are not kept" in data.report()
+    assert sum(path.stat().st_size for path in (home / "cache" / data.key).glob("*.u8")) == 0
+    assert torch.equal(data[3][0], drone_train[3][0]) and data.names == drone_train.names
+    assert torch.equal(data.subset([3])[0][1], drone_train[3][1])
+    monkeypatch.setattr(decode.Decoder, "__call__", refuse)
+    assert opened(drone_root).pixels.tolist() == data.pixels.tolist()
 
 
 @pytest.mark.skipif(os.name != "posix", reason="no umask")

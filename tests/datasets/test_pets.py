@@ -4,11 +4,9 @@ from __future__ import annotations
 
 import hashlib
 import io
-import json
 import os
-import pickle
-import re
 import shutil
+import sys
 import tarfile
 from pathlib import Path
 
@@ -18,10 +16,8 @@ import torch
 from PIL import Image
 from torchvision import tv_tensors
 from torchvision.datasets import OxfordIIITPet
-from torchvision.transforms import v2
 
-from seglab.datasets import OxfordPets, download_pets
-from seglab.datasets.pets import checks, dataset
+from seglab.datasets import Pets, Samples, decode, download_pets
 from seglab.errors import ArgumentError, DataError
 from seglab.labels import PETS
 from seglab.samples import write_pets_sample
@@ -33,12 +29,6 @@ TRIMAP[6:14, 8:17] = 1
 IDS = {"cat": np.where(TRIMAP == 1, 1, np.where(TRIMAP == 3, 255, 0)).astype(np.uint8)}
 IDS["dog"] = np.where(IDS["cat"] == 1, 2, IDS["cat"]).astype(np.uint8)
 NAMES = [f"{breed}_{i}" for breed in ("beagle", "Bengal") for i in range(1, 11)]
-
-
-@pytest.fixture(autouse=True)
-def home(tmp_path, monkeypatch):
-    monkeypatch.setenv("SEGLAB_HOME", str(tmp_path / "home"))
-    return tmp_path / "home"
 
 
 def put(images: Path, masks: Path, name: str, mask: np.ndarray = TRIMAP, mode: str = "RGB",
@@ -63,18 +53,18 @@ def published(root: Path, names: list[str] = NAMES, **files) -> Path:
     return root
 
 
-def opened(root: Path, split: str = "all", target: str = "species", **options) -> OxfordPets:
-    return OxfordPets(root, split, target, **{"progress": False, **options})
+def opened(root: Path, split: str = "all", target: str = "species", **options) -> Samples:
+    return Samples(Pets(root, target=target), split, **{"progress": False, **options})
 
 
 def test_published_layout_splits_and_what_macos_leaves_behind(tmp_path):
     root = published(tmp_path / "pets")
     (root / "annotations" / "trimaps" / "._Bengal_1.png").write_bytes(b"mac")
     (root / "images" / "Bengal_99.jpg").write_bytes(b"not listed, as 41 of the published pictures")
-    parts = {split: opened(root, split).names for split in ("train", "val", "test", "trainval", "all")}
-    assert {split: len(names) for split, names in parts.items()} == dict(train=9, val=1, test=10, trainval=10, all=20)
-    assert sorted(parts["train"] + parts["val"]) == sorted(parts["trainval"])
-    assert parts["test"] == NAMES[1::2] and parts["all"] == NAMES
+    parts = {split: opened(root, split).names for split in ("train", "val", "test", "all")}
+    assert {split: len(names) for split, names in parts.items()} == dict(train=9, val=1, test=10, all=20)
+    assert sorted(parts["train"] + parts["val"]) == sorted(NAMES[::2]) and parts["test"] == NAMES[1::2]
+    assert parts["all"] == parts["train"] + parts["val"] + parts["test"]
     assert opened(tmp_path, "val").names == parts["val"], "a folder that holds pets/ will do"
     root.rename(tmp_path / "oxford-iiit-pet")
     assert opened(tmp_path, "val").names == parts["val"], "and torchvision's"
@@ -111,19 +101,20 @@ def test_prepared_copies(tmp_path):
         put(tmp_path / "flat" / "images", tmp_path / "flat" / "masks", name, ending="png")
         for part in ("train", "test"):
             put(tmp_path / "parts" / part / "images", tmp_path / "parts" / part / "trimaps", name)
-    flat, parts = ({s: opened(tmp_path / kind, s) for s in ("train", "val", "test", "trainval", "all")}
+    flat, parts = ({s: opened(tmp_path / kind, s) for s in ("train", "val", "test", "all")}
                    for kind in ("flat", "parts"))
-    assert [len(data) for data in flat.values()] == [14, 2, 4, 16, 20]
-    assert [len(data) for data in parts.values()] == [18, 2, 20, 20, 40]
+    assert [len(data) for data in flat.values()] == [14, 2, 4, 20]
+    assert [len(data) for data in parts.values()] == [18, 2, 20, 40]
     assert not {*parts["train"].names} & {*parts["val"].names}
-    assert {p[0].parent.parent.name for p in parts["test"].pairs} == {"test"}
+    assert {entry.image.parent.parent.name for entry in parts["test"].entries} == {"test"}
     for name in NAMES[:5]:
         put(tmp_path / "parts" / "val" / "images", tmp_path / "parts" / "val" / "trimaps", name)
     assert [len(opened(tmp_path / "parts", s)) for s in ("train", "val", "test", "all")] == [20, 5, 20, 45]
     shutil.rmtree(tmp_path / "parts" / "test")  # then val is what is tested on
     assert [len(opened(tmp_path / "parts", s)) for s in ("train", "val", "test")] == [18, 2, 5]
-    with pytest.raises(DataError, match=r"annotations/trimaps(.|\n)*download=True"):
-        opened(tmp_path)
+    (tmp_path / "none").mkdir()
+    with pytest.raises(DataError, match=r"annotations/trimaps(.|\n)*seglab download pets"):
+        opened(tmp_path / "none")
 
 
 def test_the_border_is_ignored_and_never_foreground(tmp_path):
@@ -148,19 +139,23 @@ def test_masks_with_ids_say_the_species_themselves(tmp_path):
     for i, kind in enumerate(["dog", "cat"] * 5):
         put(tmp_path / "images", tmp_path / "masks", f"{i}", IDS[kind])
     data = opened(tmp_path)
-    assert data.encoding == "ids"
+    assert data.reader.ids
     for i in range(10):
         assert np.array_equal(data[i][1], IDS[["dog", "cat"][i % 2]])
     assert opened(tmp_path, target="foreground")[0][1].unique().tolist() == [0, 1, 255]
-    assert len(opened(tmp_path, encoding="ids")) == 10
-    with pytest.raises(DataError, match=r"0.png: values of the mask\n  found: *0 \(.* pixels\), 255 \(108 pixels\)"):
-        opened(tmp_path, encoding="trimap", target="foreground", problems={"no-pet": "keep"})
+
+
+def test_ids_among_trimaps(tmp_path):
+    root = published(tmp_path)
+    Image.fromarray(IDS["cat"]).save(root / "annotations" / "trimaps" / "beagle_9.png")
+    with pytest.raises(DataError, match=r"1 of 20:\n.*beagle_9.png.* values 0, 255; .*(.|\n)*Export this mask again"):
+        opened(root, target="foreground")
 
 
 def test_ids_that_mean_something_else(tmp_path):
     for name in NAMES:
         put(tmp_path / "images", tmp_path / "masks", name, IDS["cat"])  # 1 is any pet
-    with pytest.raises(DataError, match=r'beagle_1.*contradicts the name(.|\n)*cat \(72 pixels\)(.|\n)*"foreground"'):
+    with pytest.raises(DataError, match=r'beagle_1.*contradicts the name.* cat \(72 pixels\)(.|\n)*"foreground"'):
         opened(tmp_path)
     assert opened(tmp_path, target="breed")[0][1].unique().tolist() == [0, 2, 255]  # Bengal
 
@@ -170,10 +165,10 @@ def test_a_mask_with_other_values_is_named_with_its_pixels(tmp_path):
     wrong = TRIMAP.copy()
     wrong[0, :3], wrong[1, 0] = 4, 77
     Image.fromarray(wrong).save(root / "annotations" / "trimaps" / "beagle_9.png")
-    message = r"beagle_9.png: values of the mask(.|\n)*4 \(3 pixels\), 77 \(1 pixels\)"
+    message = r"(?s)beagle_9.png.*values 4, 77; 4 of 600 pixels"
     with pytest.raises(DataError, match=message):
         opened(root)
-    unread = opened(root, verify=False)
+    unread = opened(root, cache=False)
     with pytest.raises(DataError, match=message):
         unread[unread.names.index("beagle_9")]
 
@@ -215,77 +210,56 @@ def troubled(tmp_path) -> Path:
     return root
 
 
-def test_problems_are_found_listed_and_treated(troubled):
-    data = opened(troubled, problems={"missing": "skip", "undecodable": "skip", "other-size": "skip"}, max_side=50)
-    assert {kind: [name.removeprefix("beagle_") for name in names] for kind, names in data.problems.items()} == {
-        "missing": ["1", "2"], "undecodable": ["3"], "other-size": ["7"], "not-rgb": ["4"], "no-pet": ["5"],
-        "too-large": ["6"]}
-    assert len(data) == 15 and {"beagle_4", "beagle_6"} <= {*data.names} and "beagle_5" not in data.names
+def test_problems_are_found_listed_and_treated(troubled, capsys):
+    with pytest.raises(DataError) as caught:
+        opened(troubled)
+    said = str(caught.value)
+    assert "4 of 20" in said and "beagle_1: no picture\n" in said and "beagle_2: no mask\n" in said
+    assert "beagle_3.jpg: the picture cannot be decoded" in said and "truncated" in said
+    assert "beagle_7.png: mask of another size" in said and "beagle_4" not in said and "beagle_5" not in said
+    with pytest.warns(UserWarning, match="4 pictures of 'all' .* out: beagle_1, beagle_2, beagle_7, beagle_3$"):
+        data = opened(troubled, problems="skip", within=(50, 50), progress=True)
+    assert len(data) == 15 and {"beagle_4", "beagle_6"} <= {*data.names}
+    assert data.left_out == {"beagle_5": "no pet in the mask"}
+    assert "pets, all: left out 1 of 20 pictures: no pet in the mask (beagle_5)" in capsys.readouterr().err
+    assert "15 of 20" in data.report() and "left out 1: no pet in the mask (beagle_5)" in data.report()
     image, mask = data[data.names.index("beagle_4")]
     assert image.shape[0] == 3 and torch.equal(image[0], image[2])
     image, mask = data[data.names.index("beagle_6")]
     assert image.shape == (3, 43, 50) and set(mask.unique().tolist()) == {0, 2, 255}
-    table = data.report()
-    assert "15 of 20" in table
-    for words in ("missing +2 +left out +beagle_1, beagle_2", "not-rgb +1 +converted to RGB +beagle_4",
-                  "too-large +1 +scaled down to 50 +beagle_6"):
-        assert any(re.match(words, line) for line in table.splitlines()), (words, table)
-    strict = opened(troubled, problems="skip", max_side=50)
-    assert len(strict) == 13 and strict.problems == data.problems
-    kept = opened(troubled, problems={**dict.fromkeys(("missing", "undecodable", "other-size"), "skip"),
-                                      "no-pet": "keep", "too-large": "keep"}, max_side=50)
-    assert len(kept) == 16 and kept[kept.names.index("beagle_6")][0].shape == (3, 60, 70)
-    assert set(kept[kept.names.index("beagle_5")][1].unique().tolist()) == {0, 255}
-
-
-def test_errors_count_and_name_the_pictures(troubled):
-    with pytest.raises(DataError, match=r"2 of 20 missing: beagle_1, beagle_2; 1 of 20 undecodable: beagle_3; "
-                                        r"1 of 20 other-size: beagle_7\n.*beagle_3.jpg: the picture cannot be decoded"
-                                        r"(.|\n)*truncated(.|\n)*\"missing\": \"skip\""):
-        opened(troubled)
-    with pytest.raises(DataError, match="1 of 20 no-pet: beagle_5"):
-        opened(troubled, problems={"missing": "skip", "undecodable": "skip", "other-size": "skip", "no-pet": "error"})
 
 
 @pytest.mark.parametrize(("name", "message"), [("beagle_3", "cannot be decoded"), ("beagle_7", "another size")])
-def test_without_verification_errors_come_when_the_file_is_read(troubled, home, name, message):
-    data = opened(troubled, problems={"missing": "skip"}, verify=False)
-    assert len(data) == 18 and not home.exists(), "existence is checked, and no file read"
-    assert "not looked for" in data.report() and data.problems["no-pet"] == []
+def test_without_a_cache_errors_come_when_the_file_is_read(troubled, name, message):
+    with pytest.warns(UserWarning, match="2 pictures"):
+        data = opened(troubled, problems="skip", cache=False)
+    assert len(data) == 18 and "not checked" in data.report()
     with pytest.raises(DataError, match=f"(?s){name}.*{message}"):
         data[data.names.index(name)]
 
 
-@pytest.mark.parametrize("bad", [{"problems": {"missing": "keep"}}, {"problems": {"blurred": "skip"}},
-                                 {"problems": "keep"}, {"split": "dev"}, {"target": "head"}, {"how": "stretch"},
-                                 {"encoding": "rgb"}, {"size": 0}, {"max_side": 0}])
+@pytest.mark.parametrize("bad", [{"problems": {"missing": "skip"}}, {"problems": "keep"}, {"split": "dev"},
+                                 {"target": "head"}, {"how": "stretch"}, {"size": 0}])
 def test_bad_arguments(tmp_path, bad):
     with pytest.raises(ArgumentError, match=next(iter(bad))):
-        opened(tmp_path, **bad)
+        opened(published(tmp_path), **bad)
 
 
-def test_files_are_read_once_and_again_only_if_they_change(tmp_path, home, monkeypatch):
-    root = published(tmp_path / "pets")
-    looked = []
-    look = checks._look
-    monkeypatch.setattr(checks, "_look", lambda pair: looked.append(pair[0].stem) or look(pair))
-    opened(root, "train")
-    opened(root, "all")
-    assert sorted(looked) == sorted(NAMES)
-    looked.clear()
+def test_files_are_read_once_and_again_only_if_they_change(tmp_path, monkeypatch):
+    root, looked = published(tmp_path / "pets"), []
+    look = decode.Decoder.__call__
+    monkeypatch.setattr(decode.Decoder, "__call__",
+                        lambda self, entry, **options: looked.append(entry.name) or look(self, entry, **options))
+    for _ in range(2):
+        assert len(opened(root, "test")) == 10
+    assert sorted(looked) == sorted(NAMES[1::2])
     trimap = root / "annotations" / "trimaps" / "Bengal_2.png"
     Image.fromarray(np.full_like(TRIMAP, 2)).save(trimap)
     os.utime(trimap, ns=(1, 1))
-    assert opened(root).problems["no-pet"] == ["Bengal_2"] and looked == ["Bengal_2"]
-    memory = next((home / "cache").glob("pets-*.json"))
-    memory.write_text(json.dumps({"format": 0}))
-    looked.clear()
-    assert len(opened(root)) == 19 and len(looked) == 20
-    memory.write_text("{")  # only a memory
-    assert len(opened(root)) == 19
+    assert "Bengal_2" in opened(root, "test").left_out and len(looked) == 20
 
 
-@pytest.mark.parametrize("how", ["crop-or-pad", "resize", "fit"])
+@pytest.mark.parametrize("how", ["crop-or-pad", "resize", "letterbox"])
 @pytest.mark.parametrize("size", [24, (40, 16), (20, 30), (60, 90)])
 def test_sizes(tmp_path, how, size):
     data = opened(published(tmp_path), size=size, how=how)
@@ -295,20 +269,11 @@ def test_sizes(tmp_path, how, size):
     assert set(mask.unique().tolist()) <= {0, 2, 255}
     image, mask = data.read(0)
     assert image.shape == (height, width, 3) and mask.shape == (height, width) and image.dtype == np.uint8
-    shares = {"resize": 1, "fit": min(height / 20, width / 30) ** 2 * 600 / (height * width),
+    shares = {"resize": 1, "letterbox": min(height / 20, width / 30) ** 2 * 600 / (height * width),
               "crop-or-pad": min(height, 20) * min(width, 30) / (height * width)}
     assert (image.any(2)).mean() == pytest.approx(shares[how], abs=0.04), "what is not picture is black"
     if shares[how] < 0.9:
         assert (mask[~image.any(2)] == 255).mean() > 0.95
-
-
-def test_subsets_transforms_and_workers(tmp_path):
-    data = opened(published(tmp_path), size=16, transforms=v2.RandomHorizontalFlip(1.0))
-    part = data.subset([3, 1])
-    assert part.names == [NAMES[3], NAMES[1]] and len(data) == 20
-    again = pickle.loads(pickle.dumps(part))
-    assert all(torch.equal(a, b) for a, b in zip(part[1], again[1], strict=True))
-    assert np.array_equal(part[0][1], data.read(3)[1][:, ::-1])
 
 
 def test_downloads_what_is_missing(tmp_path, monkeypatch):
@@ -325,21 +290,16 @@ def test_downloads_what_is_missing(tmp_path, monkeypatch):
     assert names == [("images.tar.gz", 32), ("annotations.tar.gz", 32)], "torchvision's table is as we read it"
     monkeypatch.setattr(OxfordIIITPet, "_RESOURCES", tuple(resources))
     with pytest.raises(DataError, match=r"(?s)SEGLAB_OFFLINE.*790 MB from https://pets/data/images.*the sample"):
-        opened(tmp_path / "new", download=True)
+        download_pets(tmp_path / "new", progress=False)
 
     def fetch(url, target, md5, **_):
         fetched.append((url, md5))
         return Path(shutil.copy(tmp_path / target.name, target))
 
-    monkeypatch.setattr(dataset, "fetch", fetch)
-    data = opened(tmp_path / "new", "trainval", download=True)
-    assert len(data) == 5 and data.names == opened(sample, "trainval").names and fetched == resources
-    assert len(opened(tmp_path / "new", download=True)) == 11 and len(fetched) == 2
+    monkeypatch.setattr(sys.modules[download_pets.__module__], "fetch", fetch)
+    assert download_pets(tmp_path / "new", progress=False) == tmp_path / "new" and fetched == resources
+    assert opened(tmp_path / "new").names == opened(sample).names and len(opened(sample)) == 11
+    download_pets(tmp_path / "new", progress=False)
+    assert len(fetched) == 2
     shutil.rmtree(tmp_path / "new" / "annotations")
     assert download_pets(tmp_path / "new", progress=False) == tmp_path / "new" and len(fetched) == 3
-
-
-def test_a_picture_of_just_the_largest_side_is_not_too_large(troubled):
-    problems = {**dict.fromkeys(("missing", "undecodable", "other-size"), "skip"), "too-large": "skip"}
-    assert opened(troubled, problems=problems, max_side=70).problems["too-large"] == []
-    assert opened(troubled, problems=problems, max_side=69).problems["too-large"] == ["beagle_6"]

@@ -11,7 +11,7 @@ import torch
 from PIL import Image
 
 from seglab.checkpoint import load_checkpoint
-from seglab.datasets import OxfordPets
+from seglab.datasets import Pets, Samples
 from seglab.models import BUNDLED, load_model
 from seglab.recipes import bundled
 from seglab.recipes.bundled import MIN_SIZE, STAGES, Stage, export, read_large, read_small, score, train_stage
@@ -25,8 +25,10 @@ def data(tmp_path_factory) -> Path:
     write_pets_sample(root / "pets", count=16, progress=False)
     with pytest.MonkeyPatch.context() as patch:
         patch.setenv("SEGLAB_HOME", str(root / "home"))
-        for split, whole in (("train", "trainval"), ("test", "test")):
-            pets = OxfordPets(root / "pets", whole, "foreground", size=128, how="resize", progress=False)
+        for split in ("train", "test"):
+            reader = Pets(root / "pets", target="foreground")
+            reader.splits = {"all": reader.splits[split]}
+            pets = Samples(reader, "all", size=128, how="resize", progress=False)
             for kind in ("images", "trimaps"):
                 (root / "pets128" / split / kind).mkdir(parents=True)
             for number in range(len(pets)):

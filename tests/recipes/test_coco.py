@@ -10,7 +10,7 @@ from typer.testing import CliRunner
 
 from seglab import recipes
 from seglab.cli import app
-from seglab.datasets import CocoSegmentation
+from seglab.datasets import Coco, Samples
 from seglab.errors import ArgumentError, CheckpointError
 from seglab.models import load_model
 from seglab.recipes.ablation import STUDIES, ablation
@@ -95,7 +95,8 @@ def test_what_cannot_be_trained_says_why(arguments, message, few):
                                             ((20, 30), 32)])
 def test_crops_are_as_published_and_smaller_for_small_pictures(tmp_path, size, crop):
     images, path = write(tmp_path, content([thing(1, box(0, 0, 9, 9))], size=size))
-    assert crop_size(CocoSegmentation(images, path, ["cat"], progress=False)) == crop
+    data = Samples(Coco(tmp_path, images=images, annotations=path, categories=["cat"]), "all", cache=False)
+    assert crop_size(data) == crop
 
 
 def test_the_ablation_changes_one_thing_at_a_time(few, monkeypatch, capsys):

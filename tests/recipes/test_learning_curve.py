@@ -6,7 +6,7 @@ import numpy as np
 import pytest
 import torch
 
-from seglab.datasets import load
+from seglab.datasets import open_dataset
 from seglab.errors import ArgumentError
 from seglab.recipes.learning_curve import WAYS, choose_pictures, learning_curve, recorded
 from seglab.samples import write_catdog_sample
@@ -23,7 +23,7 @@ def test_the_same_pictures_for_all_ways_and_others_for_each_seed():
 def test_a_small_curve_runs_and_repeats(tmp_path, monkeypatch, capsys):
     monkeypatch.setenv("SEGLAB_HOME", str(tmp_path / "home"))
     root = write_catdog_sample(tmp_path / "s", count=(8, 4), size=(48, 48), progress=False)
-    splits = load("catdog", root=root, size=48, progress=False)
+    splits = open_dataset("catdog", root=root, size=48, progress=False)
     rows = learning_curve(splits, counts=(2,), seeds=(0, 1), effort=0.1)
     assert [(row["way"], row["seed"]) for row in rows] == [(way, seed) for seed in (0, 1) for way in WAYS]
     assert all(0 <= row["accuracy"] <= 1 for row in rows)

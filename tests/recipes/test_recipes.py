@@ -1,11 +1,14 @@
 from __future__ import annotations
 
+import pytest
+
 from seglab import recipes
 from seglab.checkpoint import plain_state, save_checkpoint
 from seglab.labels import DRONE
 from seglab.models import build
 
 
+@pytest.mark.filterwarnings("ignore:.* classes never occur in")  # in twelve small pictures
 def test_a_checkpoint_without_normalisation_is_scored_on_pictures_from_0_to_1(tmp_path, drone_root):
     model = build("single_conv", len(DRONE))
     settings = {"model": model.recipe, "normalize": {}, "classes": list(DRONE.classes), "labels": DRONE.name}

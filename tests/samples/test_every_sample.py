@@ -10,7 +10,8 @@ import pytest
 from PIL import Image
 
 from seglab import datasets, samples
-from seglab.datasets import SemanticDrone
+from seglab.datasets import Drone
+from seglab.datasets.splits import complete_splits
 from seglab.samples.video import sample_frames
 
 Pictures = dict[str, np.ndarray]
@@ -22,8 +23,8 @@ def read(paths: list[Path]) -> Pictures:
 
 def drone(root: Path, seed: int) -> dict[str, Pictures]:
     samples.write_drone_sample(root, count=4, size=(32, 48), seed=seed, progress=False)
-    return {split: read([root / "original_images" / f"{name}.jpg" for name in SemanticDrone(root, split=split).names])
-            for split in ("train", "val", "test")}
+    splits = complete_splits(Drone(root).splits)
+    return {split: read([entry.image for entry in splits[split]]) for split in ("train", "val", "test")}
 
 
 def catdog(root: Path, seed: int) -> dict[str, Pictures]:

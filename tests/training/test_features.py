@@ -3,12 +3,13 @@
 from __future__ import annotations
 
 import copy
+import shutil
 
 import pytest
 import torch
 from torch import nn
 
-from seglab.datasets import ClassificationDataset, Normalize
+from seglab.datasets import CatDog, Normalize, Samples
 from seglab.errors import CacheError, DataError
 from seglab.models import Classifier, classifier
 from seglab.samples import write_catdog_sample
@@ -20,7 +21,7 @@ pytestmark = pytest.mark.slow
 @pytest.fixture(scope="module")
 def data(tmp_path_factory):
     root = write_catdog_sample(tmp_path_factory.mktemp("catdog") / "s", count=(12, 4), size=(64, 64), progress=False)
-    return ClassificationDataset.from_root(root, "train", size=48)
+    return Samples(CatDog(root), "train", size=48, cache=False, progress=False)
 
 
 @pytest.fixture(scope="module")
@@ -81,7 +82,7 @@ def test_nothing_is_computed_twice(data, model, tmp_path):
 def test_other_weights_sizes_and_pictures_are_new(data, model, tmp_path):
     seen = count_calls(model)
     first = extract_features(model, data, folder=tmp_path, progress=False)
-    other = ClassificationDataset(data.items, data.label_set, size=40)
+    other = Samples(data.reader, "train", size=40, cache=False, progress=False)
     assert not torch.equal(extract_features(model, other, folder=tmp_path, progress=False).features, first.features)
     assert sum(seen) == 44
     with torch.no_grad():
@@ -117,9 +118,9 @@ def test_a_damaged_cache_and_a_bad_picture_are_named(data, model, tmp_path):
     path.write_bytes(path.read_bytes()[:100])
     with pytest.raises(CacheError, match="Delete this file"):
         extract_features(model, data, folder=tmp_path, progress=False)
-    (tmp_path / "cats").mkdir()
-    (tmp_path / "cats" / "no.jpg").write_text("no")
-    bad = ClassificationDataset([*data.items, (tmp_path / "cats" / "no.jpg", 0)], data.label_set, size=48)
+    shutil.copytree(data.reader.root, tmp_path / "s")
+    (tmp_path / "s" / "train" / "cats" / "no.jpg").write_text("no")
+    bad = Samples(CatDog(tmp_path / "s" / "train"), "all", size=48, cache=False, progress=False)
     with pytest.raises(DataError, match=r"no\.jpg"):
         extract_features(model, bad, folder=tmp_path / "new", progress=False)
     (tmp_path / "file").write_text("")

@@ -11,7 +11,7 @@ from torch import nn
 from torch.utils.data import DataLoader
 
 import seglab
-from seglab.datasets import CachedDataset, SemanticDrone, collate
+from seglab.datasets import Drone, Samples, collate
 from seglab.metrics import BandMatrix, ConfusionMatrix
 from seglab.models import build
 from seglab.training import scoring
@@ -27,8 +27,8 @@ def test_validation_takes_its_own_number_of_pictures(monkeypatch):
     assert histories[0] == histories[1] == histories[2]
 
 
-def test_evaluate_counts_the_same_for_any_batch_size_and_restores_the_mode(tmp_path, drone_root):
-    data = CachedDataset(SemanticDrone(drone_root, split="all"), folder=tmp_path, progress=False)
+def test_evaluate_counts_the_same_for_any_batch_size_and_restores_the_mode(drone_root):
+    data = Samples(Drone(drone_root), "all", cache=False)
     torch.manual_seed(0)
     model = build("single_conv", 23).train()
     one, five = (seglab.evaluate(model, data, batch_size=n) for n in (1, 5))
@@ -56,8 +56,8 @@ def test_evaluation_neither_drops_out_nor_learns_statistics(training):
         assert all(module.training == training for module in model.modules())
 
 
-def test_another_metric_may_count(tmp_path, drone_root):
-    data = CachedDataset(SemanticDrone(drone_root, split="all"), folder=tmp_path, progress=False)
+def test_another_metric_may_count(drone_root):
+    data = Samples(Drone(drone_root), "all", cache=False)
     torch.manual_seed(0)
     model = build("single_conv", 23)
     bands = BandMatrix(23)

@@ -4,7 +4,7 @@ import pytest
 import torch
 from torch import nn
 
-from seglab.datasets import CocoSegmentation
+from seglab.datasets import Coco, Samples
 from seglab.errors import ArgumentError
 from seglab.training import evaluate, evaluate_by_size
 from tests.datasets.coco.files import box, content, thing, write
@@ -23,20 +23,20 @@ class Reddish(nn.Module):
 
 
 @pytest.fixture
-def data(tmp_path, monkeypatch) -> CocoSegmentation:
+def data(tmp_path, monkeypatch) -> Samples:
     monkeypatch.setenv("SEGLAB_HOME", str(tmp_path / "home"))
-    things = [thing(1, box(0, 0, 20, 20)), thing(2, box(20, 0, 20, 20), area=1500.0),
+    things = [thing(1, box(0, 0, 20, 20), area=600.0), thing(2, box(20, 0, 20, 20), area=450.0),
               thing(3, box(40, 30, 9, 9), category=18)]
     images, path = write(tmp_path, content(things, images=2))
-    return CocoSegmentation(images, path, ["cat", "dog"], drop_empty=False, progress=False)
+    return Samples(Coco(tmp_path, images=images, annotations=path, categories=["cat", "dog"]), "all", progress=False)
 
 
 def test_sizes_add_up_to_the_whole_and_objects_that_touch_stay_apart(data):
     model = Reddish().train()
-    sized, whole = evaluate_by_size(model, data), evaluate(model, data).compute()
+    sized, whole = evaluate_by_size(model, data, bounds=(420, 1000)), evaluate(model, data).compute()
     assert model.training
     assert sized.hits.sum(1)[1:].tolist() == whole.matrix.diag()[1:].tolist()
-    assert sized.objects[1].tolist()[:3] == [0, 2, 0], "areas are those of the annotation, 2000 and 1500"
+    assert sized.objects[1].tolist()[:3] == [0, 2, 0], "areas are those of the annotation, 600 and 450, not 400 pixels"
     assert sized.false_positives[1, -1] > 0, "the second picture shows no cat"
 
 
@@ -67,8 +67,7 @@ def test_without_objects_regions_count(data):
 
 
 def test_objects_must_lie_on_the_pictures(data):
-    data.fit = (30, 40)
-    with pytest.raises(ArgumentError, match="without fit and transforms"):
-        evaluate_by_size(Reddish(), data)
+    with pytest.raises(ArgumentError, match="without within, size and transforms"):
+        evaluate_by_size(Reddish(), Samples(data.reader, "all", within=(30, 40), progress=False))
     with pytest.raises(ArgumentError, match="1 or more"):
         evaluate_by_size(Reddish(), data.subset([]))

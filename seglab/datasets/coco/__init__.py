@@ -1,8 +1,6 @@
-"""COCO: objects as polygons and run lengths in one JSON file, read as masks of classes."""
+"""COCO's format: pictures, and one JSON file with the outlines of their objects."""
 
-from __future__ import annotations
+from seglab.datasets.coco.masks import rle_counts, to_rle
+from seglab.datasets.coco.reader import Coco
 
-from seglab.datasets.coco.dataset import CocoSegmentation, find_coco, has_coco
-from seglab.datasets.coco.masks import rle_counts, semantic_mask, to_rle
-
-__all__ = ["CocoSegmentation", "find_coco", "has_coco", "rle_counts", "semantic_mask", "to_rle"]
+__all__ = ["Coco", "rle_counts", "to_rle"]

@@ -1,274 +1,406 @@
-"""A compact index of a COCO annotation, so that 448 MB of JSON are read once and then only looked into.
+"""A COCO annotation as tables: its JSON is parsed once, and afterwards mapped into memory from the cache.
 
-The index does not hold a single polygon. It holds where each object's text begins and ends in the annotation, and the
-numbers that choose pictures: picture, category, crowd or not, area. Both files are mapped into memory, so loader
-workers share one copy of what they touch. It is a safetensors file, and holds no code.
+The tables are a safetensors file, named after the hash of the annotation's content, so nothing is written beside the
+annotation and loader workers share one copy of what they touch. It holds no code.
 """
 
 from __future__ import annotations
 
 import json
-import mmap
-import os
 import re
-from collections.abc import Iterator
+import struct
+import sys
+import unicodedata
+from array import array
+from itertools import pairwise
 from pathlib import Path
 from typing import Any
 
 import numpy as np
 from filelock import FileLock
+from pycocotools import mask as coco_mask
 from safetensors import SafetensorError, safe_open
 from safetensors.numpy import save
 
-from seglab.datasets.coco.rows import Rows, is_whole
+from seglab.datasets.coco.masks import FAR, MOST_PIXELS, Rle, rle_counts, to_rle
+from seglab.datasets.io import Size
 from seglab.errors import CacheError, DataError
-from seglab.files import atomic_write, data_home, file_digests
-from seglab.progress import progress_bar
+from seglab.files import atomic_write, data_home, file_digests, read_text
 
-_VERSION = "1"  # raise it when the tables change, and old indexes are made again
-_SPACE = re.compile(r"[ \t\r\n]*")
-_LISTS = ("images", "annotations", "categories")
+#: What makes an annotation unusable.
+FAULTS = {
+    1: "its image_id is missing, or no picture's",
+    2: "its category_id is missing, or no category's",
+    3: "it has no segmentation (a box alone is no mask)",
+    4: "a polygon with fewer than 3 points, or half a point",
+    5: "coordinates that are no numbers, or are too far away, or an outline of more than a million pixels",
+    6: "run lengths of another size than the picture, or that do not fill it",
+    7: "its id occurs twice",
+    8: "its iscrowd is neither 0 nor 1",
+}
+OUTSIDE, _ELSEWHERE = 20, 255  # usable, but without a pixel; no member of the list of annotations
+
+_VERSION = "2"  # raise it when the tables change, and old ones are made again
+_LONGEST = 1 << 20  # pycocotools takes memory for each pixel of an outline, also outside of the picture
+_AT_ONCE = 1 << 20  # coordinates
+_LARGE = 50_000_000  # bytes; longer conversions are announced
+#: (type, whether it holds offsets into another table, which)
+_TABLES = {"heights": (np.int32, ""), "widths": (np.int32, ""), "kind": (np.uint8, ""), "crowd": (np.uint8, ""),
+           "category": (np.int32, ""), "area": (np.float64, ""), "order": (np.int64, ""), "names": (np.uint8, ""),
+           "ids": (np.uint8, ""), "points": (np.float64, ""), "counts": (np.uint8, ""), "first": (np.int64, "order"),
+           "starts": (np.int64, "points"), "polygons": (np.int64, "starts"), "runs": (np.int64, "counts")}
 
 
 class CocoIndex:
-    """The tables of an annotation; see the module.
+    """The tables of an annotation; see the module. Made by `CocoIndex.open`.
 
     Attributes:
         path: the annotation.
-        categories: {category id: name}, in the order of the file.
-        image_ids: (n,) int64, ascending. heights, widths: (n,) int32.
-        first: (n + 1,) int64: the objects of picture i are rows first[i] to first[i + 1], in the order of the file.
-        category: (m,) int64 of each object. crowd: (m,) uint8. area: (m,) float64, square pixels as the file says.
-        problems: (k, 4) int64: kind (see `rows.UNUSABLE` and `WITHOUT_PIXELS`), annotation id, category id, and the
-            object's row, or -1 if it cannot be used.
+        digest: hash of its content.
+        categories: (id, name, supercategory) of each, in the order of the file.
+        picture_ids, file_names: of each picture, by ascending id.
+        kind, crowd, category, area: of each annotation: 0, or what is wrong (see `FAULTS`); 0 or 1; the place in
+            `categories`, or -1; square pixels.
 
-    Source: the file format is described at https://cocodataset.org/#format-data.
+    Source: the format is described at https://cocodataset.org/#format-data.
     """
 
-    def __init__(self, path: Path, place: Path) -> None:
-        self.path, self.place = path, place
-        self._open()
+    def __init__(self, path: Path, place: Path, digest: str) -> None:
+        self.path, self.place, self.digest = path, place, digest
+        with safe_open(place, framework="pt") as file:  # PyTorch's way of opening maps the file; NumPy's would copy it
+            if (file.metadata() or {}).get("made_of") != f"{_VERSION} {digest}":
+                raise ValueError("made of another annotation")
+            self._tables = {name: file.get_tensor(name).numpy() for name in _TABLES}
+        self.kind, self.crowd, self.category, self.area = (
+            self._tables[name] for name in ("kind", "crowd", "category", "area"))
+        names = json.loads(self._tables["names"].tobytes())
+        self.categories: list[tuple[Any, str, str]] = [(key, str(name), str(group)) for key, name, group in names[0]]
+        self.picture_ids, self.file_names = list(names[1]), list(map(str, names[2]))
+        self._check()
+
+    def _check(self) -> None:
+        tables, pictures, rows = self._tables, len(self.picture_ids), len(self.kind)
+        if len(self.file_names) != pictures:
+            raise ValueError("other names than ids")
+        lengths = {"heights": pictures, "widths": pictures, "first": pictures + 1, "polygons": rows + 1,
+                   "runs": rows + 1, **dict.fromkeys(("crowd", "category", "area"), rows)}
+        for name, (kind, of) in _TABLES.items():
+            table = tables[name]
+            if table.dtype != kind or table.ndim != 1 or len(table) != lengths.get(name, len(table)):
+                raise ValueError(f"a table {name!r} of {table.dtype}, {table.shape}")
+            end = len(tables[of]) - (name == "polygons") if of else 0
+            if of and (table[0] != 0 or table[-1] != end or (table[1:] < table[:-1]).any()):
+                raise ValueError(f"places {name!r} that lie outside")
+        for name, least, most in (("order", 0, rows), ("category", -1, len(self.categories))):
+            if len(tables[name]) and not least <= tables[name].min() <= tables[name].max() < most:
+                raise ValueError(f"numbers {name!r} that lie outside")
 
     @classmethod
-    def open(cls, path: str | Path, progress: bool = True) -> CocoIndex:
-        """Open the index of an annotation, and make it first if it is not there, or is another file's.
-
-        It lies beside the annotation, or in `data/cache` if that folder cannot be written. It belongs to the
-        annotation whose content hash it carries.
+    def open(cls, path: Path) -> CocoIndex:
+        """Open the tables of an annotation; they are made if they are not in the cache, or damaged.
 
         Raises:
             DataError: no such file, or not a COCO annotation with objects.
-            CacheError: neither place can be written.
+            CacheError: the cache cannot be written.
         """
-        path = Path(path).expanduser()
-        if not path.is_file() or not os.access(path, os.R_OK):
-            found = "a folder" if path.is_dir() else "a file that may not be read" if path.exists() else "nothing there"
-            raise DataError(f"{path}: annotation", found=found,
+        if not path.is_file():
+            raise DataError(f"{path}: annotation", found="a folder" if path.is_dir() else "nothing there",
                             expected="a JSON file such as instances_train2017.json", fix="Check the path.")
         cache = data_home() / "cache"
         try:
             cache.mkdir(parents=True, exist_ok=True)
-            with FileLock(cache / ".lock"):  # one process builds, the others wait and then read
+            with FileLock(cache / ".lock"):  # one process converts, the others wait and then read
                 digest = file_digests([path], cache / "digests.json")[0]
-                beside = path.with_name(f"{path.name}.seglab-index")
-                places = [beside, cache / f"coco-{digest}.seglab-index"]
-                for place in places:
-                    if _is_index_of(place, digest):
-                        return cls(path, place)
-                place = places[0] if _writable(path.parent) else places[1]
-                tables, facts = _build(path, progress)
-                atomic_write(place, save(tables, metadata={**facts, "version": _VERSION, "digest": digest}))
+                place = cache / f"coco-{digest}.safetensors"
+                if place.is_file() and (known := _whole_index(path, place, digest)) is not None:
+                    return known
+                atomic_write(place, save(_converted(path), metadata={"made_of": f"{_VERSION} {digest}"}))
         except OSError as error:
-            raise CacheError(f"{path}: its index cannot be written", found=str(error),
-                             expected="room for some megabytes beside it or in the cache",
+            raise CacheError(f"{path}: its tables cannot be written", found=str(error),
+                             expected="a readable file, and room in the cache for as much again",
                              fix="Free some space, or set SEGLAB_HOME to another disk.") from error
-        return cls(path, place)
+        return cls(path, place, digest)
 
-    def _open(self) -> None:
-        # PyTorch's way of opening maps the file; NumPy's would copy it.
-        with safe_open(self.place, framework="pt") as file:
-            tables = {name: file.get_tensor(name).numpy() for name in file.keys()}  # noqa: SIM118
-            self.categories = {int(k): v for k, v in json.loads(file.metadata()["categories"]).items()}
-        self.image_ids, self.heights, self.widths = (tables[name] for name in ("image_ids", "heights", "widths"))
-        self.first, self.category, self.crowd, self.area = (
-            tables[name] for name in ("first", "category", "crowd", "area"))
-        self.problems, self._starts, self._lengths = (tables[name] for name in ("problems", "starts", "lengths"))
-        self._names = tables["names"]
-        with open(self.path, "rb") as file:
-            self._text = mmap.mmap(file.fileno(), 0, access=mmap.ACCESS_READ)
-            stat = os.fstat(file.fileno())
-        self._signature = (stat.st_size, stat.st_mtime_ns)
+    def size(self, picture: int) -> Size | None:
+        """(height, width) that the annotation gives for a picture; None if it gives none that can be."""
+        height, width = int(self._tables["heights"][picture]), int(self._tables["widths"][picture])
+        return (height, width) if height else None
 
-    @property
-    def file_names(self) -> list[str]:
-        """The pictures' file names, in the order of `image_ids`."""
-        return self._names.tobytes().decode().split("\0")
+    def rows(self, picture: int) -> np.ndarray:
+        """The usable annotations of a picture, in the order of the file."""
+        first, last = self._tables["first"][picture:picture + 2]
+        return self._tables["order"][first:last]
 
-    def annotation(self, row: int) -> dict[str, Any]:
-        """One object as the file has it."""
-        start = int(self._starts[row])
-        text = self._text[start:start + int(self._lengths[row])]
-        return json.loads(text.decode(errors="replace"))  # what is no UTF-8 can only be in a comment
+    def picture_of_rows(self) -> tuple[np.ndarray, np.ndarray]:
+        """All usable annotations, and the picture of each."""
+        return self._tables["order"], np.repeat(np.arange(len(self.picture_ids)), np.diff(self._tables["first"]))
 
-    # A worker that is spawned opens the maps itself.
+    def ids(self) -> list[Any]:
+        """The ids of all annotations; None for one that has none."""
+        return list(json.loads(self._tables["ids"].tobytes()))
+
+    def shape(self, row: int) -> list[np.ndarray] | Rle:
+        """The outlines of an annotation, (x, y, x, y, …) each, or its compressed run lengths."""
+        first, last = self._tables["polygons"][row:row + 2]
+        if first < last:
+            places = self._tables["starts"][first:last + 1].tolist()
+            return [self._tables["points"][a:b] for a, b in pairwise(places)]
+        first, last = self._tables["runs"][row:row + 2]
+        packed = self._tables["counts"][first:last].tobytes()
+        return {"size": list(struct.unpack("<2i", packed[:8])), "counts": packed[8:]}
+
+    def segmentation(self, row: int) -> list[list[float]] | Rle:
+        """The same as JSON has it: lists of numbers."""
+        shape = self.shape(row)
+        if isinstance(shape, list):
+            return [outline.tolist() for outline in shape]
+        return {"size": shape["size"], "counts": rle_counts(shape["counts"]).tolist()}
+
+    # A worker that is spawned maps the file itself.
     def __getstate__(self) -> dict[str, Any]:
-        return {"path": self.path, "place": self.place, "signature": self._signature}
+        return {"path": self.path, "place": self.place, "digest": self.digest}
 
     def __setstate__(self, state: dict[str, Any]) -> None:
-        self.path, self.place = state["path"], state["place"]
-        self._open()
-        if self._signature != state["signature"]:
-            raise DataError(f"{self.path}: annotation", found="a file that changed while it was in use",
-                            expected="the file that was opened", fix="Open the dataset again.")
+        if (known := _whole_index(**state)) is None:
+            raise CacheError(f"{state['place']}: the tables of {state['path'].name}", found="gone, or damaged",
+                             expected="the file that was there when the dataset was opened",
+                             fix="Open the dataset again.")
+        self.__dict__.update(known.__dict__)
 
 
-def _writable(folder: Path) -> bool:
-    # An administrator can write anywhere; a folder that says "read only" is meant so all the same.
-    return os.access(folder, os.W_OK) and bool(folder.stat().st_mode & 0o222)
-
-
-def _is_index_of(place: Path, digest: str) -> bool:
-    """Whether a file is a whole index of the annotation with this hash. Anything else is made again."""
-    if not place.is_file():
-        return False
+def _whole_index(path: Path, place: Path, digest: str) -> CocoIndex | None:
     try:
-        with safe_open(place, framework="np") as file:
-            return file.metadata() is not None and (file.metadata().get("version"), file.metadata().get("digest")) == (
-                _VERSION, digest)
-    except (SafetensorError, OSError):  # half of one, or something else
-        return False
+        return CocoIndex(path, place, digest)
+    except (SafetensorError, OSError, ValueError, TypeError, LookupError, RecursionError):  # damaged, or something else
+        return None
 
 
-def _elements(text: str, path: Path) -> Iterator[tuple[str, int, int, Any]]:
-    """The elements of the file's lists, one after the other: (list's name, start, end, value).
+def _key(value: Any) -> int | str | None:
+    """An id: a whole number, also as text or as a float; any other text stands for itself."""
+    if type(value) is float:
+        return int(value) if value.is_integer() else None
+    if type(value) is str:
+        return int(value) if value.isascii() and value.isdigit() and len(value) < 19 else _text(value)
+    return value if type(value) is int else None
 
-    So the memory for Python objects is that of one element, not of the file.
-    """
-    scan = json.JSONDecoder().scan_once  # type: ignore[attr-defined]  # missing in the hints
-    place = 0
 
-    def unspaced(start: int) -> int:
-        found = _SPACE.match(text, start)  # always: no space is some, too
-        return found.end() if found is not None else start
+def _text(value: Any) -> str | None:
+    """A text that can be written: one that is not empty, without halves of surrogate pairs."""
+    return value if isinstance(value, str) and value and not re.search("[\ud800-\udfff]", value) else None
 
-    def after(expected: str) -> str:
-        nonlocal place
-        place = unspaced(place)
-        found = text[place:place + 1]
-        if not found or found not in expected:
-            raise json.JSONDecodeError(f"{expected!r} expected", text, place)
-        place += 1
-        return found
 
-    try:
-        place = 3 if text.startswith("\xef\xbb\xbf") else 0  # a byte order mark
-        if text.startswith("[", unspaced(place)):
-            raise _not_coco(path, "a list", 'an object with "images", "annotations" and "categories"')
-        after("{")
-        if text.startswith("}", unspaced(place)):
+class _Row(int):
+    """Stands for an annotation in the parsed document, once its content is in the columns."""
+
+
+class _Columns:
+    """The annotations as columns, filled one by one while JSON is parsed: a number each, instead of a dict each."""
+
+    def __init__(self) -> None:
+        self.ids: list[int | str | None] = []
+        self.keys: tuple[dict[Any, int], dict[Any, int]] = ({}, {})  # of pictures and categories
+        self.images, self.categories = array("q"), array("q")  # numbers of keys
+        self.kinds, self.crowds, self.areas = array("B"), array("B"), array("d")
+        self.points, self.lengths, self.polygons = array("d"), array("q"), array("q", [0])
+        self.counts, self.runs, self.rle_rows, self.rles = bytearray(), array("q", [0]), array("q"), array("q")
+        self.measured: list[tuple[np.ndarray, np.ndarray, np.ndarray]] = []  # points, lengths, numbers of outlines
+        self.outlines = 0
+
+    def hook(self, value: dict[str, Any]) -> Any:
+        return self.add(value) if "image_id" in value and "file_name" not in value else value
+
+    def add(self, value: dict[str, Any]) -> _Row:
+        area, crowd, shape = value.get("area"), value.get("iscrowd", 0), value.get("segmentation")
+        self.ids.append(_key(value.get("id")))
+        for column, keys, name in zip((self.images, self.categories), self.keys, ("image_id", "category_id"),
+                                      strict=True):
+            key = _key(value.get(name))
+            column.append(-1 if key is None else keys.setdefault(key, len(keys)))
+        self.areas.append(area if type(area) is float or (type(area) is int and abs(area) < 1 << 62) else np.nan)
+        self.crowds.append(crowd in (0, 1) and bool(crowd))
+        kind = 0 if crowd in (0, 1) else 8
+        self.kinds.append(kind or (self._add_polygons(shape) if isinstance(shape, list) and shape else
+                                   self._add_runs(shape) if isinstance(shape, dict) else 3))
+        self.polygons.append(self.outlines)
+        self.runs.append(len(self.counts))
+        if len(self.points) > _AT_ONCE:
+            self.measure()
+        return _Row(len(self.kinds) - 1)
+
+    def _add_polygons(self, shape: list[Any]) -> int:
+        if type(shape[0]) in (int, float):  # VIA leaves the outer brackets out
+            shape = [shape]
+        outlines = []
+        for outline in shape:
+            if not isinstance(outline, list) or len(outline) < 6 or len(outline) % 2:
+                return 4
+            try:
+                outlines.append(array("d", outline))
+            except (TypeError, OverflowError):
+                return 5
+        for outline in outlines:
+            self.points.extend(outline)
+            self.lengths.append(len(outline))
+        self.outlines += len(outlines)
+        return 0
+
+    def _add_runs(self, shape: dict[str, Any]) -> int:
+        try:
+            height, width = map(int, shape["size"])
+            rle = to_rle(shape, height, width)
+        except (ValueError, TypeError, LookupError, OverflowError):
+            return 6
+        self.rle_rows.append(len(self.kinds))
+        self.rles.extend((height, width, int(coco_mask.area(rle))))
+        self.counts += struct.pack("<2i", height, width) + rle["counts"]
+        return 0
+
+    def measure(self) -> None:
+        """Measure the outlines since the last time: left, top, right, bottom, area, length."""
+        lengths, points = np.array(self.lengths), np.array(self.points)
+        if not len(lengths):
             return
-        while True:
-            place = unspaced(place)
-            key, place = scan(text, place)
-            after(":")
-            place = unspaced(place)
-            if text.startswith("[", place) and key in _LISTS:
-                yield key, place, place, None  # there is such a list, even if it is empty
-                place = unspaced(place + 1)
-                if text.startswith("]", place):
-                    place += 1
-                else:
-                    while True:
-                        start = unspaced(place)
-                        value, place = scan(text, start)
-                        yield key, start, place, value
-                        if after(",]") == "]":
-                            break
-            else:
-                _, place = scan(text, place)
-            if after(",}") == "}":
-                return
-    except StopIteration as stop:  # the scanner's word for "no value here"
-        raise _cut_off(path, text, int(stop.value)) from None
-    except json.JSONDecodeError as error:
-        raise _cut_off(path, text, error.pos) from error
-    except RecursionError as error:
-        raise _not_coco(path, "lists in lists in lists", "a COCO annotation") from error
+        here, starts = points.reshape(-1, 2), (np.cumsum(lengths) - lengths) // 2
+        with np.errstate(all="ignore"):  # NaN stays NaN
+            there = np.roll(here, -1, axis=0)
+            there[starts + lengths // 2 - 1] = here[starts]
+            cross = here[:, 0] * there[:, 1] - there[:, 0] * here[:, 1]
+            self.measured.append((points, lengths, np.column_stack([
+                np.minimum.reduceat(here, starts), np.maximum.reduceat(here, starts),
+                np.abs(np.add.reduceat(cross, starts)) / 2, np.add.reduceat(np.abs(there - here).max(1), starts)])))
+        self.points, self.lengths = array("d"), array("q")
+
+    def tables(self, pictures: list[tuple[Any, str, int, int]], categories: list[tuple[Any, str, str]],
+               listed: list[_Row]) -> dict[str, np.ndarray]:
+        """All tables, with what is wrong marked and areas that are not to be believed measured."""
+        self.measure()
+        kind, area, rows = np.array(self.kinds), np.array(self.areas), np.arange(len(self.kinds))
+        sides = np.array([one[2:] for one in pictures] or np.empty((0, 2)), dtype=np.int32).reshape(-1, 2)
+        picture = _places([one[0] for one in pictures], self.keys[0], self.images)
+        category = _places([one[0] for one in categories], self.keys[1], self.categories)
+        height, width = np.vstack([sides, [[0, 0]]])[picture].T
+
+        def mark(where: np.ndarray, what: int) -> None:
+            kind[where & (kind == 0)] = what  # what is found first counts
+
+        mark(picture < 0, 1)
+        mark(category < 0, 2)
+        seen: dict[Any, int] = {}
+        mark(np.array([key is not None and seen.setdefault(key, row) != row for row, key in enumerate(self.ids)], bool),
+             7)
+        numbers = np.concatenate([np.empty((0, 6)), *(numbers for _, _, numbers in self.measured)])
+        far = ~(np.abs(numbers[:, :4]) < FAR).all(1)  # or NaN
+        numbers[far] = 0
+        left, top, right, bottom, covered, steps = numbers.T
+        of = np.repeat(rows, np.diff(self.polygons))  # the annotation of each outline
+        mark((np.bincount(of, far, len(rows)) > 0) | (np.bincount(of, steps, len(rows)) > _LONGEST), 5)
+        inside = (right > 0) & (bottom > 0) & ((left < width[of]) & (top < height[of]) | (height[of] == 0))
+        mark((np.diff(self.polygons) > 0) & (np.bincount(of, inside, len(rows)) == 0), OUTSIDE)
+        least = np.bincount(of, covered, len(rows))
+        most = np.bincount(of, (right - left + 1) * (bottom - top + 1), len(rows))
+        rle_rows, rles = np.array(self.rle_rows), np.array(self.rles).reshape(-1, 3)
+        wrong = (rles[:, :2] != np.stack([height, width], 1)[rle_rows]).any(1) & (height[rle_rows] > 0)
+        mark(np.isin(rows, rle_rows[wrong]), 6)
+        least[rle_rows] = most[rle_rows] = rles[:, 2]
+        # Areas of 0, of 1, of whole pictures, or in shares of it are no areas.
+        area = np.where((area > 0) & (area >= least / 10) & (area <= 2 * most), area, least)
+        elsewhere = np.ones(len(rows), bool)
+        elsewhere[listed] = False
+        kind[elsewhere] = _ELSEWHERE
+        order = np.flatnonzero(np.isin(kind, (0, OUTSIDE)))
+        order = order[np.argsort(picture[order], kind="stable")]
+        points = [np.empty(0), *(points for points, _, _ in self.measured)]
+        lengths = [np.zeros(1, np.int64), *(lengths for _, lengths, _ in self.measured)]
+        names = [categories, [one[0] for one in pictures], [one[1] for one in pictures]]
+        return {"heights": sides[:, 0].copy(), "widths": sides[:, 1].copy(), "kind": kind,
+                "crowd": np.array(self.crowds), "category": category.astype(np.int32), "area": area, "order": order,
+                "first": np.searchsorted(picture[order], np.arange(len(pictures) + 1)).astype(np.int64),
+                "points": np.concatenate(points), "starts": np.cumsum(np.concatenate(lengths)),
+                "polygons": np.array(self.polygons), "counts": np.frombuffer(bytes(self.counts), np.uint8),
+                "runs": np.array(self.runs), "names": _json_table(names), "ids": _json_table(self.ids)}
 
 
-def _build(path: Path, progress: bool) -> tuple[dict[str, np.ndarray], dict[str, str]]:
-    # Latin-1 makes one character of each byte, so that places in the text are places in the file.
-    with open(path, "rb") as file:
-        text = str(mmap.mmap(file.fileno(), 0, access=mmap.ACCESS_READ), "latin-1") if path.stat().st_size else ""
-    images: dict[int, tuple[str, int, int]] = {}
-    categories: dict[int, str] = {}
-    rows = Rows()
-    seen = set()
-    with progress_bar(total=len(text), desc="indexing once", unit="B", unit_scale=True, shown=progress) as bar:
-        for key, start, end, value in _elements(text, path):
-            seen.add(key)
-            if start == end:
-                continue
-            if key == "annotations":
-                rows.add(value, start, end)
-            elif key == "images":
-                image_id, entry = _image(value, path)
-                if image_id in images:
-                    raise DataError(f"{path}: two pictures with one id",
-                                    found=f"id {image_id}: {images[image_id][0]} and {entry[0]}",
-                                    expected="an id a picture", fix="Remove one, or write the file again.")
-                images[image_id] = entry
-            else:
-                _add_category(categories, value, path)
-            if end - bar.n > 1 << 22:
-                bar.update(end - bar.n)
-    if missing := [name for name in _LISTS if name not in seen]:
-        raise _not_coco(path, f"no list {' and no list '.join(repr(name) for name in missing)}",
+def _places(keys: list[Any], numbers: dict[Any, int], column: array[int]) -> np.ndarray:
+    """Where the keys that a column has by number stand in a list; -1 for those that are not there."""
+    places = np.full(len(numbers) + 1, -1)
+    for place, key in enumerate(keys):
+        if key in numbers:
+            places[numbers[key]] = place
+    return places[np.array(column)]  # -1 stays -1
+
+
+def _json_table(value: Any) -> np.ndarray:
+    return np.frombuffer(json.dumps(value).encode(), np.uint8)
+
+
+def _converted(path: Path) -> dict[str, np.ndarray]:
+    """Parse an annotation to tables."""
+    if path.stat().st_size > _LARGE:
+        print(f"{path.name}: converting {path.stat().st_size / 1e6:.0f} MB, once", file=sys.stderr)
+    columns = _Columns()
+    document = _parsed(path, read_text(path, "annotation"), columns)
+    if not isinstance(document, dict):
+        raise _not_coco(path, "a list" if isinstance(document, list) else "one value",
+                        'an object with "images", "annotations" and "categories"')
+    lists = {name: document.get(name) for name in ("images", "annotations", "categories")}
+    if missing := [name for name, value in lists.items() if not isinstance(value, list)]:
+        if "_via_img_metadata" in document or any(isinstance(one, dict) and "regions" in one
+                                                  for one in document.values()):
+            raise _not_coco(path, "a project of the VGG Image Annotator (VIA)", "a COCO annotation",
+                            "Export it from VIA: Annotation, Export Annotations (COCO format).")
+        raise _not_coco(path, f"no list {' and no list '.join(map(repr, missing))}",
                         'an object with the lists "images", "annotations" and "categories"')
-    ids = np.array(sorted(images), dtype=np.int64)
-    entries = [images[i] for i in ids.tolist()]
-    tables: dict[str, np.ndarray] = {
-        "image_ids": ids, "heights": np.array([e[1] for e in entries], dtype=np.int32),
-        "widths": np.array([e[2] for e in entries], dtype=np.int32),
-        "names": np.frombuffer("\0".join(e[0] for e in entries).encode(), dtype=np.uint8).copy()}
-    tables |= rows.tables(text, ids, tables["heights"], tables["widths"], categories)
-    return tables, {"categories": json.dumps(categories)}
+    pictures = [_picture(one, path) for one in document["images"]]
+    categories = [_category(one, path) for one in document["categories"]]
+    for what, those in (("two pictures with one id", pictures), ("a category twice", categories),
+                        ("a category twice", [one[1:] for one in categories])):
+        seen: dict[Any, Any] = {}
+        for one in those:
+            if seen.setdefault(one[0], one) is not one:
+                raise DataError(f"{path}: {what}", found=f"{one[0]!r}: {seen[one[0]][1]} and {one[1]}",
+                                expected="an id for each, and each name once",
+                                fix="Remove one, or write the file again.")
+    listed = [one if type(one) is _Row else columns.add(one if isinstance(one, dict) else {})
+              for one in document["annotations"]]
+    pictures.sort(key=lambda one: (isinstance(one[0], str), one[0]))
+    return columns.tables(pictures, categories, listed)
 
 
-def _image(value: Any, path: Path) -> tuple[int, tuple[str, int, int]]:
-    found = value if isinstance(value, dict) else {}
-    name: Any = found.get("file_name")
-    numbers: list[Any] = [found.get(key) for key in ("id", "height", "width")]
-    if not isinstance(name, str) or not name or "\0" in name or not all(map(is_whole, numbers)) or not (
-            0 < min(numbers[1:]) <= max(numbers[1:]) < 1 << 20):
-        raise _not_coco(path, f"a picture {str(value)[:120]}", "pictures with id, file_name, height and width")
-    return numbers[0], (_unicode(name), numbers[1], numbers[2])
-
-
-def _add_category(categories: dict[int, str], value: Any, path: Path) -> None:
-    if not isinstance(value, dict) or not is_whole(value.get("id")) or not isinstance(value.get("name"), str):
-        raise _not_coco(path, f"a category {str(value)[:120]}", "categories with id and name")
-    name = _unicode(value["name"])
-    if value["id"] in categories or name in categories.values():
-        raise DataError(f"{path}: a category twice", found=f"{value['id']}, {name}",
-                        expected="an id and a name for each category", fix="Remove one, or write the file again.")
-    categories[value["id"]] = name
-
-
-def _unicode(text: str) -> str:
-    """A string of the file, which was read as Latin-1; one with \\u escapes is right already."""
+def _parsed(path: Path, text: str, columns: _Columns) -> Any:
     try:
-        return text.encode("latin-1").decode()
-    except (UnicodeEncodeError, UnicodeDecodeError):
-        return text
+        return json.loads(text, object_hook=columns.hook)
+    except json.JSONDecodeError as error:
+        near = text[max(0, error.pos - 40):error.pos]
+        raise DataError(f"{path}: JSON", found=f"no JSON from character {error.pos:,} of {len(text):,} on, after "
+                        f"{near!r}: {error.msg}", expected="a whole JSON file",
+                        fix="It was probably cut off: copy or download it again.") from error
+    except (RecursionError, ValueError) as error:  # a number with more than 4,300 digits
+        found = "lists in lists in lists" if isinstance(error, RecursionError) else str(error)
+        raise _not_coco(path, found, "a COCO annotation") from error
 
 
-def _cut_off(path: Path, text: str, place: int) -> DataError:
-    near = text[max(0, place - 40):place].encode("latin-1").decode(errors="replace")
-    return DataError(f"{path}: JSON", found=f"no JSON from byte {place:,} of {len(text):,} on, after {near!r}",
-                     expected="a whole JSON file", fix="It was probably cut off: copy or download it again.")
+def _picture(value: Any, path: Path) -> tuple[Any, str, int, int]:
+    """(id, file name, height, width); sizes that cannot be are 0: the picture's own file decides."""
+    found = value if isinstance(value, dict) else {}
+    key, name = _key(found.get("id")), _text(found.get("file_name"))
+    if key is None or name is None:
+        raise _not_coco(path, f"a picture {str(value)[:120]}", "pictures with id and file_name")
+    height, width = _key(found.get("height")), _key(found.get("width"))
+    if not (isinstance(height, int) and isinstance(width, int) and min(height, width) > 0
+            and height * width <= MOST_PIXELS):
+        height = width = 0
+    return key, name, height, width
 
 
-def _not_coco(path: Path, found: str, expected: str) -> DataError:
+def _category(value: Any, path: Path) -> tuple[Any, str, str]:
+    found = value if isinstance(value, dict) else {}
+    key, name, group = _key(found.get("id")), _text(found.get("name")), _text(found.get("supercategory")) or ""
+    if key is None or name is None:
+        raise _not_coco(path, f"a category {str(value)[:120]}", "categories with id and name")
+    return key, unicodedata.normalize("NFC", name), unicodedata.normalize("NFC", group)
+
+
+def _not_coco(path: Path, found: str, expected: str, fix: str | None = None) -> DataError:
     return DataError(f"{path}: not a COCO annotation", found=found, expected=expected,
-                     fix="Take the instances_*.json of the dataset; captions and image_info files have no objects.")
+                     fix=fix or "Take the instances_*.json of the dataset; captions and image_info files have no "
+                                "objects.")

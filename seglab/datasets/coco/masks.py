@@ -17,37 +17,43 @@ from pycocotools import mask as coco_mask
 from seglab.labels import IGNORE
 
 Rle = dict[str, Any]
-#: Bytes of decoded maps held at once: hundreds of objects on an aerial picture would not fit into memory.
-_DECODED_AT_ONCE = 64 << 20
+_MERGED_AT_ONCE = 8
+MOST_PIXELS = 500_000_000
+FAR = 1e6  # coordinates beyond it are none
 
 
-def to_rle(segmentation: list[Any] | Rle, height: int, width: int) -> Rle:
+def to_rle(segmentation: Sequence[Any] | Rle, height: int, width: int) -> Rle:
     """One object's segmentation as compressed run lengths, the polygons of an object joined.
 
     Args:
-        segmentation: a list of polygons, [x0, y0, x1, y1, …] in pixels each; or run lengths, {"size": [height, width],
+        segmentation: polygons, [x0, y0, x1, y1, …] in pixels each; or run lengths, {"size": [height, width],
             "counts": list of int, str or bytes}.
         height, width: of the picture.
 
     Raises:
-        ValueError: run lengths of another size than the picture, or that do not fill it.
+        ValueError: coordinates beyond a million, or run lengths of another size than the picture, or that do not fill
+            it.
 
     Example:
         >>> to_rle([[0, 0, 2, 0, 2, 2, 0, 2]], 3, 4)["size"], to_rle({"size": [1, 3], "counts": [1, 2]}, 1, 3)["counts"]
         ([3, 4], b'12')
     """
-    if isinstance(segmentation, list):
-        parts = coco_mask.frPyObjects(segmentation, height, width)
+    if not isinstance(segmentation, dict):
+        outlines = [np.asarray(one, dtype=np.float64) for one in segmentation]
+        if not all(one.min() > -FAR and one.max() < FAR for one in outlines):  # nor NaN
+            raise ValueError("coordinates beyond a million")
+        parts = coco_mask.frPyObjects(outlines, height, width)
         return parts[0] if len(parts) == 1 else coco_mask.merge(parts)
     size, counts = list(segmentation["size"]), segmentation["counts"]
-    if size != [height, width]:
+    if size != [height, width] or not 0 < height * width <= MOST_PIXELS:
         raise ValueError(f"run lengths for {size[1]}×{size[0]}")
     is_list = isinstance(counts, list)
     runs = np.array(counts) if is_list else rle_counts(counts.encode() if isinstance(counts, str) else counts)
-    # What does not fill the picture would be decoded to whatever lies in memory.
-    if runs.dtype.kind != "i" or (covered := int(runs.sum())) != height * width or runs.min() < 0:
-        raise ValueError("run lengths that are no counts" if runs.dtype.kind != "i" else
-                         f"run lengths that cover {covered:,} of {height * width:,} pixels")
+    if runs.dtype.kind != "i" or runs.ndim != 1:
+        raise ValueError("run lengths that are no counts")
+    # What does not fill the picture would be decoded to whatever lies in memory. Each run first: a sum may wrap around.
+    if runs.min() < 0 or runs.max() > height * width or runs.sum() != height * width:
+        raise ValueError(f"run lengths that do not fill {width}×{height} pixels")
     if not runs[1:].all():  # pycocotools' merge goes astray, even out of its memory, at a run of 0 behind the first
         runs = _without_empty_runs(runs)
     elif not is_list:
@@ -130,8 +136,9 @@ def semantic_mask(rles: Sequence[Rle], classes: Sequence[int], crowds: Sequence[
         for i in solid:
             by_class.setdefault(int(classes[i]), []).append(rles[i])
         layers = [(class_id, _union(parts)) for class_id, parts in by_class.items()]
-        if (twice := _claimed_twice([rles[i] for i in solid])) is not None:
-            layers.append((IGNORE, twice))
+        covered = [rles[i] for i in solid]
+        if covered and sum(int(coco_mask.area(rle)) for rle in covered) != coco_mask.area(_union(covered)):
+            layers.append((IGNORE, _claimed_twice(covered)[1]))
         mask = _highest(layers, size)  # 255 is the highest, and classes meet only where it is
     else:
         if overlap == "max":
@@ -156,25 +163,25 @@ def _highest(layers: list[tuple[int, Rle]], size: tuple[int, int]) -> np.ndarray
 
 def paint(rles: Sequence[Rle], values: Sequence[int], size: tuple[int, int], dtype: type) -> np.ndarray:
     """Paint values one over the other, 0 below all: (height, width) of a dtype, in Fortran's order."""
-    canvas: np.ndarray = np.zeros(size, dtype=dtype, order="F")
-    at_once = max(1, _DECODED_AT_ONCE // max(1, size[0] * size[1]))
-    for start in range(0, len(rles), at_once):
-        maps = coco_mask.decode(list(rles[start:start + at_once]))  # (H, W, objects), contiguous object by object
-        for number, value in enumerate(values[start:start + at_once]):
-            np.copyto(canvas, dtype(value), where=maps[..., number].view(bool))
-    return canvas
+    canvas: np.ndarray = np.zeros(size[0] * size[1], dtype=dtype)  # column by column
+    for rle, value in zip(rles, values, strict=True):
+        ends = np.cumsum(rle_counts(rle["counts"])).tolist()
+        for start, end in zip(ends[::2], ends[1::2], strict=False):
+            canvas[start:end] = value
+    return canvas.reshape(size, order="F")
 
 
 def _union(rles: list[Rle]) -> Rle:
-    return rles[0] if len(rles) == 1 else coco_mask.merge(rles)
+    while len(rles) > 1:  # a few at a time: one after the other, thousands of objects would take minutes
+        rles = [coco_mask.merge(rles[i:i + _MERGED_AT_ONCE]) for i in range(0, len(rles), _MERGED_AT_ONCE)]
+    return rles[0]
 
 
-def _claimed_twice(rles: list[Rle]) -> Rle | None:
-    """The pixels that lie in more than one of the objects; None if there are none."""
-    if len(rles) < 2 or coco_mask.area(rles).sum() == coco_mask.area(coco_mask.merge(rles)):
-        return None
-    seen, twice = rles[0], []
-    for rle in rles[1:]:
-        twice.append(coco_mask.merge([seen, rle], intersect=True))
-        seen = coco_mask.merge([seen, rle])
-    return coco_mask.merge(twice)
+def _claimed_twice(rles: list[Rle]) -> tuple[Rle, Rle]:
+    """The pixels that lie in any of the objects, and those that lie in more than one."""
+    if len(rles) == 1:
+        return rles[0], to_rle({"size": (size := rles[0]["size"]), "counts": [size[0] * size[1]]}, *size)
+    middle = len(rles) // 2
+    (one, one_twice), (other, other_twice) = _claimed_twice(rles[:middle]), _claimed_twice(rles[middle:])
+    both = coco_mask.merge([one, other], intersect=True)
+    return coco_mask.merge([one, other]), coco_mask.merge([one_twice, other_twice, both])

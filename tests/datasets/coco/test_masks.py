@@ -7,7 +7,7 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 from pycocotools import mask as coco_mask
 
-from seglab.datasets.coco.masks import paint, rle_counts, semantic_mask, to_rle
+from seglab.datasets.coco.masks import rle_counts, semantic_mask, to_rle
 from tests.datasets.coco.files import box
 
 
@@ -104,18 +104,20 @@ def test_empty_runs_mean_nothing(counts, compressed):
         assert np.array_equal(coco_mask.decode(coco_mask.merge([rle, other])), expected | coco_mask.decode(other))
 
 
-def test_many_objects_on_a_large_picture_are_decoded_in_portions(monkeypatch):
-    monkeypatch.setattr("seglab.datasets.coco.masks._DECODED_AT_ONCE", 2 * 30 * 40)
-    rles = [to_rle([box(i, i, 5, 5)], 30, 40) for i in range(7)]
-    found = paint(rles, range(1, 8), (30, 40), np.int32)
-    assert [found[i, i] for i in range(7)] == [1, 2, 3, 4, 5, 6, 7] and found[11, 11] == 0
+def test_many_objects_are_joined_in_groups():
+    rles = [to_rle([box(i % 20, i // 20, 1.5, 1)], 30, 40) for i in range(300)]
+    maps = coco_mask.decode(rles).sum(axis=2)
+    assert np.array_equal(semantic_mask(rles, [3] * 300, [False] * 300, (30, 40)),
+                          np.where(maps > 1, 255, 3 * maps))
 
 
 @pytest.mark.parametrize("shape", [
     {"size": [4, 5], "counts": [25]}, {"size": [5, 5], "counts": [3, 4]}, {"size": [5, 5], "counts": [-5, 30]},
     {"size": [5, 5], "counts": ""}, {"size": [5, 5], "counts": "0000"}, {"size": [5, 5], "counts": "\x7f"},
     {"size": [5, 5], "counts": "P" * 30}, {"size": [5, 5], "counts": b"11"}, {"size": [5, 5], "counts": []},
-    {"size": [5, 5], "counts": [12.5, 12.5]}, {"size": [5, 5], "counts": ["a"]}])
+    {"size": [5, 5], "counts": [2**33, 25 - 2**33]},
+    {"size": [5, 5], "counts": [2**63 - 1, 2**63 - 1, 27]}, {"size": [5, 5], "counts": [2**64]},
+    {"size": [5, 5], "counts": [[25]]}, {"size": [5, 5], "counts": [12.5, 12.5]}, {"size": [5, 5], "counts": ["a"]}])
 def test_run_lengths_that_do_not_fill_the_picture_are_refused(shape):
     """pycocotools decodes short ones to whatever lies in memory."""
     with pytest.raises(ValueError, match="run lengths"):

@@ -10,10 +10,10 @@ import torch
 from PIL import Image
 from torchvision.transforms import v2
 
-from seglab.datasets import ClassificationDataset, collate, load, read_map_file, square
+from seglab.datasets import CatDog, Samples, collate, open_dataset, read_map_file, square
 from seglab.datasets import write_map_file as write
 from seglab.errors import ArgumentError, DataError
-from seglab.samples import write_catdog_sample
+from seglab.samples import write_catdog_sample, write_pets_sample
 from seglab.samples.animals import draw_animal
 
 
@@ -28,27 +28,52 @@ def picture(path: Path, value: int = 0) -> Path:
     return path
 
 
+def opened(root: Path, split: str = "all", **options) -> Samples:
+    return Samples(CatDog(root), split, **{"progress": False, "size": 32, **options})
+
+
 def test_map_file_and_folders_give_the_same(root):
-    folders = ClassificationDataset.from_root(root / "train", "all", size=32)
-    mapped = ClassificationDataset.from_map_file(root / "train.txt", size=32)
+    folders, mapped = opened(root / "train"), opened(root / "train.txt")
     assert folders.label_set == mapped.label_set and folders.label_set.classes == ("cats", "dogs")
-    assert [p.resolve() for p, _ in folders.items] == [p.resolve() for p, _ in mapped.items]
+    assert [e.image.resolve() for e in folders.entries] == [e.image.resolve() for e in mapped.entries]
+    assert folders.key == mapped.key and folders.pixels.tolist() == [10, 10] + [0] * 254
     assert folders.labels == mapped.labels == [0] * 10 + [1] * 10
     for i in (0, 19):
         assert torch.equal(folders[i][0], mapped[i][0])
     image, label = mapped[19]
     assert image.shape == (3, 32, 32) and image.dtype == torch.uint8 and label == 1
+    assert opened(root, size=None, cache=False)[0][0].shape == (3, 224, 224)
+    assert (mapped.size, opened(root, size=None, cache=False).size) == (32, 224), "as checkpoints note it"
 
 
-def test_splits_are_disjoint_and_have_all_classes(root):
-    splits = {s: ClassificationDataset.from_root(root, s, size=32) for s in ("train", "val", "test")}
+def test_splits_are_disjoint_and_have_all_classes(root, tmp_path):
+    splits = {s: opened(root, s) for s in ("train", "val", "test")}
     assert [len(d) for d in splits.values()] == [18, 2, 6]
-    paths = [p for d in splits.values() for p, _ in d.items]
+    paths = [e.image for d in splits.values() for e in d.entries]
     assert len(set(paths)) == 26
     assert all(set(d.labels) == {0, 1} for d in splits.values())
-    assert len(ClassificationDataset.from_root(root, "all")) == 26
-    one = {s: ClassificationDataset.from_root(root / "train", s) for s in ("train", "val", "test")}  # not split on disk
-    assert [len(d) for d in one.values()] == [14, 2, 4]
+    assert splits["val"].names == ["cat-00004", "dog-00001"], "as recorded: whoever makes splits anew, breaks results"
+    assert len(opened(root)) == 26
+    (tmp_path / "train").symlink_to(root / "train")
+    for unsplit in (root / "train", tmp_path):  # in folders a class, or in train alone
+        assert [len(opened(unsplit, s)) for s in ("train", "val", "test")] == [14, 2, 4]
+    (tmp_path / "train").rename(tmp_path / "Validation")
+    assert len(opened(tmp_path, "test")) == 20 and len(open_dataset(tmp_path, size=8, progress=False).parts) == 1
+
+
+@pytest.mark.parametrize(("files", "names"), [
+    (("cats/1.png", "cats/2.png", "dogs/3.png"), ["1", "2", "3"]),
+    (("cats/1.png", "cats/2.png", "dogs/1.png"), ["cats/1", "cats/2", "dogs/1"]),
+    (("cats/a/1.png", "dogs/a/1.png", "dogs/b/2.png"), ["cats/a/1", "dogs/a/1", "dogs/b/2"]),
+    (("cats/1.bmp", "cats/1.png", "dogs/2.png"), ["cats/1.bmp", "cats/1.png", "dogs/2.png"])])
+def test_names_are_as_short_as_they_can_be_and_pixels_are_their_own(tmp_path, files, names):
+    for i, name in enumerate(files):
+        picture(tmp_path / name, 50 * i)
+    data = opened(tmp_path)
+    assert data.names == names and [image[0, 0, 0].item() for image, _ in data] == [0, 50, 100]
+    (tmp_path / "map.txt").write_text("".join(f"{name}\t{int('dogs' in name)}\n" for name in (*files, files[0])))
+    mapped = opened(tmp_path / "map.txt")
+    assert [image[0, 0, 0].item() for image, _ in mapped] == [0, 50, 100, 0], "a line may stand there twice"
 
 
 def test_a_map_file_as_people_write_them(tmp_path):
@@ -99,52 +124,60 @@ def test_a_map_file_that_is_wrong_says_all_at_once(tmp_path, text, words):
     picture(tmp_path / "b.png")
     (tmp_path / "map.txt").write_text(text)
     with pytest.raises(DataError) as caught:
-        ClassificationDataset.from_map_file(tmp_path / "map.txt")
+        opened(tmp_path / "map.txt")
     for word in words:
         assert word in str(caught.value)
 
 
 def test_a_map_file_that_is_none(tmp_path):
-    with pytest.raises(DataError, match="write_map_file"):
+    with pytest.raises(DataError, match=r"gone\.txt: map file"):
         read_map_file(tmp_path / "gone.txt")
     (tmp_path / "m.txt").write_bytes(b"caf\xe9.png\t0\n")
-    with pytest.raises(DataError, match="UTF-8"):
+    with pytest.raises(DataError, match="café.png"):
         read_map_file(tmp_path / "m.txt")
 
 
 def test_folders_that_are_wrong(tmp_path):
     picture(tmp_path / "one" / "cats" / "1.png")
     with pytest.raises(DataError, match="one class only, 'cats'"):
-        ClassificationDataset.from_root(tmp_path / "one", "all")
+        opened(tmp_path / "one")
     (tmp_path / "one" / "dogs").mkdir()
     (tmp_path / "one" / "birds").mkdir()
     with pytest.raises(DataError, match="no picture in birds, dogs"):
-        ClassificationDataset.from_root(tmp_path / "one", "all")
+        opened(tmp_path / "one")
     with pytest.raises(DataError, match="class folders"):
-        ClassificationDataset.from_root(tmp_path / "one" / "dogs", "all")
+        opened(tmp_path / "one" / "dogs")
     for split, name in (("train", "cats"), ("train", "dogs"), ("test", "cats"), ("test", "wolves")):
         picture(tmp_path / "two" / split / name / "1.png")
     with pytest.raises(DataError, match="wolves"):
-        ClassificationDataset.from_root(tmp_path / "two")
+        opened(tmp_path / "two")
     picture(tmp_path / "three" / "train" / "cats" / "1.png")
-    picture(tmp_path / "three" / "train" / "dogs" / "1.png")
-    with pytest.raises(DataError, match="train only"):
-        ClassificationDataset.from_root(tmp_path / "three")
+    for i in "234":
+        picture(tmp_path / "three" / "train" / "dogs" / f"{i}.png")
+    with pytest.raises(DataError, match="(?s)4 of 'all'.*at least 3 in all, and of each class"):
+        opened(tmp_path / "three", "train")
+    assert len(opened(tmp_path / "three")) == 4
     with pytest.raises(ArgumentError, match="split"):
-        ClassificationDataset.from_root(tmp_path / "three", "dev")
+        opened(tmp_path / "three", "dev")
 
 
-def test_a_file_that_is_no_image_is_named_when_it_is_read(tmp_path):
+@pytest.mark.parametrize("options", [{"size": (3, 4)}, {"within": (3, 4)}, {"how": "resize"}, {"size": 0}])
+def test_pictures_with_labels_are_squares(root, options):
+    with pytest.raises(ArgumentError, match="size"):
+        opened(root, **options)
+
+
+def test_a_file_that_is_no_image_is_named(tmp_path):
     picture(tmp_path / "cats" / "1.png")
     (tmp_path / "dogs").mkdir()
     (tmp_path / "dogs" / "text.jpg").write_text("no")
-    data = ClassificationDataset.from_root(tmp_path, "all")
+    with pytest.raises(DataError, match=r"1 of 2:\n.*text: .*text\.jpg: the picture cannot be decoded"):
+        opened(tmp_path)
+    data = opened(tmp_path, cache=False)
     with pytest.raises(DataError, match=r"text\.jpg"):
         data[1]
-    with pytest.raises(ArgumentError, match="labels"):
-        ClassificationDataset([(Path("a"), 0), (Path("b"), 2)], data.label_set)
-    with pytest.raises(ArgumentError, match="crop"):
-        ClassificationDataset(data.items, data.label_set, crop=0)
+    with pytest.warns(UserWarning, match="1 pictures of 'all' .* left out: text"):
+        assert opened(tmp_path, problems="skip").names == ["1"]
 
 
 def test_the_square_is_the_middle():
@@ -164,18 +197,15 @@ def test_large_and_rotated_pictures(tmp_path):
     exif = Image.Exif()
     exif[0x0112] = 3  # upside down
     Image.fromarray(wide).save(tmp_path / "2.jpg", quality=95, exif=exif)
-    items = [(tmp_path / "1.jpg", 0), (tmp_path / "2.jpg", 1)]
-    from seglab.labels import known_label_set
-
-    data = ClassificationDataset(items, known_label_set(["up", "down"]), size=32, crop=1.0)
+    (tmp_path / "map.txt").write_text("1.jpg\t0\n2.jpg\t1\n")
+    data = opened(tmp_path / "map.txt")
     assert data[0][0][0, 0].min() > 200 and data[0][0][0, -1].max() < 50
     assert data[1][0][0, 0].max() < 50 and data[1][0][0, -1].min() > 200
 
 
 def test_transforms_and_batches(root):
-    data = ClassificationDataset.from_root(root, "test", size=32, transforms=v2.RandomHorizontalFlip(p=1.0))
-    plain = data.subset(range(6))
-    plain.transforms = None
+    data = opened(root, "test", transforms=v2.RandomHorizontalFlip(p=1.0))
+    plain = data.subset(range(6)).with_transforms(None)
     assert torch.equal(data[0][0], plain[0][0].flip(-1))
     images, labels = collate([plain[i] for i in range(6)])
     assert images.shape == (6, 3, 32, 32) and labels.tolist() == [0, 0, 0, 1, 1, 1] and labels.dtype == torch.int64
@@ -184,8 +214,8 @@ def test_transforms_and_batches(root):
         collate([(torch.zeros(3, 4, 4), 0), (torch.zeros(3, 4, 5), 1)])
 
 
-def test_load_warns_of_a_leak(root, tmp_path):
-    splits = load("catdog", root=root, size=32, progress=False)
+def test_opening_warns_of_a_leak(root, tmp_path):
+    splits = open_dataset("catdog", root=root, size=32, progress=False)
     assert (splits.name, splits.source, len(splits.train), len(splits.test)) == ("s", "real", 18, 6)
     for name in ("train", "test"):
         for path in (root / name).rglob("*.jpg"):
@@ -196,8 +226,9 @@ def test_load_warns_of_a_leak(root, tmp_path):
     with Image.open(source) as image:  # smaller, mirrored, in another format
         image.resize((60, 48)).transpose(Image.Transpose.FLIP_LEFT_RIGHT).save(
             tmp_path / "leaky" / "test" / "cats" / "copy.png")
-    with pytest.warns(UserWarning, match=r"1 of 7 test pictures .* copy\.png"):
-        load("catdog", root=tmp_path / "leaky", size=32, progress=False)
+    for _ in range(2):  # the second time from memory
+        with pytest.warns(UserWarning, match=r"1 of 7 test pictures are in train too, for instance copy as cat-0"):
+            open_dataset("catdog", root=tmp_path / "leaky", size=32, progress=False)
 
 
 def test_the_sample_is_the_same_everywhere_and_kinds_differ(tmp_path, monkeypatch):
@@ -215,3 +246,13 @@ def test_the_sample_is_the_same_everywhere_and_kinds_differ(tmp_path, monkeypatc
     write_catdog_sample(tmp_path / "s", count=(1, 1), size=(32, 32), progress=False)
     with pytest.raises(DataError, match="something else"):
         write_catdog_sample(tmp_path / "s", count=(2, 1), size=(32, 32), progress=False)
+
+
+def test_cats_and_dogs_of_the_oxford_pets(tmp_path):
+    root = write_pets_sample(tmp_path / "pets", count=12, progress=False)
+    splits = open_dataset("catdog", root=root, size=32, progress=False)
+    pets = open_dataset("pets", root=root, progress=False)
+    assert splits.label_set.classes == ("cats", "dogs") and len(splits.test) == len(pets.test)
+    for samples in splits.parts.values():
+        assert all((name[0].islower()) == label for name, label in zip(samples.names, samples.labels, strict=True))
+    assert list(root.glob("*.txt")) == [], "nothing is written beside the pictures"

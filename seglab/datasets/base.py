@@ -1,0 +1,427 @@
+"""One shape for every dataset: `Samples`, and what a published layout has to say to be read as one: `Reader`."""
+
+from __future__ import annotations
+
+import copy
+import hashlib
+import json
+import shutil
+import sys
+import warnings
+from collections.abc import Callable, Iterable, Iterator, Sequence
+from inspect import Parameter, getsource, isfunction, signature
+from pathlib import Path
+from typing import Any, ClassVar
+
+import numpy as np
+import torch
+from filelock import FileLock
+from torch.utils.data import Dataset
+from torchvision import tv_tensors
+
+from seglab.datasets.cache import FORMAT, Index, PixelCache, build, in_threads
+from seglab.datasets.decode import LABELLED, Decoder, LeftOut
+from seglab.datasets.io import Size, image_size, size_within
+from seglab.datasets.protocols import Sample
+from seglab.datasets.splits import SPLITS, Entry, complete_splits
+from seglab.datasets.transforms import height_and_width
+from seglab.errors import ArgumentError, CacheError, DataError
+from seglab.files import data_home, file_digests
+from seglab.labels import LabelSet
+from seglab.progress import progress_bar
+
+Transforms = Callable[..., Any]
+_HOW = ("crop-or-pad", "resize", "letterbox")
+
+
+class Reader:
+    """A published layout: where the files are, how they are split, and how one mask becomes class ids.
+
+    A subclass with a `name` is found by `open_dataset`. It fills the attributes in `__init__(self, root, **options)`,
+    whose keywords are the dataset's own options, and writes `find` and `mask`. All else is `Samples`'.
+
+    Attributes:
+        name: of the layout, in lower case.
+        looks_like: the layout in a few words, for messages.
+        generic: many datasets have this layout, so that others are looked for first.
+        root: the folder.
+        label_set: the classes.
+        splits: the entries as they are on disk, by "train", "val", "test"; or "all" where nothing is split.
+        bad: {picture's file, or where it should be: what is wrong} of those that are known to be unusable, such as
+            those without a mask. They are errors, or left out, as the user chooses.
+        faults: {what is wrong: those that have it} of parts of an annotation that cannot be used.
+        notes: sentences on what else a user should know, such as what is left out on purpose.
+        consecutive: pictures follow each other like the frames of a video, so that splits are cut and not drawn.
+        training_rule: what pictures must fulfil to be trained on, for the line that counts those that do not.
+
+    Example: seglab/datasets/camvid.py.
+    """
+
+    name: ClassVar[str] = ""
+    looks_like: ClassVar[str] = ""
+    generic: ClassVar[bool] = False
+    kinds: ClassVar[dict[str, type[Reader]]] = {}
+    consecutive: ClassVar[bool] = False
+    training_rule: str = ""
+    root: Path
+    label_set: LabelSet
+    splits: dict[str, list[Entry]]
+    bad: dict[Path, str]
+    faults: dict[str, Sequence[Any]]
+    notes: list[str]
+
+    def __init_subclass__(cls) -> None:
+        if "name" in cls.__dict__:
+            Reader.kinds[cls.name] = cls
+
+    def __new__(cls, *args: Any, **options: Any) -> Reader:
+        reader = super().__new__(cls)
+        reader.bad, reader.faults, reader.notes = {}, {}, []
+        return reader
+
+    @classmethod
+    def find(cls, root: Path, asked: bool = False) -> Path | None:
+        """The folder of this layout: `root`, or one in it; None if there is none.
+
+        It looks at names only, and also takes what is nearly right, so that `__init__` can say what is wrong. `asked`
+        says that the user named this layout: then it may take what other layouts look like, too.
+        """
+        return None
+
+    @property
+    def title(self) -> str:
+        """What to call the dataset: the name of the layout, or the folder's where many datasets have this layout."""
+        return self.name
+
+    @classmethod
+    def options(cls) -> list[str]:
+        """The names of the dataset's own options."""
+        return [p.name for p in signature(cls.__init__).parameters.values() if p.kind is Parameter.KEYWORD_ONLY]
+
+    def mask(self, entry: Entry) -> np.ndarray:
+        """The mask of a picture, (H, W) uint8 class ids, 255 = ignore, as large as it is on disk."""
+        raise NotImplementedError
+
+    def size(self, entry: Entry) -> Size:
+        """(height, width) of a picture's mask, without reading its pixels."""
+        return image_size(entry.target if isinstance(entry.target, Path) else entry.image)
+
+    def files(self, entry: Entry) -> list[Path]:
+        """The files that a picture and its mask are read from."""
+        return [entry.image, entry.target] if isinstance(entry.target, Path) else [entry.image]
+
+    def settings(self) -> dict[str, Any]:
+        """All else that decides on masks; JSON can hold it."""
+        return {}
+
+    def for_training(self, entry: Entry) -> bool:
+        """False for a picture that is left out of train, and counted, but not of val and test."""
+        return True
+
+    def fault(self, entry: Entry, mask: np.ndarray) -> str | None:
+        """Why a picture is left out of every split for what its mask holds; None if it is not."""
+        return None
+
+    def objects(self, entry: Entry) -> tuple[np.ndarray, np.ndarray] | None:
+        """Which object each pixel is of, (H, W) int32 from 1 on, and the objects' areas; None if nobody knows."""
+        return None
+
+
+class Samples(Dataset[Sample]):
+    """A split of a dataset: `samples[i]` is an image, (3, H, W) uint8, and a mask, (H, W) uint8, 255 = ignore.
+
+    Both are torchvision `tv_tensors`, so that torchvision v2 transforms move them together. Where pictures have one
+    class each, the second is its index, int, and the picture its middle square.
+
+    All files are read when the dataset is opened for the first time. So what is wrong with them is said before a
+    training starts, and pixels are decoded and resized once: they lie in `data/cache`, and later epochs and processes
+    read them from there. The cache's name is a hash of the contents of all files and of all settings.
+
+    Args:
+        reader: of the layout.
+        split: "train", "val", "test" or "all"; those that a dataset lacks are made, see `complete_splits`.
+        within: scale down to fit into (height, width), pictures antialiased, masks nearest; nothing is enlarged.
+        size: side or (height, width) of all pictures; by default each as it is. With labels: the side, 224 by default.
+        how: how they get this size: "crop-or-pad" (the middle), "resize" (exactly, also if that distorts), or
+            "letterbox" (scaled as a whole, then padded). Padding is 0, and 255 in masks.
+        problems: "error" stops at files that cannot be used and names all of them; "skip" leaves them out, counts and
+            names them in a warning.
+        cache: False reads each file when it is asked for, and finds what is wrong with it only then.
+        transforms: called with (image, mask), or with (image) where there are labels.
+        progress: show a bar, and a line on what is left out.
+
+    Attributes:
+        entries: of the pictures, in order.
+        label_set: the classes.
+        labelled: whether pictures have one class each, and no masks.
+        size: (height, width) of all pictures, None if they differ; with labels the side.
+        left_out, bad: {name: reason} of pictures that are not used.
+        pixels: how many pixels each id from 0 to 255 has, (256,) int64; None if files were not read (cache=False).
+        key: of the cache; None without.
+
+    Raises:
+        ArgumentError: an option that is not listed above.
+        DataError: files that cannot be used, no picture left, or no such split.
+        CacheError: the cache is damaged or cannot be written.
+
+    Example:
+        >>> import tempfile
+        >>> from seglab.datasets import Drone
+        >>> from seglab.samples import write_drone_sample
+        >>> root = write_drone_sample(Path(tempfile.mkdtemp()) / "s", count=4, size=(40, 60), progress=False)
+        >>> train = Samples(Drone(root), "train", within=(20, 100), cache=False)
+        >>> image, mask = train[0]
+        >>> image.shape, mask.shape, mask.dtype, train.names
+        (torch.Size([3, 20, 30]), torch.Size([20, 30]), torch.uint8, ['001', '003'])
+    """
+
+    def __init__(self, reader: Reader, split: str = "train", *, within: Size | None = None,
+                 size: int | Size | None = None, how: str = "crop-or-pad", problems: str = "error", cache: bool = True,
+                 transforms: Transforms | None = None, progress: bool = True) -> None:
+        self.reader, self.split, self.label_set = reader, split, reader.label_set
+        entries = split_entries(reader, split)
+        self.labelled = isinstance(entries[0].target, int)
+        self._check_options(within, size, how, problems)
+        within = height_and_width(within) if within is not None else None
+        self.within, self.how, self.transforms = within, how, transforms
+        self._size = height_and_width(size) if size is not None else LABELLED if self.labelled else None
+        self.size = self._size[0] if self.labelled and self._size is not None else self._size
+        self._decoder = Decoder(reader, within, self._size, how)
+        self._listed, self.left_out = len(entries), {}
+        self._cache: PixelCache | None = None
+        self._rows: list[int] = []
+        faults = {what: those for what, those in reader.faults.items() if len(those)}
+        _stop_or_warn(reader.root, "annotations that cannot be used", sum(map(len, faults.values())), None,
+                      [f"{len(those)}: {what} ({few(those)})" for what, those in faults.items()],
+                      [f"{len(those)}: {what} ({few(those)})" for what, those in faults.items()], problems,
+                      "their pixels are background then")
+        if split == "train":
+            self.left_out = {entry.name: f"not among those that {reader.training_rule}" for entry in entries
+                             if not reader.for_training(entry)}
+            if len(self.left_out) == len(entries):
+                raise DataError(f"{reader.root}: pictures to train on", found="none left",
+                                expected=f"pictures that {reader.training_rule}",
+                                fix="Look at the annotations, or choose other options.")
+        self.bad = {entry.name: reader.bad[entry.image] for entry in entries if entry.image in reader.bad}
+        self.entries = [entry for entry in entries if entry.image not in reader.bad
+                        and (split != "train" or reader.for_training(entry))]
+        self.pixels: np.ndarray | None = None
+        self.key: str | None = None
+        if cache and self.entries:
+            self._read_all(progress)
+        self._complain(problems)
+        if progress and self.left_out:
+            print(self._left_out_line(), file=sys.stderr)
+
+    def _check_options(self, within: Size | None, size: int | Size | None, how: str, problems: str) -> None:
+        for name, value, known in (("how", how, _HOW), ("problems", problems, ("error", "skip"))):
+            if value not in known:
+                raise ArgumentError(name, found=repr(value), expected=" or ".join(f'"{k}"' for k in known))
+        if self.labelled and (within is not None or how != "crop-or-pad" or not isinstance(size, int | None)):
+            raise ArgumentError("size, how, within", found=f"{size!r}, {how!r}, {within!r}",
+                                expected="one number as size, and no more: pictures with labels are squares")
+
+    def _read_all(self, progress: bool) -> None:
+        """Open the cache, or make it: read all files, collect what is wrong with them, and keep the pixels."""
+        root = data_home() / "cache"
+        index = Index(masks=not self.labelled)
+        try:
+            root.mkdir(parents=True, exist_ok=True)
+            # One process builds, the others wait for it and then read. The lock ends with its process.
+            with FileLock(root / ".lock"):
+                self.key = self._key(root)
+                folder = root / self.key
+                if not folder.exists():
+                    index.stored = self._decoded_size() < shutil.disk_usage(root).free / 2
+                    build(folder, self._looked_at(index, progress), index)
+        except OSError as error:
+            raise CacheError(f"{root}: the cache cannot be written", found=str(error),
+                             expected="a folder with room for the decoded pictures",
+                             fix="Free some space, set SEGLAB_HOME to another disk, or open with cache=False."
+                             ) from error
+        known = PixelCache(folder, len(self.entries))
+        self.bad |= known.index.bad
+        self.left_out |= known.index.left_out
+        self.pixels = np.array(known.index.pixels)
+        self.entries = [self.entries[place] for place in known.index.places]
+        if known.index.stored:
+            self._cache, self._rows = known, [*range(len(self.entries))]
+
+    def _looked_at(self, index: Index, progress: bool) -> Iterator[tuple[int, np.ndarray, np.ndarray | None]]:
+        def look(entry: Entry) -> tuple[np.ndarray, Any] | DataError | LeftOut:
+            try:
+                return self._decoder(entry, strict=True)
+            except (DataError, LeftOut) as error:
+                return error
+
+        counts = np.zeros(256, dtype=np.int64)
+        seen = progress_bar(in_threads(look, self.entries), total=len(self.entries), desc="reading once", unit="img",
+                            shown=progress)
+        for place, (entry, found) in enumerate(zip(self.entries, seen, strict=True)):
+            if isinstance(found, Exception):
+                (index.bad if isinstance(found, DataError) else index.left_out)[entry.name] = str(found)
+                continue
+            image, target = found
+            counts += np.bincount(np.asarray(target).ravel(), minlength=256)
+            yield place, image, None if self.labelled else target
+        index.pixels = counts.tolist()
+
+    def _decoded_size(self) -> int:
+        """Bytes of the decoded pixels, estimated from up to 50 pictures."""
+        if self.labelled and self._size is not None:
+            return 3 * len(self.entries) * self._size[0] * self._size[1]
+        some = [size for entry in self.entries[:: 1 + len(self.entries) // 50] if (size := self._size_or_none(entry))]
+        return 4 * len(self.entries) * int(np.mean([h * w for h, w in some])) if some else 0
+
+    def _size_or_none(self, entry: Entry) -> Size | None:
+        try:
+            return self._size or size_within(self.reader.size(entry), self.within)
+        except DataError:
+            return None  # it is found, and said, when the file is read
+
+    def _key(self, root: Path) -> str:
+        """Hash of everything that the cached bytes depend on."""
+        files = [self.reader.files(entry) for entry in self.entries]
+        present = [path for paths in files for path in paths if path.is_file()]
+        contents = dict(zip(present, file_digests(present, root / "digests.json"), strict=True))
+        settings = {"format": FORMAT, "reader": _source(type(self.reader)), "settings": self.reader.settings(),
+                    "within": self.within, "size": self._size, "how": self.how, "classes": self.label_set.classes,
+                    "colours": self.label_set.colours,
+                    "entries": [(entry.name, [contents.get(path, "") for path in paths],
+                                 None if isinstance(entry.target, Path) else entry.target)
+                                for entry, paths in zip(self.entries, files, strict=True)]}
+        return hashlib.blake2b(json.dumps(settings, default=str).encode(), digest_size=12).hexdigest()
+
+    def _complain(self, policy: str) -> None:
+        """Stop at files that cannot be used, or warn of them."""
+        bad = [f"{name}: {_indented(text)}" for name, text in self.bad.items()]
+        _stop_or_warn(self.reader.root, f"pictures of {self.split!r} that cannot be used", len(bad), self._listed, bad,
+                      [*self.bad], policy, "the pictures are left out then",
+                      _most_frequent_step([*self.bad.values()]))
+        if not self.entries:
+            raise DataError(f"{self.reader.root}: pictures of {self.split!r}",
+                            found=f"{self._listed}, all of which are left out",
+                            expected="at least one that can be used", fix="Check the folder: seglab check FOLDER.")
+
+    def _left_out_line(self) -> str:
+        reasons = sorted(set(self.left_out.values()))
+        return f"{self.reader.root.name}, {self.split}: " + "; ".join(
+            f"left out {len(those)} of {self._listed} pictures: {reason} ({few(those)})" for reason in reasons
+            for those in [[name for name, why in self.left_out.items() if why == reason]])
+
+    def __len__(self) -> int:
+        return len(self.entries)
+
+    @property
+    def names(self) -> list[str]:
+        """The pictures' names, in order."""
+        return [entry.name for entry in self.entries]
+
+    @property
+    def labels(self) -> list[int]:
+        """The class of every picture, in order, where pictures have one each."""
+        return [entry.target for entry in self.entries]
+
+    def picture_size(self, index: int) -> Size:
+        """(height, width) of a picture as it is given, before transforms."""
+        if self._cache is not None:
+            return self._cache.index.shapes[self._rows[index]]
+        return self._size or size_within(self.reader.size(self.entries[index]), self.within)
+
+    def read(self, index: int) -> tuple[np.ndarray, Any]:
+        """One pair before transforms: image (H, W, 3) uint8, and mask (H, W) uint8 or class."""
+        if self._cache is None:
+            return self._decoder(self.entries[index])
+        image, mask = self._cache.read(self._rows[index])
+        return image, self.entries[index].target if mask is None else mask
+
+    def __getitem__(self, index: int) -> Any:
+        pixels, target = self.read(index)
+        image = tv_tensors.Image(torch.from_numpy(pixels if pixels.flags.writeable else pixels.copy())
+                                 .permute(2, 0, 1))  # (H, W, 3) -> (3, H, W)
+        if isinstance(target, int):
+            return (self.transforms(image) if self.transforms is not None else image), target
+        mask = tv_tensors.Mask(torch.from_numpy(target if target.flags.writeable else target.copy()))
+        return self.transforms(image, mask) if self.transforms is not None else (image, mask)
+
+    def objects(self, index: int) -> tuple[np.ndarray, np.ndarray] | None:
+        """Which object each pixel of the mask on disk is of, and the objects' areas; None if the dataset has none."""
+        return self.reader.objects(self.entries[index])
+
+    def subset(self, places: Iterable[int]) -> Samples:
+        """The same dataset with only these pictures, in this order."""
+        part, places = copy.copy(self), list(places)
+        part.entries = [self.entries[place] for place in places]
+        part._rows = [self._rows[place] for place in places] if self._cache is not None else []
+        return part
+
+    def with_transforms(self, transforms: Transforms | None) -> Samples:
+        """The same pictures with other transforms; this one keeps its own."""
+        part = copy.copy(self)
+        part.transforms = transforms
+        return part
+
+    def report(self) -> str:
+        """What is used, what is left out and why, and what else the reader has to say, a line each."""
+        lines = [f"{len(self):,} of {self._listed:,} pictures of {self.split!r} are used"]
+        for those in (self.left_out, self.bad):
+            for reason in sorted({_indented(text) for text in those.values()}):
+                names = [name for name, text in those.items() if _indented(text) == reason]
+                lines.append(f"left out {len(names):,}: {reason} ({few(names)})")
+        lines += [f"annotations not used: {len(those)}: {what} ({few(those)})"
+                  for what, those in self.reader.faults.items()]
+        if self.pixels is None:
+            lines.append("files are read when they are asked for (cache=False), and were not checked")
+        elif self._cache is None:
+            lines.append("decoded pictures are not kept: they would fill more than half of what is free on the disk")
+        return "\n".join([*lines, *self.reader.notes])
+
+
+def _source(reader: type[Reader]) -> list[str]:
+    """The text of a reader's own functions: who writes one changes them, and expects other masks."""
+    functions = [function for function in vars(reader).values() if isfunction(function)]
+    try:
+        return [reader.name, *map(getsource, functions)]
+    except OSError:  # written where no text is kept, as in `python -c`
+        return [reader.name]
+
+
+def _stop_or_warn(where: Path, what: str, count: int, of: int | None, found: Sequence[str], names: Sequence[str],
+                  policy: str, otherwise: str, step: str = "Mend the dataset.") -> None:
+    """A DataError with the first of what was found and the names of the others, or a warning; nothing if it is none."""
+    others = f"\n    and {few(names[5:], 50)}" if len(names) > 5 else ""
+    if found and policy == "error":
+        raise DataError(f"{where}: {what}", expected="none",
+                        found=f"{count}{f' of {of}' if of else ''}:\n    " + "\n    ".join(found[:5]) + others,
+                        fix=f'{step} Or pass problems="skip" (--skip-problems) to leave them out ({otherwise}).')
+    if found:
+        warnings.warn(f"{where}: {count} {what} are left out: {few(names)}", stacklevel=5)
+
+
+def _most_frequent_step(messages: Sequence[str]) -> str:
+    """What most of the messages give as the next step."""
+    steps = [line.partition("next:")[2].strip() for message in messages for line in message.splitlines()
+             if line.startswith("  next:")]
+    return max(steps, key=steps.count, default="Mend the dataset.")
+
+
+def _indented(message: str) -> str:
+    return " ".join(line.strip() for line in message.splitlines()[:3])
+
+
+def few(those: Sequence[Any], count: int = 5) -> str:
+    """The first of many, for a message."""
+    return ", ".join(str(one) for one in list(those)[:count]) + (" …" if len(those) > count else "")
+
+
+def split_entries(reader: Reader, split: str) -> list[Entry]:
+    """The entries of "train", "val", "test" or "all" of a dataset; DataError if there is no such split."""
+    if split not in {*SPLITS, "all"}:
+        raise ArgumentError("split", found=repr(split), expected='"train", "val", "test" or "all"')
+    splits = complete_splits(reader.splits, reader.consecutive)
+    if not splits.get(split):
+        there = ", ".join(f"{len(entries)} of {name!r}" for name, entries in splits.items() if entries)
+        raise DataError(f"{reader.root}: split {split!r}", found=there or "no pictures",
+                        expected=f"pictures of {split!r}; or at least 3 in all, and of each class, to split them",
+                        fix="Add pictures, or open a split that is there.")
+    return splits[split]

@@ -1,0 +1,107 @@
+"""Pictures with one class each, such as cats and dogs: from a folder a class, or from map files."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from pathlib import Path
+
+from seglab.datasets.base import Reader
+from seglab.datasets.folder import _IMAGES, _MASKS
+from seglab.datasets.io import IMAGE_SUFFIXES
+from seglab.datasets.map_files import Item, class_folders, read_map_file
+from seglab.datasets.pets import Pets
+from seglab.datasets.splits import SPLITS, Entry, existing_folder, find_split_folders, folders_below, visible
+from seglab.errors import DataError
+from seglab.labels import LabelSet, known_label_set
+
+
+class CatDog(Reader):
+    """Pictures and their classes, in one of the usual layouts.
+
+    `train/CLASS/*.jpg` + `test/CLASS/*.jpg`; or `CLASS/*.jpg`, split class by class; or map files `train.txt` +
+    `test.txt` (`train_map.txt` + `test_map.txt`), or one map file; or the Oxford-IIIT Pet Dataset, by species.
+
+    Args:
+        root: the folder, one that holds it as `catdog`, a map file, or a folder of `Pets`.
+
+    Raises:
+        DataError: no known layout, splits with different classes, an empty class, or one class only; of a map file,
+            see `read_map_file`.
+
+    Example:
+        >>> import tempfile
+        >>> from seglab.datasets import Samples
+        >>> from seglab.samples import write_catdog_sample
+        >>> root = write_catdog_sample(Path(tempfile.mkdtemp()) / "s", count=(4, 2), progress=False)
+        >>> data = Samples(CatDog(root), "test", size=64, cache=False)
+        >>> image, label = data[0]
+        >>> image.shape, data.label_set.classes[label], len(data)
+        (torch.Size([3, 64, 64]), 'cats', 4)
+    """
+
+    name = "catdog"
+    generic = True
+    looks_like = "a folder a class below train/ and test/, or train.txt + test.txt (PATH, a tab, a class index)"
+
+    def __init__(self, root: str | Path) -> None:
+        root = Path(root).expanduser()
+        if root.is_file():
+            self.root, found = root, {"all": read_map_file(root)}
+        else:
+            root = existing_folder(root)
+            pets = Pets.find(root) if not (root / "catdog").is_dir() else None
+            self.root = pets or (root / "catdog" if (root / "catdog").is_dir() else root)
+            found = _by_species(pets) if pets else _split_items(self.root)
+        classes = next(iter(found.values()))[1]
+        if different := {split: names for split, (_, names) in found.items() if names != classes}:
+            raise DataError(f"{root}: classes of the splits", found=f"{next(iter(found))} {classes}, {different}",
+                            expected="the same classes in each",
+                            fix="Rename the folders, or the classes in the map files.")
+        if len(classes) < 2:
+            raise DataError(f"{root}: classes", found=f"one class only, {classes[0]!r}", expected="two or more",
+                            fix="Add the other classes' pictures: with one answer there is nothing to learn.")
+        self.label_set: LabelSet = known_label_set(classes)
+        folder = self.root if self.root.is_dir() else self.root.parent
+        self.splits = {split: _named(items, folder) for split, (items, _) in found.items()}
+
+    @property
+    def title(self) -> str:
+        return self.root.name
+
+    @classmethod
+    def find(cls, root: Path, asked: bool = False) -> Path | None:
+        for folder in folders_below(root, 2):
+            places = [*find_split_folders(folder).values()] or [folder]
+            classes = [path for place in places if place.is_dir() for path in visible(place) if path.is_dir()]
+            others = {*_IMAGES, *_MASKS} & {path.name.lower() for path in classes}
+            if "train" in _maps(folder) or (not others and len(classes) >= 2 * len(places) and all(
+                    any(path.suffix.lower() in IMAGE_SUFFIXES for path in one.iterdir()) for one in classes)):
+                return folder
+        return root if asked else None
+
+
+def _by_species(root: Path) -> dict[str, tuple[list[Item], list[str]]]:
+    pets = Pets(root)
+    return {split: ([(entry.image, int(pets.species(entry.name) == 2)) for entry in entries], ["cats", "dogs"])
+            for split, entries in pets.splits.items()}
+
+
+def _named(items: Sequence[Item], root: Path) -> list[Entry]:
+    """Entries by file name without ending; where two files share one, with their folders and, at last, their ending."""
+    inside = [path.relative_to(root) if path.is_relative_to(root) else path for path, _ in items]
+    choices = [path.stem for path in inside], [path.with_suffix("").as_posix() for path in inside]
+    names = next((names for names in choices if len({*names}) == len(names)), [path.as_posix() for path in inside])
+    return [Entry(name, path, label) for name, (path, label) in zip(names, items, strict=True)]
+
+
+def _maps(root: Path) -> dict[str, Path]:
+    return {split: found[0] for split in SPLITS if (found := [path for path in (
+        root / f"{split}.txt", root / f"{split}_map.txt") if path.is_file()])}
+
+
+def _split_items(root: Path) -> dict[str, tuple[list[Item], list[str]]]:
+    """{split: (items, class names)} of a folder, or "all"."""
+    if "train" in (maps := _maps(root)):
+        return {split: read_map_file(path) for split, path in maps.items()}
+    folders = find_split_folders(root)
+    return {split: class_folders(path) for split, path in folders.items()} or {"all": class_folders(root)}

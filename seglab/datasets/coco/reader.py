@@ -1,0 +1,258 @@
+"""COCO's format: pictures with masks of chosen categories, painted from the outlines of objects."""
+
+from __future__ import annotations
+
+import gc
+import os
+import struct
+import unicodedata
+from collections.abc import Iterable, Iterator
+from contextlib import contextmanager
+from difflib import get_close_matches
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+
+from seglab.datasets.base import Reader, few
+from seglab.datasets.coco.index import FAULTS, OUTSIDE, CocoIndex
+from seglab.datasets.coco.layout import find_layout, find_pictures
+from seglab.datasets.coco.masks import Rle, paint, semantic_mask, to_rle
+from seglab.datasets.io import Size, image_size
+from seglab.datasets.splits import SPLITS, Entry, existing_folder, folders_below, visible
+from seglab.errors import ArgumentError, DataError
+from seglab.labels import IGNORE, known_label_set
+
+_OPTIONS = {"crowd": ("ignore", "drop", "fill"), "overlap": ("ignore", "last", "max")}
+
+
+@contextmanager
+def _uncollected() -> Iterator[None]:
+    """Without garbage collection, which looks through 100,000 entries again and again while they are made."""
+    collecting = gc.isenabled()
+    gc.disable()
+    try:
+        yield
+    finally:
+        if collecting:
+            gc.enable()
+
+
+class Coco(Reader):
+    """COCO's instance annotations: chosen categories are classes 1, 2, … in their order, all else is 0, background.
+
+    Polygons, run lengths (compressed or not) and crowds are rasterised by pycocotools, at the annotation's own
+    resolution: so overlaps are decided on the pixels that COCO's authors saw.
+
+    Read are the published layout (`annotations/instances_train2017.json` + `train2017/`) and what common tools export:
+    `train/_annotations.coco.json` (Roboflow), `annotations/instances_default.json` + `images/` (CVAT), `result.json` +
+    `images/` (Label Studio), `annotations.json` + `images/`; or an annotation and a folder of pictures that you name.
+
+    Args:
+        root: the dataset's folder.
+        categories: names, or ids of the first split's annotation (17 is cat), in the order of the classes; a leading 0
+            or "background" may stand for the background. None takes all, in the order of their ids, but for groups:
+            categories without any object that others name as their supercategory.
+        images: the folder of the pictures, from `root` on; by default `root`. With `annotations` only.
+        annotations: the JSON file, from `root` on; by default the known layouts are looked for.
+        min_pixels: train on those pictures only in which objects of these categories cover more pixels together, by
+            the file's own areas, as torchvision's reference does. None keeps all.
+        crowd: "ignore" makes the pixels of a crowd 255, "drop" leaves crowds out, so that they are background, "fill"
+            treats a crowd as one object. Crowds are regions with many objects that nobody told apart.
+        overlap: pixels that several objects claim: "ignore" makes them 255, "last" takes the object that comes last in
+            the file, "max" the highest class id. `crowd="fill"`, `overlap="ignore"` equals torchvision's reference
+            conversion bit for bit.
+
+    Attributes:
+        indexes: {split: the tables of its annotation}.
+        class_of: {split: {category id: class id}}.
+
+    Raises:
+        ArgumentError: an unknown category (the message suggests near ones) or option.
+        DataError: no such layout, no COCO annotation, one that is cut off, or splits with other categories.
+
+    Source: Lin et al. 2014, "Microsoft COCO: Common Objects in Context", arXiv 1405.0312.
+
+    Example:
+        >>> import tempfile
+        >>> from seglab.samples import write_coco_sample
+        >>> root = write_coco_sample(Path(tempfile.mkdtemp()) / "coco", count=(4, 2), progress=False)
+        >>> coco = Coco(root, categories=["cat", "dog"])
+        >>> coco.label_set.classes, coco.mask(coco.splits["val"][0]).dtype
+        (('background', 'cat', 'dog'), dtype('uint8'))
+    """
+
+    name = "coco"
+    looks_like = "annotations/instances_train2017.json + train2017/, or annotations.json + images/"
+
+    @_uncollected()
+    def __init__(self, root: str | Path, *, categories: Iterable[int | str] | None = None,
+                 images: str | Path | None = None, annotations: str | Path | None = None,
+                 min_pixels: float | None = 1000, crowd: str = "ignore", overlap: str = "ignore") -> None:
+        for option, value in (("crowd", crowd), ("overlap", overlap)):
+            if value not in _OPTIONS[option]:
+                raise ArgumentError(option, found=repr(value),
+                                    expected=" or ".join(f'"{known}"' for known in _OPTIONS[option]))
+        if images is not None and annotations is None:
+            raise ArgumentError("images", found=f"{images} without annotations", expected="both, or neither")
+        self.root, self.crowd, self.overlap, self.min_pixels = existing_folder(root), crowd, overlap, min_pixels
+        parts, without = find_layout(self.root) if annotations is None else ({
+            "all": (self.root / Path(annotations).expanduser(), existing_folder(self.root / (images or ".")))}, [])
+        if without:
+            self.notes.append(f"{few(without)}: no folder of pictures, and left out")
+        if not parts:
+            raise DataError(f"{self.root}: COCO dataset", found=[p.name for p in visible(self.root)][:12],
+                            expected=self.looks_like, fix="Unpack pictures and annotations side by side, or name both: "
+                                                          "images=, annotations=.")
+        order: list[str] = [split for split in (*SPLITS, "all") if split in parts]
+        self.indexes = {split: CocoIndex.open(parts[split][0]) for split in order}
+        chosen = self._choose(categories)
+        self.label_set = known_label_set(("background", *chosen))
+        self.class_of = {split: {key: chosen.index(name) + 1 for key, name, _ in index.categories if name in chosen}
+                         for split, index in self.indexes.items()}
+        self._classes = {split: np.array([*(self.class_of[split].get(key, 0) for key, _, _ in index.categories), 0])
+                         for split, index in self.indexes.items()}  # of each row's category; -1, none, is the last
+        self.splits = {split: self._entries(split, parts[split][1]) for split in order}
+        self.training_rule = (f"have objects of {few(chosen)} that cover more than {min_pixels:g} pixels together "
+                              "(min_pixels)" if min_pixels is not None else "")
+        self._covered = {split: self._areas(split) for split in order}
+        self._find_faults()
+
+    @classmethod
+    def find(cls, root: Path, asked: bool = False) -> Path | None:
+        return next((folder for folder in folders_below(root, 2) if find_layout(folder)[0]), None)
+
+    @property
+    def title(self) -> str:
+        return self.name if (self.root / "annotations").is_dir() else self.root.name
+
+    def _choose(self, categories: Iterable[int | str] | None) -> list[str]:
+        """The names of the chosen categories, in the order of the classes."""
+        first = next(iter(self.indexes.values()))
+        names = {key: name for key, name, _ in first.categories}
+        used = {index.categories[place][1] for index in self.indexes.values()
+                for place in np.unique(index.category) if place >= 0}
+        groups = {group for index in self.indexes.values() for _, name, group in index.categories if group != name}
+        usable = {key: name for key, name in names.items() if name in used or name not in groups}
+        if left_out := [name for key, name in names.items() if key not in usable]:
+            self.notes.append(f"{few(left_out)}: no class, since no object has it, and others name it as their group")
+        if categories is None:
+            wanted: list[Any] = [name for key, name in sorted(usable.items(), key=lambda one: (isinstance(one[0], str),
+                                 one[0])) if name.lower() != "background"]
+        else:
+            wanted = [categories] if isinstance(categories, str) else list(categories)
+            if wanted and wanted[0] in (0, "background") and wanted[0] not in (*usable, *usable.values()):
+                wanted = wanted[1:]
+        chosen = [unicodedata.normalize("NFC", item) if isinstance(item, str) else names.get(item) for item in wanted]
+        for item, name in zip(wanted, chosen, strict=True):
+            if name not in names.values():
+                near = get_close_matches(str(item).lower(), [*map(str, names), *names.values()], n=3, cutoff=0.5)
+                raise ArgumentError("category", found=repr(item),
+                                    expected=f"one of the {len(names)} of {first.path.name}, such as "
+                                             + ", ".join(f"{key} {name!r}" for key, name in [*names.items()][:3]),
+                                    fix=f"Did you mean {' or '.join(map(repr, near))}?" if near else None)
+        if not chosen or len(set(chosen)) != len(chosen) or len(chosen) > IGNORE - 2:
+            raise ArgumentError("categories", found=few(wanted, 20) or "none",
+                                expected=f"1 to {IGNORE - 2} categories, each once")
+        for split, index in self.indexes.items():
+            if missing := [name for name in chosen if name not in {one[1] for one in index.categories}]:
+                raise DataError(f"{index.path}: categories", found=f"no {few(missing)} in {split!r}",
+                                expected=f"those of {first.path}", fix="Write the splits with the same categories.")
+            if categories is None and (more := {one[1] for one in index.categories} - {*names.values()}):
+                raise DataError(f"{index.path}: categories", found=f"{few(sorted(more))} in {split!r} alone",
+                                expected=f"those of {first.path}", fix="Write the splits with the same categories.")
+        return [str(name) for name in chosen]
+
+    def _entries(self, split: str, folder: Path) -> list[Entry]:
+        found = find_pictures(folder, self.indexes[split].file_names)
+        names = [os.path.splitext(unicodedata.normalize("NFC", path))[0] for path, _ in found]
+        if len({*names}) < len({path for path, _ in found}):  # a.jpg and a.png
+            names = [path for path, _ in found]
+        entries = [Entry(name, folder / path, (split, number)) for number, (name, (path, _)) in enumerate(
+            zip(names, found, strict=True))]
+        self.bad.update({entry.image: wrong for entry, (_, wrong) in zip(entries, found, strict=True) if wrong})
+        return entries
+
+    def _areas(self, split: str) -> np.ndarray:
+        """Square pixels that the objects of the chosen categories have on each picture."""
+        index = self.indexes[split]
+        rows, pictures = index.picture_of_rows()
+        counts = self._classes[split][index.category[rows]] > 0
+        if self.crowd != "fill":
+            counts &= index.crowd[rows] == 0  # they give no pixel of a class
+        return np.bincount(pictures, np.where(counts, index.area[rows], 0), len(index.picture_ids))
+
+    def _find_faults(self) -> None:
+        for split, index in self.indexes.items():
+            ours = (self._classes[split][index.category] > 0) | (index.category < 0)
+            there = np.unique(index.kind[ours])
+            ids = index.ids() if there.any() else []
+            for what in there.tolist():
+                those = [ids[row] for row in np.flatnonzero(ours & (index.kind == what))] if what else []
+                if what in FAULTS:
+                    several = [f"{key} of {split}" for key in those] if len(self.indexes) > 1 else those
+                    self.faults[FAULTS[what]] = [*self.faults.get(FAULTS[what], ()), *several]
+                elif what == OUTSIDE:
+                    self.notes.append(f"{index.path.name}, {split}: {len(those)} objects lie outside of their pictures "
+                                      f"(annotations {few(those)}). Are their coordinates in pixels?")
+
+    def for_training(self, entry: Entry) -> bool:
+        split, picture = entry.target
+        return self.min_pixels is None or bool(self._covered[split][picture] > self.min_pixels)
+
+    def settings(self) -> dict[str, Any]:
+        return {"annotations": {split: index.digest for split, index in self.indexes.items()}, "crowd": self.crowd,
+                "overlap": self.overlap}
+
+    def size(self, entry: Entry) -> Size:
+        """(height, width) as the annotation says, or the picture's own where it does not say."""
+        return self.indexes[entry.target[0]].size(entry.target[1]) or image_size(entry.image)
+
+    def _rows(self, entry: Entry) -> tuple[CocoIndex, np.ndarray, list[int]]:
+        split, picture = entry.target
+        index = self.indexes[split]
+        rows = index.rows(picture)
+        classes = self._classes[split][index.category[rows]]
+        return index, rows[classes > 0], classes[classes > 0].tolist()
+
+    def annotations(self, entry: Entry) -> list[dict[str, Any]]:
+        """The objects of the chosen categories on a picture, crowds included, as COCO writes them, run lengths plain.
+
+        An area is the file's, or measured where that cannot be.
+        """
+        index, rows, _ = self._rows(entry)
+        ids, picture = index.ids() if len(rows) else [], index.picture_ids[entry.target[1]]
+        return [{"id": ids[row], "image_id": picture, "category_id": index.categories[index.category[row]][0],
+                 "segmentation": index.segmentation(row), "area": float(index.area[row]),
+                 "iscrowd": int(index.crowd[row])} for row in rows.tolist()]
+
+    def _shapes(self, entry: Entry) -> tuple[list[Rle], list[int], list[bool], np.ndarray]:
+        """Run lengths, class ids, crowds and areas of a picture's objects."""
+        index, rows, classes = self._rows(entry)
+        size, rles = self.size(entry), []
+        for row in rows:
+            try:
+                rles.append(to_rle(index.shape(row), *size))
+            except (ValueError, struct.error) as error:
+                raise DataError(f"{index.path}: annotation {index.ids()[row]}", found=str(error),
+                                expected=f"a shape on {size[1]}×{size[0]} pixels", fix="Mend or remove it.") from error
+        return rles, classes, (index.crowd[rows] != 0).tolist(), index.area[rows]
+
+    def mask(self, entry: Entry) -> np.ndarray:
+        rles, classes, crowds, _ = self._shapes(entry)
+        return semantic_mask(rles, classes, crowds, self.size(entry), crowd=self.crowd, overlap=self.overlap)
+
+    def objects(self, entry: Entry) -> tuple[np.ndarray, np.ndarray]:
+        """Which object each pixel belongs to, at the annotation's own resolution, and the objects' areas.
+
+        Returns:
+            (H, W) int32, 0 where `mask` has no object or ignores, k for object k; and (objects,) float64: the area of
+            object k in square pixels is at k - 1.
+        """
+        rles, classes, crowds, areas = self._shapes(entry)
+        solid = [i for i, is_crowd in enumerate(crowds) if self.crowd == "fill" or not is_crowd]
+        if self.overlap == "max":
+            solid.sort(key=lambda i: classes[i])  # as the mask is painted
+        numbers = paint([rles[i] for i in solid], [i + 1 for i in solid], self.size(entry), np.int32)
+        mask = semantic_mask(rles, classes, crowds, self.size(entry), crowd=self.crowd, overlap=self.overlap)
+        return np.where((mask == 0) | (mask == IGNORE), np.int32(0), numbers), areas

@@ -1,0 +1,163 @@
+"""Map files: a picture's path, a tab, and its class index, a line each."""
+
+from __future__ import annotations
+
+import re
+from collections.abc import Sequence
+from pathlib import Path
+
+from seglab.datasets.io import IMAGE_SUFFIXES
+from seglab.datasets.splits import existing_folder
+from seglab.errors import DataError
+from seglab.files import atomic_write, check_free, read_text
+
+Item = tuple[Path, int]
+
+#: A comment of a map file that names a class, as `write_map_file` writes it.
+_CLASS_COMMENT = re.compile(r"#\s*class (\d{1,9}):\s*(.+?)\s*")
+
+
+def read_map_file(path: str | Path, root: str | Path | None = None,
+                  classes: Sequence[str] | None = None) -> tuple[list[Item], list[str]]:
+    """Read a map file: a picture's path, a tab, and its class index, a line each.
+
+    Empty lines and lines that begin with # are skipped. Relative paths start at `root`, by default the map file's
+    folder; Windows separators are fine. Comments of the form `# class 0: cats`, as `write_map_file` writes them, name
+    the classes.
+
+    Args:
+        path: the map file.
+        root: where relative paths start.
+        classes: the classes' names; by default those in the comments, else "class 0", "class 1" …
+
+    Returns:
+        ([(path, class index)], class names).
+
+    Raises:
+        DataError: no file, nothing in it, lines without a tab, labels that are no class index, classes without a
+            picture, pictures with two labels, or pictures that are missing: all of them at once, with their line
+            numbers.
+    """
+    path = Path(path)
+    folder = Path(root) if root is not None else path.parent
+    lines = read_text(path, "map file").splitlines()
+    named: dict[int, str] = {}
+    items: list[tuple[int, Path, int]] = []
+    bad: list[str] = []
+    for number, line in enumerate(lines, start=1):
+        if comment := _CLASS_COMMENT.fullmatch(line):
+            named[int(comment[1])] = comment[2]
+        if not line.strip() or line.startswith("#"):
+            continue
+        name, tab, label = line.rpartition("\t")
+        if not tab:
+            bad.append(f"line {number}: no tab in {_short(line)}")
+        elif not label.strip().isdecimal() or len(label.strip()) > 9:
+            bad.append(f"line {number}: label {_short(label.strip())} is no class index")
+        else:
+            items.append((number, _resolved(folder, name.strip()), int(label)))
+    _stop(path, "lines that cannot be read", bad, "PATH, a tab, and a class index 0, 1, 2 … on each line",
+          "Correct these lines; a line that begins with # is a comment.")
+    if not items:
+        raise DataError(f"{path}: map file", found="no picture in it",
+                        expected="a line a picture: PATH, a tab, a class index")
+    if classes is not None:
+        names = list(classes)
+    else:  # a slip such as 11111111 must not make as many names: no more than there could be classes, and some
+        count = max(named, default=max(label for _, _, label in items)) + 1
+        names = [named.get(i, f"class {i}") for i in range(min(count, len(items) + 1000))]
+    _stop(path, "labels out of range", [f"line {n}: {label}" for n, _, label in items if label >= len(names)],
+          f"0 to {len(names) - 1}: {', '.join(names[:8])}", "Correct these labels, or name all classes.")
+    used = {label for _, _, label in items}
+    wanted = {**(named if classes is None else {}), **dict(enumerate(names))}
+    if empty := [f"{i} ({wanted[i]})" for i in sorted(wanted) if i not in used]:
+        raise DataError(f"{path}: classes without a picture", found=", ".join(empty[:8]),
+                        expected="class indices from 0 on without a gap", fix="Number the classes 0, 1, 2 …")
+    first: dict[Path, tuple[int, int]] = {}
+    for number, file, index in items:
+        before, known = first.setdefault(file, (number, index))
+        if known != index:
+            bad.append(f"line {number}: {file.name} is {index}, and {known} on line {before}")
+    _stop(path, "pictures with two labels", bad, "one label a picture", "Keep the right line of each.")
+    _stop(path, "pictures that are missing", [f"line {n}: {file}" for n, file, _ in items if not file.is_file()],
+          f"files; relative paths start at {folder}", "Correct the paths, or pass root= for another starting folder.")
+    return [(file, label) for _, file, label in items], names
+
+
+def write_map_file(root: str | Path, path: str | Path | None = None, *, overwrite: bool = False) -> Path:
+    """Write a map file of a folder that holds a folder a class; classes are numbered in the order of their names.
+
+    Args:
+        root: holds `CLASS/*.jpg` (and other pictures, in folders below too).
+        path: the map file; `root/map.txt` by default. Paths in it are relative to its folder where that holds them.
+        overwrite: replace a file that is there.
+
+    Returns:
+        the path.
+
+    Raises:
+        DataError: no folder, a class without a picture, or a name with a tab or a line break in it.
+        ArgumentError: the file is there already.
+
+    Example:
+        >>> import tempfile
+        >>> from seglab.samples import write_catdog_sample
+        >>> root = write_catdog_sample(Path(tempfile.mkdtemp()) / "s", count=(2, 2), progress=False)
+        >>> print(write_map_file(root / "train").read_text().expandtabs(20))
+        # class 0: cats
+        # class 1: dogs
+        cats/cat-00000.jpg  0
+        cats/cat-00001.jpg  0
+        dogs/dog-00000.jpg  1
+        dogs/dog-00001.jpg  1
+        <BLANKLINE>
+    """
+    root = existing_folder(root)
+    path = check_free(path if path is not None else root / "map.txt", "path", overwrite)
+    items, classes = class_folders(root)
+    base = path.resolve().parent
+    lines = [f"# class {i}: {name}" for i, name in enumerate(classes)]
+    for file, label in items:
+        file = file.resolve()
+        name = (file.relative_to(base) if base in file.parents else file).as_posix()
+        if re.search(r"[\t\r\n]", name):
+            raise DataError(f"{file!s}: file name", found="a tab or a line break in it", expected="a plain name",
+                            fix="Rename the file; a map file cannot hold such a name.")
+        lines.append(f"{'./' * name.startswith('#')}{name}\t{label}")
+    atomic_write(path, ("\n".join(lines) + "\n").encode())
+    return path
+
+
+def class_folders(root: Path) -> tuple[list[Item], list[str]]:
+    """The pictures of a folder that holds a folder a class, and the classes' names, both in alphabetical order.
+
+    Raises:
+        DataError: no folders in it, or a class without a picture; all empty ones are named.
+    """
+    folders = sorted(p for p in root.iterdir() if p.is_dir() and not p.name.startswith((".", "__")))
+    pictures = {p: sorted(f for f in p.rglob("*") if f.suffix.lower() in IMAGE_SUFFIXES and f.is_file()
+                          and not f.name.startswith(".")) for p in folders}
+    empty = [p.name for p, files in pictures.items() if not files]
+    if not folders or empty:
+        raise DataError(f"{root}: class folders", found=f"no picture in {', '.join(empty[:8])}" if empty else "none",
+                        expected="a folder a class, with pictures in each",
+                        fix="Check that the dataset was unpacked whole, and not one folder deeper; remove folders that "
+                            "are no class.")
+    return [(file, i) for i, files in enumerate(pictures.values()) for file in files], [p.name for p in folders]
+
+
+def _resolved(folder: Path, name: str) -> Path:
+    path = folder / name
+    # A backslash may be part of a name outside Windows; only where no such file is, it separates folders.
+    return path if "\\" not in name or path.is_file() else folder / name.replace("\\", "/")
+
+
+def _stop(path: Path, what: str, lines: list[str], expected: str, fix: str) -> None:
+    """Raise a DataError that lists all lines, if there are any."""
+    if lines:
+        raise DataError(f"{path}: {what}", found=f"{len(lines)}:" + "".join(f"\n    {line}" for line in lines),
+                        expected=expected, fix=fix)
+
+
+def _short(text: str) -> str:
+    return repr(text if len(text) <= 60 else text[:57] + "…")

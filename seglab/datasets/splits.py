@@ -1,0 +1,164 @@
+"""Which pictures are in which split: as folders and lists say, and completed where they do not."""
+
+from __future__ import annotations
+
+import hashlib
+import os
+from collections.abc import Iterator, Mapping, Sequence
+from pathlib import Path
+from typing import Any, NamedTuple
+
+from seglab.errors import ArgumentError, DataError
+
+SPLITS = ("train", "val", "test")
+_OTHER_NAMES = {"training": "train", "valid": "val", "validation": "val", "testing": "test"}
+
+
+class Entry(NamedTuple):
+    """One picture of a dataset, not yet read.
+
+    Attributes:
+        name: unique within its split: the file's name without ending, after the names of folders within the split.
+        image: the picture's file.
+        target: what the reader needs to make the mask: a file, rows of an annotation; or an int, the class.
+    """
+
+    name: str
+    image: Path
+    target: Any
+
+
+def complete_splits(on_disk: Mapping[str, Sequence[Entry]], consecutive: bool = False) -> dict[str, list[Entry]]:
+    """Fill in what a dataset lacks on disk, so that train, val and test exist, disjoint; and "all".
+
+    What is not split, or has train only, is split 70 : 10 : 20 by a hash of the names. Where there is no test, val is
+    the test; then, or where there is no val, a tenth of train serves as val: by the hash, or the last tenth if the
+    pictures follow each other. Where pictures have one class each, that is done class by class. A dataset without
+    training pictures keeps what it has: it can be evaluated on. So does one that has too few to be split in three.
+    """
+    splits = {split: list(entries) for split, entries in on_disk.items() if entries}
+    whole = splits.get("all") or (splits["train"] if set(splits) == {"train"} else None)
+    if whole:
+        splits = {split: _drawn(whole, split, (0.7, 0.1, 0.2)) for split in SPLITS if _enough(whole)}
+        return {**splits, "all": whole}
+    if "test" not in splits and "val" in splits:
+        splits["test"] = splits.pop("val")
+    train = splits.get("train", [])
+    if "val" not in splits and (len(train) > 1 if consecutive else _enough(train)):
+        if consecutive:
+            # Frames that follow each other must not land on both sides of the cut.
+            cut = len(train) - max(1, len(train) // 10)
+            splits["val"], splits["train"] = train[cut:], train[:cut]
+        else:
+            chosen = {entry.name for entry in _drawn(train, "val", (0.8, 0.1, 0.1))}
+            splits["val"] = [entry for entry in train if entry.name in chosen]
+            splits["train"] = [entry for entry in train if entry.name not in chosen]
+    return {**splits, "all": [entry for split in SPLITS for entry in splits.get(split, [])]}
+
+
+def _drawn(entries: Sequence[Entry], split: str, fractions: tuple[float, float, float]) -> list[Entry]:
+    return [group[place] for group in _by_class(entries)
+            for place in split_places([entry.name for entry in group], split, fractions)]
+
+
+def _enough(entries: Sequence[Entry]) -> bool:
+    """Whether they can be split in three."""
+    return bool(entries) and all(len(group) > 2 for group in _by_class(entries))
+
+
+def _by_class(entries: Sequence[Entry]) -> list[list[Entry]]:
+    """The entries of each class where they have one; else all of them together."""
+    groups: dict[int, list[Entry]] = {}
+    for entry in entries:
+        groups.setdefault(entry.target if isinstance(entry.target, int) else 0, []).append(entry)
+    return [groups[label] for label in sorted(groups)]
+
+
+def split_places(names: Sequence[str], split: str, fractions: tuple[float, float, float] = (0.7, 0.1, 0.2),
+                 seed: int = 0) -> list[int]:
+    """The places of the pictures in one split ("train", "val" or "test"): disjoint, and the same on every machine.
+
+    Pictures are put in the order of a hash of their name and the seed, and the order is cut by the fractions.
+
+    Args:
+        names: of all pictures.
+        split: "train", "val" or "test".
+        fractions: the shares of train, val and test; they add up to 1.
+        seed: another seed, another split.
+
+    Raises:
+        ArgumentError: an unknown split, or fractions that do not add up to 1.
+        DataError: fewer than three pictures.
+
+    Example:
+        >>> [split_places(["a", "b", "c", "d"], split) for split in ("train", "val", "test")]
+        [[0, 1], [2], [3]]
+    """
+    if split not in SPLITS:
+        raise ArgumentError("split", found=repr(split), expected='"train", "val", "test" or "all"')
+    if len(fractions) != 3 or min(fractions) <= 0 or abs(sum(fractions) - 1) > 1e-6:
+        raise ArgumentError("fractions", found=fractions, expected="three positive numbers that add up to 1")
+    if len(names) < 3:
+        raise DataError("pictures to split", found=f"{len(names)}: {', '.join(names)}",
+                        expected="at least 3, to make train, val and test")
+    order = sorted(range(len(names)), key=lambda place: hashlib.blake2b(f"{seed}/{names[place]}".encode()).digest())
+    val = max(1, round(len(names) * fractions[1]))
+    test = max(1, round(len(names) * fractions[2]))
+    train = max(1, len(names) - val - test)
+    start, stop = {"train": (0, train), "val": (train, train + val), "test": (train + val, len(names))}[split]
+    return sorted(order[start:stop])
+
+
+def find_split_name(name: str) -> str | None:
+    """"train", "val" or "test" for a folder's or file's name, in any case: also "valid", "validation"; else None.
+
+    Example:
+        >>> find_split_name("Validation"), find_split_name("train2017"), find_split_name("images")
+        ('val', None, None)
+    """
+    name = _OTHER_NAMES.get(name.lower(), name.lower())
+    return name if name in SPLITS else None
+
+
+def find_split_folders(folder: Path) -> dict[str, Path]:
+    """{split: the folder in a folder that is named after it}, whatever the case; DataError if two are of one split."""
+    found: dict[str, Path] = {}
+    for path in visible(folder) if folder.is_dir() else ():
+        if path.is_dir() and (split := find_split_name(path.name)):
+            if split in found:
+                raise DataError(f"{folder}: two folders for {split!r}", found=f"{found[split].name} and {path.name}",
+                                expected="one", fix="Move their pictures into one folder.")
+            found[split] = path
+    return found
+
+
+def visible(folder: Path) -> list[Path]:
+    """What is in a folder, sorted, but what begins with a dot: macOS puts `._x.png` into archives."""
+    return sorted(path for path in folder.iterdir() if not path.name.startswith((".", "__")))
+
+
+def files_below(folder: Path) -> list[Path]:
+    """The files in a folder and those below it, sorted, but what is not `visible`."""
+    return sorted(path for path in folder.rglob("*") if not any(
+        part.startswith((".", "__")) for part in path.relative_to(folder).parts) and not path.is_dir())
+
+
+def existing_folder(root: str | Path) -> Path:
+    """The path, if it is a folder; otherwise a DataError that says where the path stops to exist."""
+    root = Path(root).expanduser()
+    if root.is_dir():
+        return root
+    nearest = next((p for p in root.resolve().parents if p.is_dir()), root)
+    there = sorted(p.name for p in nearest.iterdir() if not p.name.startswith("."))[:8]
+    raise DataError(f"{root}: folder", found="a file" if root.exists() else f"missing; {nearest} holds {there}",
+                    expected="a dataset's folder", fix="Check the path (and SEGLAB_DATA, if it is set).")
+
+
+def folders_below(root: Path, depth: int) -> Iterator[Path]:
+    """A folder and those in it, the nearest first, down to a depth; 1,000 at most."""
+    level, seen = [root], 0
+    for _ in range(depth + 1):
+        yield from level
+        seen += len(level)
+        level = [path for folder in level if os.access(folder, os.R_OK) for path in visible(folder)
+                 if path.is_dir()][:1000 - seen]
