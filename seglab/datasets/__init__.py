@@ -11,15 +11,18 @@ from seglab.datasets.drone import Drone
 from seglab.datasets.duplicates import Duplicate, find_duplicates
 from seglab.datasets.folder import Folder
 from seglab.datasets.io import read_image, read_square, square
+from seglab.datasets.labelme import LabelMe
 from seglab.datasets.map_files import read_map_file, write_map_file
 from seglab.datasets.masks import MaskReading
 from seglab.datasets.pets import Pets
+from seglab.datasets.roboflow import RoboflowMasks
 from seglab.datasets.sources import Splits, open_dataset
 from seglab.datasets.splits import Entry
 from seglab.datasets.transforms import IMAGENET, CropOrPad, Normalize, collate, has_labels, random_scale_crop
 from seglab.datasets.video import VideoReader
+from seglab.datasets.voc import Voc
 
 __all__ = ["IMAGENET", "CamVid", "CatDog", "Coco", "CropOrPad", "Drone", "Duplicate", "Entry", "Folder",
-           "MaskReading", "Normalize", "Pets", "Reader", "Samples", "Splits", "VideoReader", "collate", "download_pets",
-           "find_duplicates", "has_labels", "open_dataset", "random_scale_crop", "read_image", "read_map_file",
-           "read_square", "square", "write_map_file"]
+           "LabelMe", "MaskReading", "Normalize", "Pets", "Reader", "RoboflowMasks", "Samples", "Splits", "VideoReader",
+           "Voc", "collate", "download_pets", "find_duplicates", "has_labels", "open_dataset", "random_scale_crop",
+           "read_image", "read_map_file", "read_square", "square", "write_map_file"]
