@@ -300,15 +300,31 @@ def sample(
 @app.command()
 @_friendly
 def download(
-    folder: Annotated[Path, typer.Argument(help="Where images/ and annotations/ go.")],
-    dataset: Annotated[str, typer.Option(help="pets: the Oxford-IIIT Pet dataset, 810 MB, CC BY-SA 4.0.")] = "pets",
+    dataset: Annotated[str, typer.Argument(help="pets: the Oxford-IIIT Pet dataset, 810 MB, CC BY-SA 4.0; or coco: "
+                                           "pictures of COCO 2017.")],
+    folder: Annotated[Path | None, typer.Argument(help="Where it goes; by default a folder of seglab's, which is "
+                                                  "printed.")] = None,
+    categories: Annotated[str | None, typer.Option(help="coco: what the pictures show, names or ids, or \"all\"; "
+                                                   "default cat,dog.")] = None,
+    pictures: Annotated[int | None, typer.Option(help="coco: how many, and a fifth as many for val; default "
+                                                 "500.")] = None,
 ) -> None:
-    """Fetch a published dataset, check and unpack it; a download that was interrupted goes on."""
-    from seglab.datasets import download_pets
+    """Fetch a published dataset and check it; a download that was interrupted goes on when it is called again."""
+    from seglab.datasets.download_coco import LICENCE, download_coco
+    from seglab.datasets.download_pets import download_pets
+    from seglab.files import data_home
 
-    if dataset != "pets":
-        raise ArgumentError("--dataset", found=repr(dataset), expected="pets")
-    typer.echo(f"the Oxford-IIIT Pet dataset is in {download_pets(folder)}")
+    if dataset not in {"pets", "coco"}:
+        raise ArgumentError("dataset", found=repr(dataset), expected="pets or coco, and then the folder",
+                            fix="For instance: seglab download pets path/to/folder")
+    folder = folder or data_home() / dataset
+    if dataset == "pets":
+        if categories is not None or pictures is not None:
+            raise ArgumentError("--categories, --pictures", found="pets", expected="coco: the pets come whole")
+        typer.echo(f"the Oxford-IIIT Pet dataset is in {download_pets(folder)}")
+        return
+    folder = download_coco(folder, _categories(categories or "cat,dog"), 500 if pictures is None else pictures)
+    typer.echo(f"pictures of COCO 2017 and their annotations are in {folder}\n{LICENCE}")
 
 
 @app.command()

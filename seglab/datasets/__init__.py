@@ -6,6 +6,7 @@ from seglab.datasets.base import Reader, Samples
 from seglab.datasets.camvid import CamVid
 from seglab.datasets.catdog import CatDog
 from seglab.datasets.coco import Coco
+from seglab.datasets.download_coco import download_coco
 from seglab.datasets.download_pets import download_pets
 from seglab.datasets.drone import Drone
 from seglab.datasets.duplicates import Duplicate, find_duplicates
@@ -22,7 +23,7 @@ from seglab.datasets.transforms import IMAGENET, CropOrPad, Normalize, collate, 
 from seglab.datasets.video import VideoReader
 from seglab.datasets.voc import Voc
 
-__all__ = ["IMAGENET", "CamVid", "CatDog", "Coco", "CropOrPad", "Drone", "Duplicate", "Entry", "Folder",
-           "LabelMe", "MaskReading", "Normalize", "Pets", "Reader", "RoboflowMasks", "Samples", "Splits", "VideoReader",
-           "Voc", "collate", "download_pets", "find_duplicates", "has_labels", "open_dataset", "random_scale_crop",
-           "read_image", "read_map_file", "read_square", "square", "write_map_file"]
+__all__ = ["IMAGENET", "CamVid", "CatDog", "Coco", "CropOrPad", "Drone", "Duplicate", "Entry", "Folder", "LabelMe",
+           "MaskReading", "Normalize", "Pets", "Reader", "RoboflowMasks", "Samples", "Splits", "VideoReader", "Voc",
+           "collate", "download_coco", "download_pets", "find_duplicates", "has_labels", "open_dataset",
+           "random_scale_crop", "read_image", "read_map_file", "read_square", "square", "write_map_file"]

@@ -10,10 +10,14 @@ import time
 import urllib.error
 import urllib.request
 import zlib
+from collections.abc import Callable, Iterator
+from contextlib import contextmanager, nullcontext
+from functools import partial
 from pathlib import Path, PurePosixPath, PureWindowsPath
 
 from filelock import FileLock
 
+from seglab import __version__
 from seglab.errors import DataError
 from seglab.files import atomic_folder
 from seglab.progress import progress_bar
@@ -22,47 +26,64 @@ _BLOCK = 1 << 20
 _TIMEOUT = 30  # seconds without a byte
 
 
-def fetch(url: str, target: str | Path, md5: str, *, about: str = "", instead: str = "", attempts: int = 5,
-          pause: float = 1.0, progress: bool = True) -> Path:
-    """Download a file, or go on with a download; the file appears under its name only when its checksum is right.
+#: Looks at a file that has arrived, or was there: None if it is right, else what it is and what it should be.
+Check = Callable[[Path], "tuple[str, str] | None"]
+
+
+class GoneError(DataError):
+    """The server has no such file (any more)."""
+
+
+def fetch(url: str, target: str | Path, check: str | Check, *, about: str = "", instead: str = "", attempts: int = 5,
+          pause: float = 1.0, progress: bool = True, lock: bool = True) -> Path:
+    """Download a file, or go on with a download; the file appears under its name only when it is right.
 
     What has arrived lies in `NAME.part` beside it. A later attempt, or a later call, asks the server for the rest; a
-    server that cannot do that sends all of it again. A file that is there with the right checksum is not fetched.
+    server that cannot do that sends all of it again. A file that is there and right is not fetched.
 
     Args:
         url: from where.
         target: the file.
-        md5: its checksum, 32 hexadecimal digits.
+        check: its MD5 checksum, 32 hexadecimal digits; or a function of a path that says what is wrong, see `Check`.
         about: how large it is, in words, for the error without a network.
         instead: what those without a network can do, a sentence for that error.
         attempts: how often to try, with pauses of `pause`, 2 · `pause`, 4 · `pause` … seconds.
         progress: show a bar.
+        lock: False if the caller is `alone` with the folder already, and turns the disk's errors into ours.
 
     Returns:
         The path of the file.
 
     Raises:
         DataError: the network or the server fails, or `SEGLAB_OFFLINE` is set (what has arrived is kept, and the
-            message says how much); the checksum is wrong (then nothing is kept); another file has the name already, or
-            the disk is full.
+            message says how much); the file is not the right one (then nothing is kept); another file has the name
+            already, or the disk is full. `GoneError` if the server has no such file.
     """
     target = Path(target)
     part = target.with_name(target.name + ".part")
+    check = partial(_other_md5, md5=check) if isinstance(check, str) else check
+    with alone(target) if lock else nullcontext():
+        if target.exists():
+            return _checked(target, target, check, url)
+        _transfer(url, part, about, instead, attempts, pause, progress)
+        _checked(part, target, check, url)
+        with open(part, "rb+") as file:
+            os.fsync(file.fileno())
+        os.replace(part, target)
+    return target
+
+
+@contextmanager
+def alone(target: Path) -> Iterator[None]:
+    """One process fills the target, the others wait for it; the disk's errors become ours. Makes its folder."""
     try:
         target.parent.mkdir(parents=True, exist_ok=True)
-        with FileLock(target.with_name(f".{target.name}.lock")):  # one process fetches, the others wait for it
-            if target.exists():
-                return _checked(target, target, md5, url)
-            _transfer(url, part, about, instead, attempts, pause, progress)
-            _checked(part, target, md5, url)
-            with open(part, "rb+") as file:
-                os.fsync(file.fileno())
-            os.replace(part, target)
+        with FileLock(target.with_name(f".{target.name}.lock")):
+            yield
     except OSError as error:
         raise DataError(f"{target}: download", found=str(error), expected="a folder with room that can be written",
                         fix="Free some space or choose another folder, and call again: what has arrived is kept."
                         ) from error
-    return target
 
 
 def _transfer(url: str, part: Path, about: str, instead: str, attempts: int, pause: float, progress: bool) -> None:
@@ -80,7 +101,8 @@ def _transfer(url: str, part: Path, about: str, instead: str, attempts: int, pau
                     return
                 part.unlink()
             elif 400 <= error.code < 500 and error.code not in {408, 429}:
-                raise _broken(url, part, problem, about, f"Check the address. {instead}") from error
+                raise _broken(url, part, problem, about, f"Check the address. {instead}",
+                              GoneError if error.code in {404, 410} else DataError) from error
         except (_NetworkError, urllib.error.URLError) as error:
             problem = str(error.args[0] if error.args else error)
         if problem is None:
@@ -98,7 +120,8 @@ class _NetworkError(Exception):
 def _attempt(url: str, part: Path, progress: bool) -> str | None:
     """Ask for what is missing. None if all has arrived, else what went wrong."""
     have = part.stat().st_size if part.exists() else 0
-    headers = {"User-Agent": "seglab", "Accept-Encoding": "identity"} | ({"Range": f"bytes={have}-"} if have else {})
+    headers = {"User-Agent": f"seglab/{__version__} (a course in semantic segmentation)",
+               "Accept-Encoding": "identity"} | ({"Range": f"bytes={have}-"} if have else {})
     try:
         response = urllib.request.urlopen(urllib.request.Request(url, headers=headers), timeout=_TIMEOUT)
     except urllib.error.URLError:  # HTTPError is one of them
@@ -128,28 +151,32 @@ def _received(response: http.client.HTTPResponse) -> bytes:
         raise _NetworkError(f"{type(error).__name__}: {error}") from error
 
 
-def _checked(path: Path, target: Path, md5: str, url: str) -> Path:
-    """The path, if its checksum is right; a download that is wrong is removed."""
-    digest = hashlib.md5(usedforsecurity=False)
-    with open(path, "rb") as file:
-        while block := file.read(_BLOCK):
-            digest.update(block)
-    if digest.hexdigest() == md5:
+def _checked(path: Path, target: Path, check: Check, url: str) -> Path:
+    """The path, if the file is right; a download that is wrong is removed."""
+    if (wrong := check(path)) is None:
         return path
-    size = path.stat().st_size
     if path != target:
         path.unlink()
         fix = "It was removed. Call again; if it happens again, the file on the server has changed."
     else:
         fix = "Remove it, or give another folder; seglab replaces no file that it cannot tell."
-    raise DataError(f"{path}: not the file that was published at {url}",
-                    found=f"MD5 {digest.hexdigest()} ({size:,} bytes)", expected=f"MD5 {md5}", fix=fix)
+    raise DataError(f"{path}: not the file that was published at {url}", found=wrong[0], expected=wrong[1], fix=fix)
 
 
-def _broken(url: str, part: Path, problem: str, about: str, fix: str) -> DataError:
+def _other_md5(path: Path, md5: str) -> tuple[str, str] | None:
+    digest = hashlib.md5(usedforsecurity=False)
+    with open(path, "rb") as file:
+        while block := file.read(_BLOCK):
+            digest.update(block)
+    if digest.hexdigest() == md5:
+        return None
+    return f"MD5 {digest.hexdigest()} ({path.stat().st_size:,} bytes)", f"MD5 {md5}"
+
+
+def _broken(url: str, part: Path, problem: str, about: str, fix: str, kind: type[DataError] = DataError) -> DataError:
     arrived = f"; {part.stat().st_size:,} bytes are in {part}" if part.exists() else ""
-    return DataError(f"{part.with_suffix('')}: download", found=problem + arrived,
-                     expected=f"{about or 'the file'} from {url}", fix=fix.strip())
+    return kind(f"{part.with_suffix('')}: download", found=problem + arrived,
+                expected=f"{about or 'the file'} from {url}", fix=fix.strip())
 
 
 def unpack(archive: str | Path, folder: str | Path, top: str | None = None, progress: bool = True) -> Path:
@@ -197,13 +224,10 @@ def unpack(archive: str | Path, folder: str | Path, top: str | None = None, prog
             tar.extractall(draft, members=members, filter=wanted)
             if folder.is_dir():
                 folder.rmdir()  # empty, or it fails; Windows does not rename onto an empty folder
-    except (tarfile.TarError, EOFError, zlib.error) as error:
-        raise DataError(f"{archive}: archive", found=f"{type(error).__name__}: {error}", expected="a whole tar archive",
-                        fix="Remove it and fetch it again.") from error
-    except OSError as error:
-        raise DataError(f"{archive}: cannot be unpacked into {folder}", found=str(error),
-                        expected="an archive that can be read, and a folder with room",
-                        fix="Check the path, the disk and the rights.") from error
+    except (tarfile.TarError, EOFError, zlib.error, OSError) as error:
+        raise DataError(f"{archive}: cannot be unpacked into {folder}", found=f"{type(error).__name__}: {error}",
+                        expected="a whole tar archive, and a folder with room that can be written",
+                        fix="Check the disk and the rights; else remove the archive and fetch it again.") from error
     return folder
 
 

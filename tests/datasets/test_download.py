@@ -5,97 +5,57 @@ from __future__ import annotations
 import hashlib
 import io
 import tarfile
-import threading
-from http.server import BaseHTTPRequestHandler, ThreadingHTTPServer
 from pathlib import Path
 
 import pytest
 
-from seglab.datasets.download import fetch, unpack
+from seglab.datasets.download import GoneError, fetch, unpack
 from seglab.errors import DataError
+from tests.datasets.local_server import serving
 
 CONTENT = bytes(range(256)) * 40_000  # 10 MB
 MD5 = hashlib.md5(CONTENT).hexdigest()
-
-
-class Server(ThreadingHTTPServer):
-    """Serves CONTENT; `cuts` are the numbers of bytes after which it drops the next connections."""
-
-    def __init__(self):
-        super().__init__(("127.0.0.1", 0), Handler)
-        self.cuts: list[int] = []
-        self.ranges, self.status, self.asked = True, 200, []
-        self.url = f"http://127.0.0.1:{self.server_port}/images.tar.gz"
-
-
-class Handler(BaseHTTPRequestHandler):
-    def do_GET(self):
-        self.server.asked.append(self.headers.get("Range"))
-        if self.server.status != 200:
-            self.send_error(self.server.status)
-            return
-        wanted = self.headers.get("Range") if self.server.ranges else None
-        start = int(wanted[len("bytes="):-1]) if wanted else 0
-        if start >= len(CONTENT):
-            self.send_response(416)
-            self.send_header("Content-Range", f"bytes */{len(CONTENT)}")
-            self.end_headers()
-            return
-        self.send_response(206 if wanted else 200)
-        if wanted:
-            self.send_header("Content-Range", f"bytes {start}-{len(CONTENT) - 1}/{len(CONTENT)}")
-        self.send_header("Content-Length", str(len(CONTENT) - start))
-        self.end_headers()
-        end = start + self.server.cuts.pop(0) if self.server.cuts else len(CONTENT)
-        self.wfile.write(CONTENT[start:end])
-
-    def log_message(self, *_):
-        """Quiet."""
+NAME = "/images.tar.gz"
 
 
 @pytest.fixture
 def server(monkeypatch):
     monkeypatch.delenv("SEGLAB_OFFLINE")
-    server = Server()
-    thread = threading.Thread(target=server.serve_forever, kwargs={"poll_interval": 0.01})
-    thread.start()
-    yield server
-    server.shutdown()
-    server.server_close()
-    thread.join()
+    with serving({NAME: CONTENT}) as server:
+        yield server
 
 
 def get(server, folder, md5=MD5, **options) -> Path:
-    return fetch(server.url, folder / "images.tar.gz", md5, **{"pause": 0, "progress": False, **options})
+    return fetch(server.url + NAME, folder / "images.tar.gz", md5, **{"pause": 0, "progress": False, **options})
 
 
 def test_a_whole_file_arrives_once(server, tmp_path):
     path = get(server, tmp_path / "new" / "folder")
     assert path.read_bytes() == CONTENT and not path.with_name("images.tar.gz.part").exists()
     assert get(server, tmp_path / "new" / "folder") == path
-    assert server.asked == [None], "what is there is not fetched again"
+    assert server.ranges_of(NAME) == [None], "what is there is not fetched again"
 
 
 def test_a_broken_transfer_goes_on_by_itself(server, tmp_path):
-    server.cuts = [3_000_000, 10]
+    server.cuts[NAME] = [3_000_000, 10]
     assert get(server, tmp_path).read_bytes() == CONTENT
-    assert server.asked == [None, "bytes=3000000-", "bytes=3000010-"]
+    assert server.ranges_of(NAME) == [None, "bytes=3000000-", "bytes=3000010-"]
 
 
 def test_what_arrived_is_kept_and_the_next_call_goes_on(server, tmp_path):
-    server.cuts = [1_000_000, 500_000]
+    server.cuts[NAME] = [1_000_000, 500_000]
     with pytest.raises(DataError, match=r"(?s)1,500,000 of 10,240,000 bytes.*1,500,000 bytes are in.*goes on"):
         get(server, tmp_path, attempts=2)
     assert (tmp_path / "images.tar.gz.part").stat().st_size == 1_500_000
     assert not (tmp_path / "images.tar.gz").exists()
     assert get(server, tmp_path).read_bytes() == CONTENT
-    assert server.asked[-1] == "bytes=1500000-"
+    assert server.ranges_of(NAME)[-1] == "bytes=1500000-"
 
 
 def test_a_server_without_ranges_sends_all_again(server, tmp_path):
-    server.ranges, server.cuts = False, [2_000_000]
+    server.ranges, server.cuts[NAME] = False, [2_000_000]
     assert get(server, tmp_path).read_bytes() == CONTENT
-    assert server.asked == [None, "bytes=2000000-"]
+    assert server.ranges_of(NAME) == [None, "bytes=2000000-"]
 
 
 @pytest.mark.parametrize("extra", [b"", b"too much"])
@@ -111,6 +71,13 @@ def test_a_wrong_checksum_leaves_nothing(server, tmp_path):
     assert not list(tmp_path.glob("images*"))
 
 
+def test_another_check_than_a_checksum(server, tmp_path):
+    with pytest.raises(DataError, match="(?s)found: *10240000.*expected: 5.*was removed"):
+        get(server, tmp_path, md5=lambda path: (str(path.stat().st_size), "5"))
+    assert not list(tmp_path.glob("images*"))
+    assert get(server, tmp_path, md5=lambda path: None).read_bytes() == CONTENT
+
+
 def test_a_file_of_yours_with_that_name_is_left_alone(server, tmp_path):
     (tmp_path / "images.tar.gz").write_text("mine")
     with pytest.raises(DataError, match="(?s)not the file.*replaces no file"):
@@ -120,16 +87,22 @@ def test_a_file_of_yours_with_that_name_is_left_alone(server, tmp_path):
 
 @pytest.mark.parametrize(("status", "attempts"), [(404, 1), (503, 3)])
 def test_only_errors_that_may_pass_are_tried_again(server, tmp_path, status, attempts):
-    server.status = status
+    server.status[NAME] = status
     with pytest.raises(DataError, match=f"the server answers {status}"):
         get(server, tmp_path, attempts=3)
     assert len(server.asked) == attempts
 
 
+def test_what_the_server_does_not_have_is_an_error_of_its_own(server, tmp_path):
+    server.status[NAME] = 410
+    with pytest.raises(GoneError, match="the server answers 410 Gone"):
+        get(server, tmp_path)
+
+
 def test_pauses_grow(server, tmp_path, monkeypatch):
     pauses = []
     monkeypatch.setattr("seglab.datasets.download.time.sleep", pauses.append)
-    server.status = 503
+    server.status[NAME] = 503
     with pytest.raises(DataError, match="4 attempts"):
         get(server, tmp_path, attempts=4, pause=1)
     assert pauses == [1, 2, 4]
