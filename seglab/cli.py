@@ -51,6 +51,29 @@ def doctor() -> None:
     raise typer.Exit(1 if problems else 0)
 
 
+@app.command()
+@_friendly
+def check(
+    folder: Annotated[Path, typer.Argument(help="A dataset, in any layout that seglab reads.")],
+    layout: Annotated[str | None, typer.Option(help="Its layout, if another one would be found first.")] = None,
+    ignore_ids: Ignored = None,
+    encoding: Annotated[str | None, typer.Option(help="How masks are stored: ids or colours.")] = None,
+    categories: Annotated[str | None, typer.Option(help="COCO: names or ids, with commas.")] = None,
+    sheet: Annotated[Path | None, typer.Option(help="PNG for the most suspicious pictures and their masks.")] = None,
+    overwrite: Annotated[bool, typer.Option("--overwrite", help="Replace that file if it is there.")] = False,
+    as_json: Annotated[bool, typer.Option("--json", help="For programs.")] = False,
+) -> None:
+    """Read every picture and mask of a dataset, and say what is wrong or doubtful; exit code 1 for what is wrong."""
+    from seglab.check import check as run
+
+    options: dict[str, Any] = {"encoding": encoding, "categories": categories and _categories(categories),
+                               "ignore_ids": ignore_ids and _numbers("--ignore-ids", ignore_ids)}
+    report = run(folder, layout=layout, sheet=sheet, overwrite=overwrite, progress=sys.stderr.isatty() and not as_json,
+                 **{name: value for name, value in options.items() if value})
+    typer.echo(report.json() if as_json else str(report))
+    raise typer.Exit(1 if report.errors else 0)
+
+
 def _numbers(option: str, text: str) -> list[int]:
     try:
         return [int(part) for part in text.split(",") if part.strip()]
