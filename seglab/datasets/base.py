@@ -5,6 +5,7 @@ from __future__ import annotations
 import copy
 import hashlib
 import json
+import os
 import shutil
 import sys
 import warnings
@@ -282,7 +283,7 @@ class Samples(Dataset[Sample]):
     def _key(self, root: Path) -> str:
         """Hash of everything that the cached bytes depend on."""
         files = [self.reader.files(entry) for entry in self.entries]
-        present = [path for paths in files for path in paths if path.is_file()]
+        present = [path for paths in files for path in paths if os.path.isfile(path)]
         contents = dict(zip(present, file_digests(present, root / "digests.json"), strict=True))
         settings = {"format": FORMAT, "reader": _source(type(self.reader)), "settings": self.reader.settings(),
                     "within": self.within, "size": self._size, "how": self.how, "classes": self.label_set.classes,

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import os
 from collections.abc import Iterator
 from contextlib import contextmanager
 from pathlib import Path
@@ -166,7 +167,7 @@ def opened(path: str | Path) -> Iterator[Image.Image]:
         if isinstance(error, UnidentifiedImageError) and (bands := _tiff_bands(path)):
             raise DataError(f"{path}: a TIFF of a kind that cannot be read", found=bands,
                             expected="1 or 3 bands of 8 or 16 bits", fix=_EXPORT) from error
-        size = path.stat().st_size if path.is_file() else 0
+        size = path.stat().st_size if os.path.isfile(path) else 0
         raise DataError(f"{path}: the picture cannot be decoded", found=f"{error or type(error).__name__} ({size:,} "
                         "bytes)", expected="a whole JPEG, PNG, TIFF, BMP or WebP file",
                         fix="Fetch or export this file again, or take it (and its mask) out of the dataset.") from error

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import os
 import re
 from collections.abc import Sequence
 from pathlib import Path
@@ -79,7 +80,7 @@ def read_map_file(path: str | Path, root: str | Path | None = None,
         if known != index:
             bad.append(f"line {number}: {file.name} is {index}, and {known} on line {before}")
     _stop(path, "pictures with two labels", bad, "one label a picture", "Keep the right line of each.")
-    _stop(path, "pictures that are missing", [f"line {n}: {file}" for n, file, _ in items if not file.is_file()],
+    _stop(path, "pictures that are missing", [f"line {n}: {file}" for n, file, _ in items if not os.path.isfile(file)],
           f"files; relative paths start at {folder}", "Correct the paths, or pass root= for another starting folder.")
     return [(file, label) for _, file, label in items], names
 
@@ -149,7 +150,7 @@ def class_folders(root: Path) -> tuple[list[Item], list[str]]:
 def _resolved(folder: Path, name: str) -> Path:
     path = folder / name
     # A backslash may be part of a name outside Windows; only where no such file is, it separates folders.
-    return path if "\\" not in name or path.is_file() else folder / name.replace("\\", "/")
+    return path if "\\" not in name or os.path.isfile(path) else folder / name.replace("\\", "/")
 
 
 def _stop(path: Path, what: str, lines: list[str], expected: str, fix: str) -> None:

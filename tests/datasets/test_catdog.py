@@ -117,6 +117,7 @@ def test_written_map_files_survive_a_round_trip(tmp_path):
     ("# class 0: cat\n# class 99999999: dog\na.png\t0\nb.png\t1\n", ("classes without a picture", "2 (class 2)")),
     ("a.png\t0\nb.png\t1\na.png\t1\n", ("line 3: a.png is 1, and 0 on line 1",)),
     ("a.png\t0\nb.png\t0\n", ("one class only",)),
+    (f"{'x' * 5000}.png\t0\na.png\t0\nb.png\t1\n", ("line 1:", "pictures that are missing")),
     ("# nothing\n\n", ("no picture in it",)),
 ])
 def test_a_map_file_that_is_wrong_says_all_at_once(tmp_path, text, words):
