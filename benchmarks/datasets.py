@@ -57,10 +57,10 @@ def main() -> None:
     options = parser.parse_args()
     warnings.simplefilter("ignore")  # what is unusual about the data is not the question here
     torch.set_num_threads(1)
-    built_in = {name: sample_folder(name) for name in ("drone", "catdog", "coco", "pets")}
+    built_in = [(f"built-in {name}", sample_folder(name)) for name in ("drone", "catdog", "coco", "pets")]
     with tempfile.TemporaryDirectory() as place:
         os.environ["SEGLAB_HOME"] = place  # a cache of its own: the first opening is one
-        for name, folder in (built_in | {folder.name: folder for folder in options.folders}).items():
+        for name, folder in [*built_in, *((folder.name, folder) for folder in options.folders)]:
             measure(name, folder)
 
 
