@@ -100,8 +100,12 @@ class Reader:
         return [p.name for p in signature(cls.__init__).parameters.values() if p.kind is Parameter.KEYWORD_ONLY]
 
     def mask(self, entry: Entry) -> np.ndarray:
-        """The mask of a picture, (H, W) uint8 class ids, 255 = ignore, as large as it is on disk."""
-        raise NotImplementedError
+        """The mask of a picture, (H, W) uint8 class ids, 255 = ignore, as large as it is on disk.
+
+        Every layout with masks writes it; where pictures have one class each, nobody asks.
+        """
+        raise ArgumentError(f"reader {type(self).__name__}", found="no method `mask`",
+                            expected="mask(entry) -> (H, W) uint8, or class indices (int) as targets of the entries")
 
     def size(self, entry: Entry) -> Size:
         """(height, width) of a picture's mask, without reading its pixels."""

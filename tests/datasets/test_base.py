@@ -367,3 +367,11 @@ def test_a_strangers_reader_is_found_and_has_all_that_the_others_have(leaves, ca
 def test_every_reader_names_itself(kind):
     assert Reader.kinds[kind.name] is kind and kind.looks_like and kind.find(Path(__file__).parent) is None
     assert kind.__doc__.count("Raises:") == 1
+
+
+def test_a_reader_without_masks_is_told_what_it_lacks(tmp_path):
+    Image.new("RGB", (6, 4)).save(tmp_path / "a.png")
+    reader = Reader()
+    reader.root, reader.label_set, reader.splits = tmp_path, COLOURS, {"all": [Entry("a", tmp_path / "a.png", None)]}
+    with pytest.raises(ArgumentError, match="reader Reader(.|\\n)*no method `mask`"):
+        Samples(reader, "all", cache=False)[0]
