@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import csv
-import itertools
 import re
 import unicodedata
 from collections.abc import Iterable, Iterator, Sequence
@@ -76,9 +75,6 @@ class LabelSet:
     def __len__(self) -> int:
         return len(self.classes)
 
-    def __reduce__(self) -> tuple[Any, ...]:  # without the cached tables: loader workers would each be sent 16 MB
-        return LabelSet, (self.name, self.classes, self.colours, self.ignore_colour)
-
     def id(self, name: str) -> int:
         """The class id of a class name; raises ArgumentError for a name that is not there."""
         if name not in self.classes:
@@ -112,64 +108,6 @@ class LabelSet:
             return np.zeros((*mask.shape, 3), dtype=np.uint8)
         return cv2.applyColorMap(np.ascontiguousarray(mask), self.palette[:, None])  # (H, W), (256, 1, 3) -> (H, W, 3)
 
-    def ids_from_colours(self, rgb: np.ndarray, where: str = "mask") -> np.ndarray:
-        """Read a colour-coded mask: (H, W, 3) uint8 RGB -> (H, W) uint8 class ids.
-
-        Args:
-            rgb: the coloured mask.
-            where: what to call it in an error, normally the file's path.
-
-        Raises:
-            DataError: a colour is not in the palette. It names the colour, how many pixels have it,
-                the first of them, and the nearest class.
-        """
-        packed = rgb[..., 0].astype(np.uint32) << 16 | rgb[..., 1].astype(np.uint32) << 8 | rgb[..., 2]
-        ids = self._id_of_packed_colour[packed]  # (H, W)
-        unknown = ids == STRAY
-        if unknown.any():
-            y, x = np.argwhere(unknown)[0]
-            colour = rgb[y, x].astype(int)
-            nearest = int(np.abs(np.array(self.colours) - colour).sum(axis=1).argmin())
-            raise DataError(
-                f"{where}: colour outside the palette of {self.name!r}",
-                found=f"colour {tuple(colour.tolist())} at x={x}, y={y}; "
-                      f"{int(unknown.sum())} of {unknown.size} pixels are outside",
-                expected=f"one of the {len(self)} class colours (nearest: {self.classes[nearest]} "
-                         f"{self.colours[nearest]})",
-                fix="Save masks as PNG, never JPEG, and resize them with nearest only; or give the "
-                    "palette that they were drawn with (class_dict.csv).")
-        return ids
-
-    @cached_property
-    def _id_of_packed_colour(self) -> np.ndarray:
-        # 2^24 entries of one byte: 16 MB buy a look-up that is independent of the number of classes.
-        table = np.full(1 << 24, STRAY, dtype=np.uint8)
-        # Backwards, so that the first class of a colour wins, and a class wins over ignore.
-        for value, (r, g, b) in reversed([*enumerate(self.colours), (IGNORE, self.ignore_colour)]):
-            table[r << 16 | g << 8 | b] = value
-        return table
-
-    @classmethod
-    def from_csv(cls, path: str | Path, name: str | None = None, ignore: Iterable[str] = ()) -> LabelSet:
-        """Read the class table that datasets ship, such as `class_dict.csv`; see `ClassTable.read` for its forms.
-
-        Args:
-            path: the file. Rows are in the order of the class ids.
-            name: the label set's name; the file's stem by default.
-            ignore: classes at the end of the table that are not to be scored. Their colour becomes
-                the ignore colour.
-
-        Raises:
-            DataError: the file is missing, or a line is not a class.
-        """
-        path, ignored = Path(path), {_nfc(name) for name in ignore}
-        rows = _table_rows(path)
-        if any(row.name in ignored and later.name not in ignored for row, later in itertools.pairwise(rows)):
-            raise DataError(f"{path}: ignored classes {sorted(ignored)}", found="in the middle of the table",
-                            expected="at its end, so that the class ids stay what they are")
-        found = _class_table(path, rows, ignored).label_set
-        return cls(name or found.name, found.classes, found.colours, found.ignore_colour)
-
 
 @dataclass(frozen=True)
 class ClassTable:
@@ -201,7 +139,7 @@ class ClassTable:
         return cls(label_set, codes | dict.fromkeys(ignore_ids, IGNORE), colours)
 
     @classmethod
-    def read(cls, path: str | Path, ignore: Iterable[str] = ()) -> ClassTable:
+    def read(cls, path: str | Path) -> ClassTable:
         """Read a table of classes as datasets ship it: one class a line, `,` `;` or tabs between the columns.
 
         A header may name the columns: the class (`name`, `class`, `class_name`, `label`), its colour (`r`, `g`, `b`
@@ -210,35 +148,13 @@ class ClassTable:
         columns are name, r, g, b. Without values, they count the lines: 0, 1, 2, … Class ids are the classes in the
         order of their values, without gaps. Ignored ones are no classes: their value and colour mean 255.
 
-        Args:
-            path: the file.
-            ignore: names of further classes to ignore.
+        CVAT's `labelmap.txt` has `name:r,g,b:parts:actions` on each line, and comments after `#`.
 
         Raises:
             DataError: the file cannot be read; a line is not a class; two classes have one name, value or colour.
-            ArgumentError: a name in `ignore` is not in the table.
         """
         path = Path(path)
-        rows, names = _table_rows(path), {_nfc(name) for name in ignore}
-        if missing := names - {row.name for row in rows}:
-            raise ArgumentError("ignore", found=f"no class {sorted(missing)} in {path}",
-                                expected=", ".join(row.name for row in rows))
-        return _class_table(path, rows, names)
-
-    @classmethod
-    def read_labelmap(cls, path: str | Path) -> ClassTable:
-        """Read CVAT's `labelmap.txt`: `name:r,g,b:parts:actions` a line, and comments after `#`.
-
-        Raises:
-            DataError: as for `read`.
-        """
-        path, rows = Path(path), list[_Row]()
-        for number, line in enumerate(_lines(read_text(path, "label map")), start=1):
-            if line.strip() and not line.startswith("#"):
-                name, colour, *_ = [*line.split(":"), ""]
-                with _line(path, number, line, "name:r,g,b:parts:actions, such as road:128,64,128::"):
-                    rows.append(_Row(number, _name(name), len(rows), _colour(colour) if colour.strip() else None))
-        return _class_table(path, rows)
+        return _class_table(path, _labelmap_rows(path) if path.name == "labelmap.txt" else _table_rows(path))
 
 
 class _Row(NamedTuple):
@@ -254,6 +170,16 @@ _HEADERS = {"name": ("name", "classname", "class", "labelname", "label"),
             "colour": ("color", "colour", "hex", "rgb"), "ignore": ("ignore",),
             "r": ("r", "red"), "g": ("g", "green"), "b": ("b", "blue")}
 _FLAGS = {**dict.fromkeys(("1", "true", "yes", "x"), True), **dict.fromkeys(("0", "false", "no", ""), False)}
+
+
+def _labelmap_rows(path: Path) -> list[_Row]:
+    rows: list[_Row] = []
+    for number, line in enumerate(_lines(read_text(path, "label map")), start=1):
+        if line.strip() and not line.startswith("#"):
+            name, colour, *_ = [*line.split(":"), ""]
+            with _line(path, number, line, "name:r,g,b:parts:actions, such as road:128,64,128::"):
+                rows.append(_Row(number, _name(name), len(rows), _colour(colour) if colour.strip() else None))
+    return rows
 
 
 def _table_rows(path: Path) -> list[_Row]:
@@ -294,9 +220,9 @@ def _header(cells: list[str]) -> dict[str, int] | None:
     return at if {"r", "g", "b"} <= at.keys() else {column: i for column, i in at.items() if column not in "rgb"}
 
 
-def _class_table(path: Path, rows: Sequence[_Row], ignore: Iterable[str] = ()) -> ClassTable:
+def _class_table(path: Path, rows: Sequence[_Row]) -> ClassTable:
     """The table of these rows: each name, value and colour once, but that ignored ones may share a colour."""
-    kept = sorted((row for row in rows if not row.ignored and row.name not in ignore), key=lambda row: row.code)
+    kept = sorted((row for row in rows if not row.ignored), key=lambda row: row.code)
     if not 1 <= len(kept) < IGNORE:
         raise DataError(f"{path}: class table", found=f"{len(kept)} classes", expected="1 to 254 classes")
     ids = {row.line: value for value, row in enumerate(kept)}
@@ -331,15 +257,11 @@ def _lines(text: str) -> list[str]:
     return re.split(r"\r\n|\r|\n", text)
 
 
-def _nfc(name: str) -> str:
-    """A name in its composed form: one name is then one string, whoever typed it."""
-    return unicodedata.normalize("NFC", name.strip())
-
-
 def _name(text: str) -> str:
-    if not text.strip():
+    """A name in its composed form: one name is then one string, whoever typed it."""
+    if not (name := unicodedata.normalize("NFC", text.strip())):
         raise ValueError("no name")
-    return _nfc(text)
+    return name
 
 
 def _whole(text: str, top: int) -> int:
@@ -372,9 +294,8 @@ def voc_palette(count: int = 256) -> np.ndarray:
     return colours.astype(np.uint8)
 
 
-def _with_voc_colours(name: str, classes: Sequence[str], colour_ids: Sequence[int] | None = None) -> LabelSet:
-    table = voc_palette().tolist()
-    return LabelSet(name, tuple(classes), tuple(table[i] for i in colour_ids or range(len(classes))))
+def _with_voc_colours(name: str, classes: Sequence[str]) -> LabelSet:
+    return LabelSet(name, tuple(classes), tuple(voc_palette(len(classes)).tolist()))
 
 
 VOC = _with_voc_colours("voc", (
@@ -382,7 +303,7 @@ VOC = _with_voc_colours("voc", (
     "diningtable", "dog", "horse", "motorbike", "person", "pottedplant", "sheep", "sofa", "train", "tvmonitor"))
 
 #: Background, cat, dog; the animals keep their VOC colours, so that pictures of all lessons compare.
-PETS = _with_voc_colours("pets", ("background", "cat", "dog"), (0, 8, 12))
+PETS = LabelSet("pets", ("background", "cat", "dog"), tuple(VOC.colours[i] for i in (0, 8, 12)))
 
 #: Semantic Drone Dataset (TU Graz), ids 0 to 22. Its id 23, "conflicting", does not occur: ignored.
 DRONE = LabelSet("drone", (
@@ -400,57 +321,16 @@ CAMVID = LabelSet("camvid", (
     (128, 128, 128), (128, 0, 0), (192, 192, 128), (128, 64, 128), (60, 40, 222), (128, 128, 0), (192, 128, 128),
     (64, 64, 128), (64, 0, 128), (64, 64, 0), (0, 128, 192)), ignore_colour=(0, 0, 0))
 
-#: COCO's 80 object categories: published category id (1 to 90, with gaps) -> name.
-COCO_CATEGORIES: dict[int, str] = {
-    1: "person", 2: "bicycle", 3: "car", 4: "motorcycle", 5: "airplane", 6: "bus", 7: "train", 8: "truck", 9: "boat",
-    10: "traffic light", 11: "fire hydrant", 13: "stop sign", 14: "parking meter", 15: "bench", 16: "bird", 17: "cat",
-    18: "dog", 19: "horse", 20: "sheep", 21: "cow", 22: "elephant", 23: "bear", 24: "zebra", 25: "giraffe",
-    27: "backpack", 28: "umbrella", 31: "handbag", 32: "tie", 33: "suitcase", 34: "frisbee", 35: "skis",
-    36: "snowboard", 37: "sports ball", 38: "kite", 39: "baseball bat", 40: "baseball glove", 41: "skateboard",
-    42: "surfboard", 43: "tennis racket", 44: "bottle", 46: "wine glass", 47: "cup", 48: "fork", 49: "knife",
-    50: "spoon", 51: "bowl", 52: "banana", 53: "apple", 54: "sandwich", 55: "orange", 56: "broccoli", 57: "carrot",
-    58: "hot dog", 59: "pizza", 60: "donut", 61: "cake", 62: "chair", 63: "couch", 64: "potted plant", 65: "bed",
-    67: "dining table", 70: "toilet", 72: "tv", 73: "laptop", 74: "mouse", 75: "remote", 76: "keyboard",
-    77: "cell phone", 78: "microwave", 79: "oven", 80: "toaster", 81: "sink", 82: "refrigerator", 84: "book",
-    85: "clock", 86: "vase", 87: "scissors", 88: "teddy bear", 89: "hair drier", 90: "toothbrush"}
-
-
-def coco_subset(categories: Sequence[int | str]) -> LabelSet:
-    """Background and the given COCO categories, in the given order, as classes 0, 1, 2, …
-
-    Args:
-        categories: published category ids (17 is cat) or names; 0 or "background" may stand first.
-
-    Raises:
-        ArgumentError: a category that COCO does not have, or one that repeats.
-
-    Example:
-        >>> coco_subset([17, 18]).classes
-        ('background', 'cat', 'dog')
-    """
-    wanted = list(categories)
-    if wanted and wanted[0] in (0, "background"):
-        wanted = wanted[1:]
-    ids = {name: number for number, name in COCO_CATEGORIES.items()}
-    numbers = []
-    for item in wanted:
-        number = ids.get(item) if isinstance(item, str) else item
-        if number not in COCO_CATEGORIES:
-            raise ArgumentError("COCO category", found=repr(item),
-                                expected="an id or name of COCO's 80 object categories, such as 17 or 'cat'")
-        numbers.append(number)
-    names = ("background", *(COCO_CATEGORIES[n] for n in numbers))
-    return _with_voc_colours("coco-" + "-".join(map(str, numbers)), names)
-
 
 def known_label_set(classes: Sequence[str]) -> LabelSet:
     """The label set with exactly these classes if it is one of ours, else a new one in VOC's colours.
+
+    Raises:
+        ArgumentError: no class, more than 254, or a name twice.
 
     Example:
         >>> known_label_set(["background", "cat", "dog"]).name, known_label_set(["soil", "leaf"]).colours[1]
         ('pets', (128, 0, 0))
     """
-    for label_set in (VOC, PETS, DRONE, CAMVID):
-        if list(label_set.classes) == list(classes):
-            return label_set
-    return _with_voc_colours("classes", tuple(classes))
+    known = {label_set.classes: label_set for label_set in (VOC, PETS, DRONE, CAMVID)}
+    return known.get(tuple(classes)) or _with_voc_colours("classes", classes)

@@ -6,7 +6,7 @@ import numpy as np
 import pytest
 
 from seglab.errors import ArgumentError, DataError
-from seglab.labels import CAMVID, COCO_CATEGORIES, DRONE, PETS, VOC, ClassTable, LabelSet, coco_subset, voc_palette
+from seglab.labels import CAMVID, DRONE, PETS, VOC, ClassTable, LabelSet, known_label_set, voc_palette
 
 
 def test_voc_palette_is_the_published_one():
@@ -35,8 +35,7 @@ def test_other_sets():
     assert len(CAMVID) == 11
     assert CAMVID.classes[8] == "car"
     assert PETS.classes == ("background", "cat", "dog")
-    assert len(COCO_CATEGORIES) == 80
-    assert coco_subset([0, 17, 18]).classes == coco_subset(["cat", "dog"]).classes == ("background", "cat", "dog")
+    assert known_label_set(["background", "cat", "dog"]) is PETS
 
 
 @pytest.mark.parametrize("label_set", [VOC, DRONE, PETS, CAMVID])
@@ -45,20 +44,6 @@ def test_colourise_equals_a_look_up_in_the_palette(label_set):
     mask = rng.integers(0, 256, (37, 53), dtype=np.uint8)
     assert np.array_equal(label_set.colourise(mask), label_set.palette[mask])
     assert np.array_equal(label_set.colourise(mask.T), label_set.palette[mask.T])
-
-
-@pytest.mark.parametrize("label_set", [VOC, DRONE, PETS])
-def test_colours_read_back_as_ids(label_set):
-    rng = np.random.default_rng(1)
-    mask = rng.choice([*range(len(label_set)), 255], (20, 30)).astype(np.uint8)
-    assert np.array_equal(label_set.ids_from_colours(label_set.colourise(mask)), mask)
-
-
-def test_a_colour_outside_the_palette_is_named():
-    rgb = DRONE.colourise(np.full((4, 5), 3, np.uint8)).copy()
-    rgb[2, 3] = (1, 102, 0)
-    with pytest.raises(DataError, match=r"x\.png.*\n.*\(1, 102, 0\) at x=3, y=2; 1 of 20.*\n.*grass"):
-        DRONE.ids_from_colours(rgb, where="x.png")
 
 
 @pytest.mark.parametrize("mask", [np.zeros((2, 2), np.int64), np.zeros((2, 2, 3), np.uint8)])
@@ -82,27 +67,15 @@ def test_bad_label_sets():
         LabelSet("x", ("a",), ((0, 300, 0),))
     with pytest.raises(ArgumentError, match="'lion'"):
         PETS.id("lion")
-    with pytest.raises(ArgumentError, match="12"):
-        coco_subset([17, 12])
-
-
-def test_class_table(tmp_path):
-    path = tmp_path / "class_dict.csv"
-    path.write_text("name, r, g, b\nroad, 1, 2, 3\nsky, 4, 5, 6\nvoid, 0, 0, 0\n", encoding="utf-8-sig")
-    table = LabelSet.from_csv(path, ignore=("void",))
-    assert (table.classes, table.colours, table.ignore_colour) == (("road", "sky"), ((1, 2, 3), (4, 5, 6)), (0, 0, 0))
-    with pytest.raises(DataError, match="middle"):
-        LabelSet.from_csv(path, ignore=("sky",))
-    path.write_text("name,r,g,b\nroad,1,2\n")
-    with pytest.raises(DataError, match="line 2"):
-        LabelSet.from_csv(path)
-    with pytest.raises(DataError, match="nothing"):
-        LabelSet.from_csv(tmp_path / "nothing.csv")
+    for count in (0, 255, 256, 257, 1000):
+        with pytest.raises(ArgumentError, match=f"{count} classes"):
+            known_label_set([f"{i}" for i in range(count)])
+    assert known_label_set([f"{i}" for i in range(254)]).colours == tuple(map(tuple, voc_palette(254).tolist()))
 
 
 def test_of_two_with_one_colour_the_first_class_wins_and_any_class_wins_over_ignore():
     labels = LabelSet("shared", ("road", "kerb", "void"), ((9, 9, 9), (9, 9, 9), (0, 0, 0)), ignore_colour=(0, 0, 0))
-    assert labels.ids_from_colours(np.array([[(9, 9, 9), (0, 0, 0)]], np.uint8)).tolist() == [[0, 2]]
+    assert ClassTable.of(labels).colours == {(9, 9, 9): 0, (0, 0, 0): 2}
 
 
 # ------------------------------------------------------------------------------------------------------- class tables
@@ -126,7 +99,6 @@ def test_forms_of_class_tables(tmp_path, text):
     assert table.label_set == LabelSet("a", ("road", "sky"), ((1, 2, 3), (4, 5, 6)))
     assert table.codes == {0: 0, 1: 1, 255: 255} and table.coloured
     assert table.colours == {(1, 2, 3): 0, (4, 5, 6): 1, (224, 224, 192): 255}
-    assert LabelSet.from_csv(path) == table.label_set
 
 
 def test_codes_are_made_dense_and_ignored_rows_are_no_classes(tmp_path):
@@ -138,10 +110,8 @@ def test_codes_are_made_dense_and_ignored_rows_are_no_classes(tmp_path):
     assert table.codes == {3: 0, 7: 1, 255: 2, 200: 255, 9: 255}
     assert table.colours == {(1, 2, 3): 0, (4, 5, 6): 1, (9, 9, 9): 2, (0, 0, 0): 255}
     # Without codes, the values count the lines, ignored ones too.
-    path.write_text(COMMON.replace("sky", "void,0,0,0\nsky"))
-    assert ClassTable.read(path, ignore=["void"]).codes == {0: 0, 1: 255, 2: 1, 255: 255}
-    with pytest.raises(ArgumentError, match="vide.*\n.*road, void, sky"):
-        ClassTable.read(path, ignore=["vide"])
+    path.write_text("name,r,g,b,ignore\nroad,1,2,3,\nvoid,0,0,0,x\nsky,4,5,6,\n")
+    assert ClassTable.read(path).codes == {0: 0, 1: 255, 2: 1, 255: 255}
 
 
 def test_tables_without_colours_get_those_of_voc(tmp_path):
@@ -155,24 +125,23 @@ def test_tables_without_colours_get_those_of_voc(tmp_path):
 def test_labelmap(tmp_path):
     path = tmp_path / "labelmap.txt"
     path.write_text("# label:color_rgb:parts:actions\nbackground:0,0,0::\nroad:128,64,128::\n\n")
-    table = ClassTable.read_labelmap(path)
+    table = ClassTable.read(path)
     assert (table.label_set.classes, table.label_set.colours) == (("background", "road"), ((0, 0, 0), (128, 64, 128)))
     path.write_text("# label:color_rgb:parts:actions\nbackground:::\nroad:::\n")
-    assert ClassTable.read_labelmap(path).label_set.colours == ((0, 0, 0), (128, 0, 0))
+    assert ClassTable.read(path).label_set.colours == ((0, 0, 0), (128, 0, 0))
     for text in ("road:1,2::\n", "road\nsky:1,2,3::\n", ":1,2,3::\n", "road:1,2,300::\n"):
         path.write_text(text)
         with pytest.raises(DataError, match=r"labelmap\.txt, line"):
-            ClassTable.read_labelmap(path)
+            ClassTable.read(path)
 
 
 def test_names_of_the_world(tmp_path):
     path = tmp_path / "a.csv"
     path.write_bytes("name,r,g,b\n배경,0,0,0\n균열,255,0,0\n".encode("cp949"))
-    assert LabelSet.from_csv(path).classes == ("배경", "균열")
+    assert ClassTable.read(path).label_set.classes == ("배경", "균열")
     decomposed = unicodedata.normalize("NFD", "균열")
     path.write_text(f"name,r,g,b\n배경,0,0,0\n{decomposed},255,0,0\n", encoding="utf-8")
-    assert ClassTable.read(path, ignore=[decomposed]).label_set.classes == ("배경",)
-    assert LabelSet.from_csv(path).classes == ("배경", "균열")
+    assert ClassTable.read(path).label_set.classes == ("배경", "균열")
     path.write_text(f"name,r,g,b\n균열,0,0,0\n{decomposed},255,0,0\n", encoding="utf-8")
     with pytest.raises(DataError, match="line 3\n.*name '균열', as in line 2"):
         ClassTable.read(path)
@@ -196,7 +165,8 @@ def test_names_of_the_world(tmp_path):
 def test_what_is_no_class_table(tmp_path, text, message):
     path = tmp_path / "a.csv"
     path.write_text(text, encoding="utf-8")
-    for read in (ClassTable.read, LabelSet.from_csv):
-        with pytest.raises(DataError, match=rf"a\.csv(.|\n)*{message}") as caught:
-            read(path)
-        assert len(str(caught.value)) < 1000
+    with pytest.raises(DataError, match=rf"a\.csv(.|\n)*{message}") as caught:
+        ClassTable.read(path)
+    assert len(str(caught.value)) < 1000
+    with pytest.raises(DataError, match=r"nothing\.csv"):
+        ClassTable.read(tmp_path / "nothing.csv")

@@ -7,7 +7,7 @@ from pathlib import Path
 from seglab.datasets.folder import Folder, find_class_table
 from seglab.datasets.splits import existing_folder, folders_below, visible
 from seglab.errors import DataError
-from seglab.labels import DRONE, ClassTable, LabelSet
+from seglab.labels import DRONE, ClassTable
 
 #: (pictures, masks). The original release codes classes as colours, the Kaggle copy as ids.
 LAYOUTS = (("original_images", "label_images_semantic"), ("images", "gt/semantic/label_images"),
@@ -65,11 +65,12 @@ def _check_class_table(images: Path, root: Path) -> None:
             path = find_class_table(place, upto=root)
         except DataError:
             continue  # the published one is built in
-        table = LabelSet.from_csv(path, name="drone", ignore=("conflicting",))
-        if (table.classes, table.colours) != (DRONE.classes, DRONE.colours):
-            other = next((f"class {i} is {a} {c}, published {b} {d}" for i, (a, b, c, d) in enumerate(
-                zip(table.classes, DRONE.classes, table.colours, DRONE.colours, strict=False)) if (a, c) != (b, d)),
-                f"{len(table)} classes, published {len(DRONE)}")
+        table = ClassTable.read(path).label_set
+        found = [one for one in zip(table.classes, table.colours, strict=True) if one[0] != "conflicting"]
+        published = [*zip(DRONE.classes, DRONE.colours, strict=True)]
+        if found != published:
+            other = next((f"class {i} is {a[0]} {a[1]}, published {b[0]} {b[1]}" for i, (a, b) in enumerate(
+                zip(found, published, strict=False)) if a != b), f"{len(found)} classes, published {len(DRONE)}")
             raise DataError(f"{path}: class table", found=other,
                             expected="the 23 classes of the Semantic Drone Dataset",
                             fix="For your own classes, name the folders images/ and masks/.")

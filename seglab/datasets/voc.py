@@ -116,7 +116,7 @@ class Voc(Folder):
 
     def table(self) -> ClassTable:
         if (path := self.root / "labelmap.txt").is_file():
-            return ClassTable.read_labelmap(path)
+            return ClassTable.read(path)
         if (path := self.root / "class_names.txt").is_file():
             return ClassTable.of(known_label_set([line.strip() for line in read_text(path, "classes").splitlines()]))
         self.notes.append(f"{self.root}: no labelmap.txt; the classes are VOC's 21")

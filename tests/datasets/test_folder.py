@@ -110,6 +110,13 @@ def test_common_layouts_with_a_class_table(tmp_path, images, masks, ending):
     assert Samples(Folder(tmp_path), "test", progress=False).names == ["a", "b", "c"]
 
 
+def test_cvats_labelmap_is_a_table_of_classes(tmp_path):
+    write_pair(tmp_path, "a", Image.fromarray(PICTURE), COLOURS.colourise(MASK))
+    (tmp_path / "labelmap.txt").write_text("# label:color_rgb:parts:actions\nred:255,0,0::\ngreen:0,255,0::\n"
+                                           "blue:0,0,255::\n")
+    assert np.array_equal(opened(tmp_path, label_set=None)[0][1].numpy(), MASK)
+
+
 def test_masks_without_picture_are_left_out_and_named(tmp_path):
     for name in "abc":
         write_pair(tmp_path, name, Image.fromarray(PICTURE), MASK)

@@ -13,7 +13,7 @@ import pytest
 from PIL import Image
 
 from seglab.errors import ArgumentError, DataError
-from seglab.labels import DRONE, LabelSet
+from seglab.labels import DRONE, ClassTable
 from seglab.samples.drone import draw_aerial, write_drone_sample
 from tests.processes import prepared
 
@@ -137,13 +137,13 @@ def test_both_layouts_hold_the_same_ids(tmp_path):
         grey = Image.open(ids / f"label_images_semantic/{index:03d}.png")
         rgb = Image.open(gt / f"label_images/{index:03d}.png")
         assert (grey.mode, rgb.mode) == ("L", "RGB") and grey.size == SMALL[::-1]
-        assert np.array_equal(np.asarray(grey), DRONE.ids_from_colours(np.asarray(rgb)))
+        assert np.array_equal(DRONE.colourise(np.asarray(grey)), np.asarray(rgb))
         assert np.array_equal(np.asarray(grey), draw_aerial(0, index, SMALL)[1])
         assert ((ids / f"original_images/{index:03d}.jpg").read_bytes()
                 == (colours / f"training_set/images/{index:03d}.jpg").read_bytes())
     for table in (ids / "class_dict_seg.csv", gt / "class_dict.csv"):
-        read = LabelSet.from_csv(table, name="drone", ignore=["conflicting"])
-        assert read == DRONE
+        read = ClassTable.read(table).label_set
+        assert (read.classes[:-1], read.colours[:-1]) == (DRONE.classes, DRONE.colours)
         rows = list(csv.reader(table.read_text().splitlines(), skipinitialspace=True))
         assert rows[0] == ["name", "r", "g", "b"] and rows[-1] == ["conflicting", "255", "0", "0"] and len(rows) == 25
 
