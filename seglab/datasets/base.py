@@ -9,7 +9,9 @@ import os
 import shutil
 import sys
 import warnings
-from collections.abc import Callable, Iterable, Iterator, Sequence
+from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
+from contextlib import suppress
+from dataclasses import replace
 from inspect import Parameter, getsource, isfunction, signature
 from pathlib import Path
 from typing import Any, ClassVar
@@ -140,18 +142,24 @@ class Samples(Dataset[Sample]):
 
     All files are read when the dataset is opened for the first time. So what is wrong with them is said before a
     training starts, and pixels are decoded and resized once: they lie in `data/cache`, and later epochs and processes
-    read them from there. The cache's name is a hash of the contents of all files and of all settings.
+    read them from there. The cache's name is a hash of the contents of all files and of all settings. What nobody
+    trains on any more may be deleted there.
+
+    A pickled one, as loader workers get it, has what `len` and `[i]` need: no names, entries, report and reader.
 
     Args:
         reader: of the layout.
         split: "train", "val", "test" or "all"; those that a dataset lacks are made, see `complete_splits`.
-        within: scale down to fit into (height, width), pictures antialiased, masks nearest; nothing is enlarged.
+        within: scale down to fit into (height, width), or until the shorter side has at most so many pixels (an int);
+            pictures antialiased, masks nearest. The aspect ratio stays, and nothing is enlarged.
         size: side or (height, width) of all pictures; by default each as it is. With labels: the side, 224 by default.
         how: how they get this size: "crop-or-pad" (the middle), "resize" (exactly, also if that distorts), or
             "letterbox" (scaled as a whole, then padded). Padding is 0, and 255 in masks.
         problems: "error" stops at files that cannot be used and names all of them; "skip" leaves them out, counts and
             names them in a warning.
-        cache: False reads each file when it is asked for, and finds what is wrong with it only then.
+        cache: False reads each file when it is asked for. What is wrong with it is found only then, and pictures that
+            the reader leaves out for what their mask holds (of `Pets`, those without a pet) are used: to tell them,
+            all masks would have to be read.
         transforms: called with (image, mask), or with (image) where there are labels.
         progress: show a bar, and a line on what is left out.
 
@@ -160,9 +168,11 @@ class Samples(Dataset[Sample]):
         label_set: the classes.
         labelled: whether pictures have one class each, and no masks.
         size: (height, width) of all pictures, None if they differ; with labels the side.
-        left_out, bad: {name: reason} of pictures that are not used.
-        pixels: how many pixels each id from 0 to 255 has, (256,) int64; None if files were not read (cache=False).
-        key: of the cache; None without.
+        labels: the class of every picture, in order; empty where there are masks.
+        within: as it was given.
+        left_out, bad: {name: reason} of pictures of the split that are not used; empty of a subset.
+        pixels: how many pixels each id from 0 to 255 has, (256,) int64; None without a cache, and of a subset.
+        key: of the cache; None without, and of a subset.
 
     Raises:
         ArgumentError: an option that is not listed above.
@@ -180,77 +190,85 @@ class Samples(Dataset[Sample]):
         (torch.Size([3, 20, 30]), torch.Size([20, 30]), torch.uint8, ['001', '003'])
     """
 
-    def __init__(self, reader: Reader, split: str = "train", *, within: Size | None = None,
+    def __init__(self, reader: Reader, split: str = "train", *, within: int | Size | None = None,
                  size: int | Size | None = None, how: str = "crop-or-pad", problems: str = "error", cache: bool = True,
                  transforms: Transforms | None = None, progress: bool = True) -> None:
         self.reader, self.split, self.label_set = reader, split, reader.label_set
         entries = split_entries(reader, split)
-        self.labelled = isinstance(entries[0].target, int)
-        self._check_options(within, size, how, problems)
-        within = height_and_width(within) if within is not None else None
-        self.within, self.how, self.transforms = within, how, transforms
-        self._size = height_and_width(size) if size is not None else LABELLED if self.labelled else None
-        self.size = self._size[0] if self.labelled and self._size is not None else self._size
-        self._decoder = Decoder(reader, within, self._size, how)
-        self._listed, self.left_out = len(entries), {}
-        self._cache: PixelCache | None = None
-        self._rows: list[int] = []
-        faults = {what: those for what, those in reader.faults.items() if len(those)}
-        _stop_or_warn(reader.root, "annotations that cannot be used", sum(map(len, faults.values())), None,
-                      [f"{len(those)}: {what} ({few(those)})" for what, those in faults.items()],
-                      [f"{len(those)}: {what} ({few(those)})" for what, those in faults.items()], problems,
-                      "their pixels are background then")
-        if split == "train":
-            self.left_out = {entry.name: f"not among those that {reader.training_rule}" for entry in entries
-                             if not reader.for_training(entry)}
-            if len(self.left_out) == len(entries):
-                raise DataError(f"{reader.root}: pictures to train on", found="none left",
-                                expected=f"pictures that {reader.training_rule}",
-                                fix="Look at the annotations, or choose other options.")
-        self.bad = {entry.name: reader.bad[entry.image] for entry in entries if entry.image in reader.bad}
-        self.entries = [entry for entry in entries if entry.image not in reader.bad
-                        and (split != "train" or reader.for_training(entry))]
-        self.pixels: np.ndarray | None = None
-        self.key: str | None = None
-        if cache and self.entries:
-            self._read_all(progress)
-        self._complain(problems)
-        if progress and self.left_out:
-            print(self._left_out_line(), file=sys.stderr)
-
-    def _check_options(self, within: Size | None, size: int | Size | None, how: str, problems: str) -> None:
+        self.labelled = entries[0].label is not None
         for name, value, known in (("how", how, _HOW), ("problems", problems, ("error", "skip"))):
             if value not in known:
                 raise ArgumentError(name, found=repr(value), expected=" or ".join(f'"{k}"' for k in known))
         if self.labelled and (within is not None or how != "crop-or-pad" or not isinstance(size, int | None)):
             raise ArgumentError("size, how, within", found=f"{size!r}, {how!r}, {within!r}",
                                 expected="one number as size, and no more: pictures with labels are squares")
+        box = height_and_width(within) if within is not None else None
+        self.within = box[0] if box is not None and not isinstance(within, Sequence) else box
+        self.how, self.transforms = how, transforms
+        self._size = height_and_width(size) if size is not None else LABELLED if self.labelled else None
+        self.size = self._size[0] if self.labelled and self._size is not None else self._size
+        self._decoder = Decoder(reader, self.within, self._size, how)
+        self._listed: int | None = len(entries)
+        faults = _counted(reader.faults)
+        _stop_or_warn(reader.root, "annotations that cannot be used", str(sum(map(len, reader.faults.values()))), faults,
+                      faults, problems, "their pixels are background then")
+        self.left_out = {entry.name: f"not among those that {reader.training_rule}" for entry in entries
+                         if split == "train" and not reader.for_training(entry)}
+        self.bad = {entry.name: reader.bad[entry.image] for entry in entries if entry.image in reader.bad}
+        self.entries = [one for one in entries if one.name not in self.left_out and one.image not in reader.bad]
+        self.pixels: np.ndarray | None = None
+        self.key: str | None = None
+        self._cache: PixelCache | None = None
+        self._rows: Sequence[int] = range(len(self.entries))  # of the cache
+        self._kept = "files are read when they are asked for (cache=False): they were not checked, and none is left " \
+                     "out for what its mask holds"
+        if cache and self.entries:
+            self._read_all(progress)
+        self.labels = [entry.label for entry in self.entries if entry.label is not None]
+        bad = [f"{name}: {_indented(text)}" for name, text in self.bad.items()]
+        steps = [line.partition("next:")[2].strip() for text in self.bad.values() for line in text.splitlines()
+                 if line.startswith("  next:")]
+        _stop_or_warn(reader.root, f"pictures of {split!r} that cannot be used", f"{len(bad)} of {len(entries)}", bad,
+                      [*self.bad], problems, "the pictures are left out then", *steps[:1])
+        if not self.entries:
+            raise DataError(f"{reader.root}: pictures of {split!r}", found="\n    ".join(
+                                [f"{len(entries)}, all of which are left out", *self._reasons()[:5]]),
+                            expected="at least one that can be used", fix="Check the folder: seglab check FOLDER.")
+        if progress and self.left_out:
+            print(f"{reader.root.name}, {split}: {len(self)} of {len(entries)} pictures are used; "
+                  f"{'; '.join(self._reasons(bad=False))}", file=sys.stderr)
 
     def _read_all(self, progress: bool) -> None:
         """Open the cache, or make it: read all files, collect what is wrong with them, and keep the pixels."""
         root = data_home() / "cache"
-        index = Index(masks=not self.labelled)
         try:
             root.mkdir(parents=True, exist_ok=True)
             # One process builds, the others wait for it and then read. The lock ends with its process.
             with FileLock(root / ".lock"):
                 self.key = self._key(root)
                 folder = root / self.key
-                if not folder.exists():
-                    index.stored = self._decoded_size() < shutil.disk_usage(root).free / 2
-                    build(folder, self._looked_at(index, progress), index)
+                known = PixelCache(folder, len(self.entries)) if folder.exists() else None
+                if known is None or not known.index.stored:
+                    index = Index(masks=not self.labelled,
+                                  stored=self._decoded_size() < shutil.disk_usage(root).free / 2)
+                    if known is not None and index.stored:
+                        shutil.rmtree(folder)  # it was made while there was no room for the pixels
+                    if known is None or index.stored:
+                        build(folder, self._looked_at(index, progress), index)
+                        known = PixelCache(folder, len(self.entries))
         except OSError as error:
             raise CacheError(f"{root}: the cache cannot be written", found=str(error),
                              expected="a folder with room for the decoded pictures",
                              fix="Free some space, set SEGLAB_HOME to another disk, or open with cache=False."
                              ) from error
-        known = PixelCache(folder, len(self.entries))
         self.bad |= known.index.bad
         self.left_out |= known.index.left_out
         self.pixels = np.array(known.index.pixels)
         self.entries = [self.entries[place] for place in known.index.places]
+        self._rows = range(len(self.entries))
+        self._kept = "decoded pictures are not kept: they would fill more than half of what is free on the disk"
         if known.index.stored:
-            self._cache, self._rows = known, [*range(len(self.entries))]
+            self._cache, self._kept = known, ""
 
     def _looked_at(self, index: Index, progress: bool) -> Iterator[tuple[int, np.ndarray, np.ndarray | None]]:
         def look(entry: Entry) -> tuple[np.ndarray, Any] | DataError | LeftOut:
@@ -273,16 +291,12 @@ class Samples(Dataset[Sample]):
 
     def _decoded_size(self) -> int:
         """Bytes of the decoded pixels, estimated from up to 50 pictures."""
-        if self.labelled and self._size is not None:
-            return 3 * len(self.entries) * self._size[0] * self._size[1]
-        some = [size for entry in self.entries[:: 1 + len(self.entries) // 50] if (size := self._size_or_none(entry))]
-        return 4 * len(self.entries) * int(np.mean([h * w for h, w in some])) if some else 0
-
-    def _size_or_none(self, entry: Entry) -> Size | None:
-        try:
-            return self._size or size_within(self.reader.size(entry), self.within)
-        except DataError:
-            return None  # it is found, and said, when the file is read
+        areas = []
+        for entry in self.entries[:: 1 + len(self.entries) // 50]:
+            with suppress(DataError):  # it is found, and said, when the file is read
+                height, width = self._size or size_within(self.reader.size(entry), self.within)
+                areas.append(height * width)
+        return 4 * len(self.entries) * int(np.mean(areas)) if areas else 0
 
     def _key(self, root: Path) -> str:
         """Hash of everything that the cached bytes depend on."""
@@ -297,35 +311,13 @@ class Samples(Dataset[Sample]):
                                 for entry, paths in zip(self.entries, files, strict=True)]}
         return hashlib.blake2b(json.dumps(settings, default=str).encode(), digest_size=12).hexdigest()
 
-    def _complain(self, policy: str) -> None:
-        """Stop at files that cannot be used, or warn of them."""
-        bad = [f"{name}: {_indented(text)}" for name, text in self.bad.items()]
-        _stop_or_warn(self.reader.root, f"pictures of {self.split!r} that cannot be used", len(bad), self._listed, bad,
-                      [*self.bad], policy, "the pictures are left out then",
-                      _most_frequent_step([*self.bad.values()]))
-        if not self.entries:
-            raise DataError(f"{self.reader.root}: pictures of {self.split!r}",
-                            found=f"{self._listed}, all of which are left out",
-                            expected="at least one that can be used", fix="Check the folder: seglab check FOLDER.")
-
-    def _left_out_line(self) -> str:
-        reasons = sorted(set(self.left_out.values()))
-        return f"{self.reader.root.name}, {self.split}: " + "; ".join(
-            f"left out {len(those)} of {self._listed} pictures: {reason} ({few(those)})" for reason in reasons
-            for those in [[name for name, why in self.left_out.items() if why == reason]])
-
     def __len__(self) -> int:
-        return len(self.entries)
+        return len(self._rows)
 
     @property
     def names(self) -> list[str]:
         """The pictures' names, in order."""
         return [entry.name for entry in self.entries]
-
-    @property
-    def labels(self) -> list[int]:
-        """The class of every picture, in order, where pictures have one each."""
-        return [entry.target for entry in self.entries]
 
     def picture_size(self, index: int) -> Size:
         """(height, width) of a picture as it is given, before transforms."""
@@ -338,13 +330,13 @@ class Samples(Dataset[Sample]):
         if self._cache is None:
             return self._decoder(self.entries[index])
         image, mask = self._cache.read(self._rows[index])
-        return image, self.entries[index].target if mask is None else mask
+        return image, self.labels[index] if mask is None else mask
 
     def __getitem__(self, index: int) -> Any:
         pixels, target = self.read(index)
         image = tv_tensors.Image(torch.from_numpy(pixels if pixels.flags.writeable else pixels.copy())
                                  .permute(2, 0, 1))  # (H, W, 3) -> (3, H, W)
-        if isinstance(target, int):
+        if self.labelled:
             return (self.transforms(image) if self.transforms is not None else image), target
         mask = tv_tensors.Mask(torch.from_numpy(target if target.flags.writeable else target.copy()))
         return self.transforms(image, mask) if self.transforms is not None else (image, mask)
@@ -356,8 +348,9 @@ class Samples(Dataset[Sample]):
     def subset(self, places: Iterable[int]) -> Samples:
         """The same dataset with only these pictures, in this order."""
         part, places = copy.copy(self), list(places)
-        part.entries = [self.entries[place] for place in places]
-        part._rows = [self._rows[place] for place in places] if self._cache is not None else []
+        part.entries, part._rows = [self.entries[place] for place in places], [self._rows[place] for place in places]
+        part.labels = [self.labels[place] for place in places] if self.labelled else []
+        part.left_out, part.bad, part.pixels, part.key, part._listed = {}, {}, None, None, None
         return part
 
     def with_transforms(self, transforms: Transforms | None) -> Samples:
@@ -366,20 +359,40 @@ class Samples(Dataset[Sample]):
         part.transforms = transforms
         return part
 
+    def __copy__(self) -> Samples:
+        part = object.__new__(type(self))
+        part.__dict__.update(self.__dict__)
+        return part
+
+    def __getstate__(self) -> dict[str, Any]:
+        """For loader workers: of COCO, all that is known of its 118,000 pictures takes longer than an epoch's start."""
+        state = {**self.__dict__, "left_out": {}, "bad": {}}
+        if self._cache is not None:
+            for name in ("reader", "entries", "_decoder"):
+                del state[name]
+        else:
+            reader = copy.copy(self.reader)
+            reader.splits, reader.bad, reader.faults, reader.notes = {}, {}, {}, []
+            state |= {"reader": reader, "_decoder": replace(self._decoder, reader=reader)}
+        return state
+
     def report(self) -> str:
         """What is used, what is left out and why, and what else the reader has to say, a line each."""
-        lines = [f"{len(self):,} of {self._listed:,} pictures of {self.split!r} are used"]
-        for those in (self.left_out, self.bad):
-            for reason in sorted({_indented(text) for text in those.values()}):
-                names = [name for name, text in those.items() if _indented(text) == reason]
-                lines.append(f"left out {len(names):,}: {reason} ({few(names)})")
-        lines += [f"annotations not used: {len(those)}: {what} ({few(those)})"
-                  for what, those in self.reader.faults.items()]
-        if self.pixels is None:
-            lines.append("files are read when they are asked for (cache=False), and were not checked")
-        elif self._cache is None:
-            lines.append("decoded pictures are not kept: they would fill more than half of what is free on the disk")
-        return "\n".join([*lines, *self.reader.notes])
+        used = f"of {self._listed:,} pictures of {self.split!r} are used" if self._listed is not None else (
+            f"pictures of {self.split!r}, chosen by subset()")
+        return "\n".join([f"{len(self):,} {used}", *self._reasons(), *(
+            f"annotations not used: {line}" for line in _counted(self.reader.faults)),
+            *filter(None, [self._kept]), *self.reader.notes])
+
+    def _reasons(self, bad: bool = True) -> list[str]:
+        """Why pictures are left out, a line for each reason."""
+        lines = []
+        for those in (self.left_out, self.bad if bad else {}):
+            names: dict[str, list[str]] = {}
+            for name, text in those.items():
+                names.setdefault(_indented(text), []).append(name)
+            lines += [f"left out {line}" for line in _counted(dict(sorted(names.items())))]
+        return lines
 
 
 def _source(reader: type[Reader]) -> list[str]:
@@ -391,23 +404,19 @@ def _source(reader: type[Reader]) -> list[str]:
         return [reader.name]
 
 
-def _stop_or_warn(where: Path, what: str, count: int, of: int | None, found: Sequence[str], names: Sequence[str],
-                  policy: str, otherwise: str, step: str = "Mend the dataset.") -> None:
+def _stop_or_warn(where: Path, what: str, count: str, found: Sequence[str], names: Sequence[str], policy: str,
+                  otherwise: str, step: str = "Mend the dataset.") -> None:
     """A DataError with the first of what was found and the names of the others, or a warning; nothing if it is none."""
     others = f"\n    and {few(names[5:], 50)}" if len(names) > 5 else ""
     if found and policy == "error":
-        raise DataError(f"{where}: {what}", expected="none",
-                        found=f"{count}{f' of {of}' if of else ''}:\n    " + "\n    ".join(found[:5]) + others,
+        raise DataError(f"{where}: {what}", found="\n    ".join([f"{count}:", *found[:5]]) + others, expected="none",
                         fix=f'{step} Or pass problems="skip" (--skip-problems) to leave them out ({otherwise}).')
     if found:
-        warnings.warn(f"{where}: {count} {what} are left out: {few(names)}", stacklevel=5)
+        warnings.warn(f"{where}: {count.split()[0]} {what} are left out: {few(names)}", stacklevel=4)
 
 
-def _most_frequent_step(messages: Sequence[str]) -> str:
-    """What most of the messages give as the next step."""
-    steps = [line.partition("next:")[2].strip() for message in messages for line in message.splitlines()
-             if line.startswith("  next:")]
-    return max(steps, key=steps.count, default="Mend the dataset.")
+def _counted(found: Mapping[str, Sequence[Any]]) -> list[str]:
+    return [f"{len(those):,}: {what} ({few(those)})" for what, those in found.items() if len(those)]
 
 
 def _indented(message: str) -> str:

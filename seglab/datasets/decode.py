@@ -33,14 +33,14 @@ class Decoder:
     """Reads pictures with their masks or classes; `Samples` explains `within`, `size` and `how`."""
 
     reader: Reader
-    within: Size | None = None
+    within: int | Size | None = None
     size: Size | None = None
     how: str = "crop-or-pad"
 
     def __call__(self, entry: Entry, strict: bool = False) -> tuple[np.ndarray, Any]:
         """The picture, (H, W, 3) uint8, and its mask, (H, W) uint8, or class; see `read`."""
         image, target = self.read(entry, strict)
-        if isinstance(target, int):
+        if not isinstance(target, np.ndarray):
             return image, target
         return self._sized(image, _scaled(target, (image.shape[0], image.shape[1])))
 
@@ -51,8 +51,8 @@ class Decoder:
             DataError: a file that cannot be used, or a mask that does not lie on its picture.
             LeftOut: if strict, for a picture that its reader leaves out.
         """
-        if isinstance(entry.target, int):
-            return read_square(entry.image, (self.size or LABELLED)[0]), entry.target
+        if (label := entry.label) is not None:
+            return read_square(entry.image, (self.size or LABELLED)[0]), label
         size = self.reader.size(entry)
         upright = orientation(entry.image, size, entry.target if isinstance(entry.target, Path) else None)
         image, mask = read_image(entry.image, within=self.within, upright=upright), self.reader.mask(entry)
@@ -61,7 +61,7 @@ class Decoder:
         assert mask.shape == size, f"{entry.name}: {mask.shape}, {size}"
         assert mask.dtype == np.uint8, f"{entry.name}: {mask.dtype}"
         assert image.shape[:2] == size_within(size, self.within), f"{entry.image}: {image.shape}, {size}"
-        if strict and (mask + np.uint8(1)).max(initial=0) > len(self.reader.label_set):  # 255 + 1 is 0
+        if (mask + np.uint8(1)).max(initial=0) > len(self.reader.label_set):  # 255 + 1 is 0
             raise DataError("class ids of the mask", found=f"up to {mask[mask != IGNORE].max()}",
                             expected=f"0 to {len(self.reader.label_set) - 1}, or {IGNORE} for ignore")
         return image, mask

@@ -24,16 +24,16 @@ _FORMATS = ("BMP", "GIF", "JPEG", "JPEG2000", "PNG", "PPM", "TIFF", "WEBP")
 _EXPORT = "Export three bands (red, green, blue) of 8 or 16 bits as PNG or TIFF."
 
 
-def size_within(size: Size, within: Size | None) -> Size:
-    """The size after scaling down into a box; the aspect ratio stays, and nothing is ever enlarged.
+def size_within(size: Size, within: int | Size | None) -> Size:
+    """The size after scaling down into a box, or until the shorter side is at most `within`; nothing is ever enlarged.
 
     Example:
-        >>> size_within((4000, 6000), (400, 600)), size_within((360, 480), (400, 600))
-        ((400, 600), (360, 480))
+        >>> size_within((4000, 6000), (400, 600)), size_within((360, 480), (400, 600)), size_within((6000, 4000), 400)
+        ((400, 600), (360, 480), (600, 400))
     """
     if within is None:
         return size
-    scale = min(within[0] / size[0], within[1] / size[1], 1.0)
+    scale = min(within / min(size) if isinstance(within, int) else min(within[0] / size[0], within[1] / size[1]), 1.0)
     return max(1, round(size[0] * scale)), max(1, round(size[1] * scale))
 
 
@@ -89,7 +89,7 @@ def _turned(rgb: Image.Image, turn: int) -> Image.Image:
     return rgb if turn == 1 else ImageOps.exif_transpose(rgb)
 
 
-def read_image(path: str | Path, within: Size | None = None, *, upright: bool = False) -> np.ndarray:
+def read_image(path: str | Path, within: int | Size | None = None, *, upright: bool = False) -> np.ndarray:
     """Read a picture as (H, W, 3) uint8 RGB.
 
     Grayscale becomes three equal channels, CMYK and palettes are converted, and transparency is laid on black. More
@@ -98,8 +98,8 @@ def read_image(path: str | Path, within: Size | None = None, *, upright: bool = 
 
     Args:
         path: the file.
-        within: (height, width) of a box to scale down into, with antialiasing. JPEGs are then decoded at a reduced
-            size, which is several times faster for large photographs.
+        within: (height, width) of a box to scale down into, or the most that the shorter side may have, with
+            antialiasing. JPEGs are then decoded at a reduced size, several times faster for large photographs.
         upright: obey EXIF rotation, where no mask belongs to the picture or `orientation` says so. The box is that of
             the upright picture.
 
@@ -109,7 +109,8 @@ def read_image(path: str | Path, within: Size | None = None, *, upright: bool = 
     """
     with opened(path) as image:
         turn = _orientation(image) if upright and image.format != "TIFF" else 1  # decoders turn TIFFs themselves
-        height, width = size_within((image.height, image.width), within[::-1] if within and turn >= 5 else within)
+        height, width = size_within((image.height, image.width), within[::-1] if isinstance(within, tuple) and turn >= 5
+                                    else within)
         if (height, width) != (image.height, image.width):
             # JPEG can decode at 1/2, 1/4 or 1/8; twice the wanted size leaves the filter enough to work on.
             image.draft("RGB", (2 * width, 2 * height))

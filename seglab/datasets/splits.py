@@ -5,6 +5,7 @@ from __future__ import annotations
 import hashlib
 import os
 from collections.abc import Iterator, Mapping, Sequence
+from numbers import Integral
 from pathlib import Path
 from typing import Any, NamedTuple
 
@@ -20,12 +21,17 @@ class Entry(NamedTuple):
     Attributes:
         name: unique within its split: the file's name without ending, after the names of folders within the split.
         image: the picture's file.
-        target: what the reader needs to make the mask: a file, rows of an annotation; or an int, the class.
+        target: what the reader needs to make the mask: a file, rows of an annotation; or a whole number, the class.
     """
 
     name: str
     image: Path
     target: Any
+
+    @property
+    def label(self) -> int | None:
+        """The class, where pictures have one each; None where they have masks."""
+        return int(self.target) if isinstance(self.target, Integral) else None
 
 
 def complete_splits(on_disk: Mapping[str, Sequence[Entry]], consecutive: bool = False) -> dict[str, list[Entry]]:
@@ -70,7 +76,7 @@ def _by_class(entries: Sequence[Entry]) -> list[list[Entry]]:
     """The entries of each class where they have one; else all of them together."""
     groups: dict[int, list[Entry]] = {}
     for entry in entries:
-        groups.setdefault(entry.target if isinstance(entry.target, int) else 0, []).append(entry)
+        groups.setdefault(entry.label or 0, []).append(entry)
     return [groups[label] for label in sorted(groups)]
 
 

@@ -2,8 +2,10 @@
 
 from __future__ import annotations
 
+import copy
 import pickle
 import unicodedata
+from dataclasses import replace
 from pathlib import Path
 
 import numpy as np
@@ -14,6 +16,7 @@ from torchvision import tv_tensors
 from torchvision.transforms import v2
 
 from seglab.datasets import CamVid, CatDog, Drone, Entry, Folder, Pets, Reader, Samples, open_dataset
+from seglab.datasets.sources import doubts
 from seglab.datasets.splits import complete_splits, split_places
 from seglab.errors import ArgumentError, DataError
 from seglab.labels import LabelSet
@@ -183,10 +186,69 @@ def test_subsets_transforms_and_pickles(tmp_path, cache):
     assert np.array_equal(flipped[0][1], masks[0][:, ::-1]) and data[0][1].shape == (10, 10)
     part = flipped.subset(iter([3, 1])).subset([1, 0, 1])
     assert part.names == ["1", "3", "1"] and len(part) == 3 and len(data) == len(flipped) == 4
+    copied = copy.copy(data)
+    copied.transforms = None
+    assert copied.names == data.names and copied.report() == data.report() and data[0][1].shape == (10, 10)
     for one in (part, pickle.loads(pickle.dumps(part))):
         assert all(np.array_equal(mask, masks[i][:, ::-1]) for (_, mask), i in zip(one, (1, 3, 1), strict=True))
-        assert one.names == part.names and one.picture_size(0) == (20, 30) and one.label_set == data.label_set
+        assert len(one) == 3 and one.picture_size(0) == (20, 30) and one.label_set == data.label_set
     assert len(data.subset([])) == 0
+
+
+@pytest.mark.parametrize("cache", [True, False])
+@pytest.mark.parametrize("kind", ["masks", "labels"])
+def test_a_pickle_carries_what_items_need_and_not_what_is_known_of_every_picture(tmp_path, cache, kind):
+    """A spawned loader worker gets one."""
+    names = [f"{i:03d}" for i in range(300)]
+    if kind == "masks":
+        reader = Folder(folder(tmp_path, names))
+    else:
+        for name in names:
+            (tmp_path / f"class {int(name) % 2}").mkdir(exist_ok=True)
+            Image.new("RGB", (6, 4), (int(name) % 256,) * 3).save(tmp_path / f"class {int(name) % 2}" / f"{name}.png")
+        reader = CatDog(tmp_path)
+    data = opened(reader, "all", cache=cache, size=8)
+    sizes = [len(pickle.dumps(one)) for one in (data, data.subset(range(3)))]
+    assert sizes[1] < 2500 and (sizes[0] < 4500 if cache else sizes[0] > 10_000)
+    copied = pickle.loads(pickle.dumps(data))
+    assert len(copied) == 300 and torch.equal(copied[7][0], data[7][0])
+    assert torch.equal(torch.as_tensor(copied[7][1]), torch.as_tensor(data[7][1])) and copied.labels == data.labels
+
+
+def test_a_subset_says_what_is_true_of_the_part(tmp_path):
+    splits = open_dataset(folder(tmp_path / "d"), progress=False)
+    whole = splits.train
+    assert whole.pixels.sum() == 7 * 24 and doubts(splits) == ["1 of 3 classes never occur in test: green"]
+    part = whole.subset([0, 2])
+    assert part.pixels is None and part.key is None and part.left_out == part.bad == {}
+    assert part.report() == "2 pictures of 'train', chosen by subset()"
+    assert doubts(replace(splits, parts={"train": part, "test": part})) == []
+    assert whole.report() == "7 of 7 pictures of 'train' are used"
+    grey = opened(Grey(tmp_path / "g", {"all": ["a", "b", "z1"]}), "all")
+    assert grey.subset([0]).report() == "1 pictures of 'all', chosen by subset()"
+    unread = opened(Grey(tmp_path / "g", {"all": ["a", "b", "z1"]}), "all", cache=False)
+    assert unread.names == ["a", "b", "z1"] and "none is left out for what its mask holds" in unread.report()
+
+
+@pytest.mark.parametrize("kind", [int, np.int64, np.uint8])
+def test_a_label_is_any_whole_number(tmp_path, kind):
+    reader = Grey(tmp_path, {"all": [f"{i}" for i in range(20)]})
+    reader.splits = {"all": [entry._replace(target=kind(i >= 12)) for i, entry in enumerate(reader.splits["all"])]}
+    for cache in (True, False):
+        data = opened(reader, "test", cache=cache, size=8)
+        assert data.labelled and data.labels == [0, 0, 1, 1] and all(type(label) is int for _, label in data)
+        assert data[0][0].shape == (3, 8, 8)
+
+
+@pytest.mark.parametrize("cache", [True, False])
+@pytest.mark.parametrize(("size", "within", "wanted"), [
+    ((40, 60), 20, (20, 30)), ((60, 40), 20, (30, 20)), ((40, 60), (20, 60), (20, 30)), ((60, 40), (20, 60), (20, 13)),
+    ((40, 60), 50, (40, 60)), ((41, 63), 20, (20, 31))])
+def test_a_box_or_the_most_that_the_shorter_side_may_have(tmp_path, cache, size, within, wanted):
+    write_pair(tmp_path, "a", Image.new("RGB", size[::-1]), np.ones(size, np.uint8))
+    data = opened(Folder(tmp_path, label_set=COLOURS), "all", within=within, cache=cache)
+    image, mask = data[0]
+    assert image.shape == (3, *wanted) and mask.shape == wanted == data.picture_size(0) and data.within == within
 
 
 def test_what_is_left_out_of_train_is_counted_on_one_line(tmp_path, capsys):
@@ -194,7 +256,7 @@ def test_what_is_left_out_of_train_is_counted_on_one_line(tmp_path, capsys):
     reader = Grey(tmp_path, splits)
     parts = {split: opened(reader, split, progress=True) for split in ("train", "test")}
     said = [line for line in capsys.readouterr().err.splitlines() if "reading once" not in line]
-    assert len(said) == 1 and said[0].startswith(f"{tmp_path.name}, train: left out 2 of ")
+    assert len(said) == 1 and said[0].startswith(f"{tmp_path.name}, train: 2 of 5 pictures are used; left out 2: ")
     assert "have names without an x (bx, ex)" in said[0]
     assert parts["test"].names == ["fx", "g"], "val and test stay whole"
     assert parts["train"].left_out.keys() >= {"bx", "ex"} and not {"bx", "ex"} & {*parts["train"].names}
@@ -203,7 +265,7 @@ def test_what_is_left_out_of_train_is_counted_on_one_line(tmp_path, capsys):
     assert len(whole) == 7 and whole.left_out == {"z1": "nothing to see"}
     assert whole.report().splitlines() == ["7 of 8 pictures of 'all' are used", "left out 1: nothing to see (z1)"]
     assert "not checked" in opened(reader, "test", cache=False).report()
-    with pytest.raises(DataError, match="(?s)none left.*have names without an x"):
+    with pytest.raises(DataError, match="(?s)2, all of which are left out.*have names without an x"):
         opened(Grey(tmp_path / "b", {"train": ["x1", "x2"], "val": ["a"], "test": ["b"]}))
 
 
@@ -270,7 +332,7 @@ def test_sizes(tmp_path):
     for how, valid in (("resize", 36 * 4), ("letterbox", 8 * 12)):
         image, mask = opened(reader, "all", size=(8, 18), how=how)[1]
         assert image.shape == (3, 8, 18) and (mask == 1).sum() == (image[1] > 0).sum() == valid
-    for box in ((2, 100), (100, 3), 3):
+    for box in ((2, 100), (100, 3), [3, 3], 2):
         assert opened(reader, "all", within=box)[0][0].shape == (3, 2, 3)
     assert opened(reader, "all", within=(40, 60))[0][0].shape == (3, 4, 6), "nothing is enlarged"
 

@@ -263,6 +263,11 @@ def test_pictures_that_would_fill_the_disk_are_read_once_and_not_kept(home, dron
     assert torch.equal(data.subset([3])[0][1], drone_train[3][1])
     monkeypatch.setattr(decode.Decoder, "__call__", refuse)
     assert opened(drone_root).pixels.tolist() == data.pixels.tolist()
+    monkeypatch.undo()
+    monkeypatch.setenv("SEGLAB_HOME", str(home))
+    assert opened(drone_root).report() == "9 of 9 pictures of 'train' are used", "there is room now"
+    assert sum(path.stat().st_size for path in (home / "cache" / data.key).glob("*.u8")) == 9 * 48 * 72 * 4
+    assert torch.equal(opened(drone_root)[3][0], drone_train[3][0]) and data.names == opened(drone_root).names
 
 
 @pytest.mark.skipif(os.name != "posix", reason="no umask")

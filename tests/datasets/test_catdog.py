@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from dataclasses import replace
 from pathlib import Path
 
 import numpy as np
@@ -12,6 +13,7 @@ from torchvision.transforms import v2
 
 from seglab.datasets import CatDog, Samples, collate, open_dataset, read_map_file, square
 from seglab.datasets import write_map_file as write
+from seglab.datasets.sources import doubts
 from seglab.errors import ArgumentError, DataError
 from seglab.samples import write_catdog_sample, write_pets_sample
 from seglab.samples.animals import draw_animal
@@ -229,7 +231,11 @@ def test_opening_warns_of_a_leak(root, tmp_path):
             tmp_path / "leaky" / "test" / "cats" / "copy.png")
     for _ in range(2):  # the second time from memory
         with pytest.warns(UserWarning, match=r"1 of 7 test pictures are in train too, for instance copy as cat-0"):
-            open_dataset("catdog", root=tmp_path / "leaky", size=32, progress=False)
+            splits = open_dataset("catdog", root=tmp_path / "leaky", size=32, progress=False)
+    clean = splits.test.subset([i for i, name in enumerate(splits.test.names) if name != "copy"])
+    assert doubts(replace(splits, parts={"train": splits.train, "test": clean})) == []
+    assert "1 of 1" in doubts(replace(splits, parts={"train": splits.train,
+                                                     "test": splits.test.subset([splits.test.names.index("copy")])}))[0]
 
 
 def test_the_sample_is_the_same_everywhere_and_kinds_differ(tmp_path, monkeypatch):

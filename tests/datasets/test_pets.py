@@ -221,7 +221,7 @@ def test_problems_are_found_listed_and_treated(troubled, capsys):
         data = opened(troubled, problems="skip", within=(50, 50), progress=True)
     assert len(data) == 15 and {"beagle_4", "beagle_6"} <= {*data.names}
     assert data.left_out == {"beagle_5": "no pet in the mask"}
-    assert "pets, all: left out 1 of 20 pictures: no pet in the mask (beagle_5)" in capsys.readouterr().err
+    assert "pets, all: 15 of 20 pictures are used; left out 1: no pet in the mask (beagle_5)" in capsys.readouterr().err
     assert "15 of 20" in data.report() and "left out 1: no pet in the mask (beagle_5)" in data.report()
     image, mask = data[data.names.index("beagle_4")]
     assert image.shape[0] == 3 and torch.equal(image[0], image[2])
