@@ -26,7 +26,7 @@ from seglab.datasets.cache import FORMAT, Index, PixelCache, build, in_threads
 from seglab.datasets.decode import LABELLED, Decoder, LeftOut
 from seglab.datasets.io import Size, image_size, size_within
 from seglab.datasets.protocols import Sample
-from seglab.datasets.splits import SPLITS, Entry, complete_splits
+from seglab.datasets.splits import SPLITS, Entry, complete_splits, visible
 from seglab.datasets.transforms import height_and_width
 from seglab.errors import ArgumentError, CacheError, DataError
 from seglab.files import data_home, file_digests
@@ -54,6 +54,7 @@ class Reader:
             those without a mask. They are errors, or left out, as the user chooses.
         faults: {what is wrong: those that have it} of parts of an annotation that cannot be used.
         notes: sentences on what else a user should know, such as what is left out on purpose.
+        named_by_folder: any dataset may have this layout, so that it is called like its folder.
         consecutive: pictures follow each other like the frames of a video, so that splits are cut and not drawn.
         training_rule: what pictures must fulfil to be trained on, for the line that counts those that do not.
 
@@ -64,6 +65,7 @@ class Reader:
     looks_like: ClassVar[str] = ""
     generic: ClassVar[bool] = False
     kinds: ClassVar[dict[str, type[Reader]]] = {}
+    named_by_folder: ClassVar[bool] = False
     consecutive: ClassVar[bool] = False
     training_rule: str = ""
     root: Path
@@ -93,8 +95,14 @@ class Reader:
 
     @property
     def title(self) -> str:
-        """What to call the dataset: the name of the layout, or the folder's where many datasets have this layout."""
-        return self.name
+        """What to call the dataset."""
+        return self.root.name if self.named_by_folder else self.name
+
+    @classmethod
+    def not_in(cls, root: Path, fix: str) -> DataError:
+        """The error for a folder that has another layout."""
+        return DataError(f"{root}: layout {cls.name!r}", found=[path.name for path in visible(root)][:12],
+                         expected=cls.looks_like, fix=fix)
 
     @classmethod
     def options(cls) -> list[str]:
@@ -209,9 +217,9 @@ class Samples(Dataset[Sample]):
         self.size = self._size[0] if self.labelled and self._size is not None else self._size
         self._decoder = Decoder(reader, self.within, self._size, how)
         self._listed: int | None = len(entries)
-        faults = _counted(reader.faults)
-        _stop_or_warn(reader.root, "annotations that cannot be used", str(sum(map(len, reader.faults.values()))), faults,
-                      faults, problems, "their pixels are background then")
+        faults, count = _counted(reader.faults), sum(map(len, reader.faults.values()))
+        _stop_or_warn(reader.root, "annotations that cannot be used", f"{count}", faults, faults, problems,
+                      "their pixels are background then")
         self.left_out = {entry.name: f"not among those that {reader.training_rule}" for entry in entries
                          if split == "train" and not reader.for_training(entry)}
         self.bad = {entry.name: reader.bad[entry.image] for entry in entries if entry.image in reader.bad}

@@ -4,9 +4,8 @@ from __future__ import annotations
 
 from pathlib import Path
 
-from seglab.datasets.folder import Folder, has_class_table
+from seglab.datasets.folder import Folder, find_class_table
 from seglab.datasets.splits import existing_folder, folders_below
-from seglab.errors import DataError
 from seglab.labels import CAMVID, ClassTable
 
 #: Id 11 on disk: pixels that nobody labelled. Scoring them would reward whatever is predicted there.
@@ -30,19 +29,15 @@ class CamVid(Folder):
 
     name = "camvid"
     looks_like = "train/ + trainannot/"
-    generic = False
+    generic = named_by_folder = False
 
     def __init__(self, root: str | Path) -> None:
         self.root = existing_folder(root)
-        folders = self.layout(self.root)
-        if not folders:
-            raise DataError(f"{self.root}: CamVid", found=[p.name for p in self.root.iterdir()][:12],
-                            expected="train/ + trainannot/", fix="Point to the folder that holds these two.")
-        self.pair(folders)
+        self.pair(self.layout(self.root), "Point to the folder that holds these two.")
         self.read_as(ClassTable.of(CAMVID, ignore_ids=(VOID,)), "ids")
 
     @classmethod
     def find(cls, root: Path, asked: bool = False) -> Path | None:
         # With a table of its own, it is another dataset in the same folders.
         return next((folder for folder in folders_below(root, 1) if (folder / "train").is_dir()
-                     and (folder / "trainannot").is_dir() and (asked or not has_class_table(folder))), None)
+                     and (folder / "trainannot").is_dir() and (asked or not find_class_table(folder))), None)

@@ -5,8 +5,8 @@ from __future__ import annotations
 from collections.abc import Sequence
 from pathlib import Path
 
-from seglab.datasets.base import Reader
-from seglab.datasets.folder import _IMAGES, _MASKS
+from seglab.datasets.base import Reader, few
+from seglab.datasets.folder import IMAGES, MASKS
 from seglab.datasets.io import IMAGE_SUFFIXES
 from seglab.datasets.map_files import Item, class_folders, read_map_file
 from seglab.datasets.pets import Pets
@@ -40,7 +40,7 @@ class CatDog(Reader):
     """
 
     name = "catdog"
-    generic = True
+    generic = named_by_folder = True
     looks_like = "a folder a class below train/ and test/, or train.txt + test.txt (PATH, a tab, a class index)"
 
     def __init__(self, root: str | Path) -> None:
@@ -64,16 +64,12 @@ class CatDog(Reader):
         folder = self.root if self.root.is_dir() else self.root.parent
         self.splits = {split: _named(items, folder) for split, (items, _) in found.items()}
 
-    @property
-    def title(self) -> str:
-        return self.root.name
-
     @classmethod
     def find(cls, root: Path, asked: bool = False) -> Path | None:
         for folder in folders_below(root, 2):
             places = [*find_split_folders(folder).values()] or [folder]
             classes = [path for place in places if place.is_dir() for path in visible(place) if path.is_dir()]
-            others = {*_IMAGES, *_MASKS} & {path.name.lower() for path in classes}
+            others = {*IMAGES, *MASKS} & {path.name.lower() for path in classes}
             if "train" in _maps(folder) or (not others and len(classes) >= 2 * len(places) and all(
                     any(path.suffix.lower() in IMAGE_SUFFIXES for path in one.iterdir()) for one in classes)):
                 return folder
@@ -82,6 +78,10 @@ class CatDog(Reader):
 
 def _by_species(root: Path) -> dict[str, tuple[list[Item], list[str]]]:
     pets = Pets(root)
+    if unknown := [entry.name for entries in pets.splits.values() for entry in entries if not pets.species(entry.name)]:
+        raise DataError(f"{root}: the species of pictures cannot be told by their names", found=few(unknown),
+                        expected="names like Bengal_12 (a cat, capitalised) and beagle_12 (a dog), or a list",
+                        fix="Put the pictures into a folder a class.")
     return {split: ([(entry.image, int(pets.species(entry.name) == 2)) for entry in entries], ["cats", "dogs"])
             for split, entries in pets.splits.items()}
 

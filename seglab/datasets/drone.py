@@ -5,7 +5,7 @@ from __future__ import annotations
 from pathlib import Path
 
 from seglab.datasets.folder import Folder, find_class_table
-from seglab.datasets.splits import existing_folder, folders_below, visible
+from seglab.datasets.splits import existing_folder, folders_below
 from seglab.errors import DataError
 from seglab.labels import DRONE, ClassTable
 
@@ -33,19 +33,14 @@ class Drone(Folder):
     """
 
     name = "drone"
-    generic = consecutive = False
+    generic = consecutive = named_by_folder = False
     looks_like = " or ".join(f"{images}/ + {masks}/" for images, masks in LAYOUTS[:2])
 
     def __init__(self, root: str | Path) -> None:
         root = existing_folder(root)
         self.root = self.find(root) or root
-        folders = self.layout(self.root)
-        if not folders:
-            raise DataError(f"{root}: Semantic Drone Dataset", found=[path.name for path in visible(root)][:12],
-                            expected=self.looks_like,
-                            fix="Unpack the dataset here, or point to the folder that holds these two.")
-        _check_class_table(folders["all"][0], root)
-        self.pair(folders)
+        self.pair(self.layout(self.root), "Unpack the dataset here, or point to the folder that holds these two.")
+        _check_class_table(self.root, root)
         self.read_as(ClassTable.of(DRONE, ignore_ids=(CONFLICTING,)))
 
     @classmethod
@@ -58,20 +53,15 @@ class Drone(Folder):
                      if (root / images).is_dir() and (root / masks).is_dir()), {})
 
 
-def _check_class_table(images: Path, root: Path) -> None:
-    """The published classes are built in; a table beside the pictures that says otherwise is another dataset."""
-    for place in (images.parent / "gt" / "semantic", images.parent):
-        try:
-            path = find_class_table(place, upto=root)
-        except DataError:
-            continue  # the published one is built in
-        table = ClassTable.read(path).label_set
-        found = [one for one in zip(table.classes, table.colours, strict=True) if one[0] != "conflicting"]
-        published = [*zip(DRONE.classes, DRONE.colours, strict=True)]
-        if found != published:
-            other = next((f"class {i} is {a[0]} {a[1]}, published {b[0]} {b[1]}" for i, (a, b) in enumerate(
-                zip(found, published, strict=False)) if a != b), f"{len(found)} classes, published {len(DRONE)}")
-            raise DataError(f"{path}: class table", found=other,
-                            expected="the 23 classes of the Semantic Drone Dataset",
-                            fix="For your own classes, name the folders images/ and masks/.")
-        return
+def _check_class_table(folder: Path, root: Path) -> None:
+    """The published classes are built in; the nearest table, up to `root`, that says otherwise is another dataset's."""
+    places = (folder / "gt" / "semantic", folder, *folder.parents)
+    path = next(filter(None, (find_class_table(place) for place in places if place.is_relative_to(root))), None)
+    table = ClassTable.read(path).label_set if path is not None else DRONE
+    found = [one for one in zip(table.classes, table.colours, strict=True) if one[0] != "conflicting"]
+    published = [*zip(DRONE.classes, DRONE.colours, strict=True)]
+    if found != published:
+        other = next((f"class {i} is {a[0]} {a[1]}, published {b[0]} {b[1]}" for i, (a, b) in enumerate(
+            zip(found, published, strict=False)) if a != b), f"{len(found)} classes, published {len(DRONE)}")
+        raise DataError(f"{path}: class table", found=other, expected="the 23 classes of the Semantic Drone Dataset",
+                        fix="For your own classes, name the folders images/ and masks/.")

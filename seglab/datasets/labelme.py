@@ -16,7 +16,7 @@ import numpy as np
 from PIL import Image, ImageDraw
 
 from seglab.datasets.base import Reader, few
-from seglab.datasets.folder import Folder, has_class_table
+from seglab.datasets.folder import Folder, find_class_table
 from seglab.datasets.io import IMAGE_SUFFIXES, Size, image_size
 from seglab.datasets.splits import Entry, existing_folder, files_below, find_split_name, folders_below
 from seglab.errors import ArgumentError, DataError
@@ -90,7 +90,7 @@ class LabelMe(Reader):
 
     @classmethod
     def find(cls, root: Path, asked: bool = False) -> Path | None:
-        if not asked and (folder := Folder.find(root)) is not None and has_class_table(folder):
+        if not asked and (folder := Folder.find(root)) is not None and find_class_table(folder):
             return None  # its masks were made of the JSON files
         some = (path for folder in folders_below(root, 3) for path in sorted(folder.glob("[!._]*.json"))[:4])
         return root if any(map(_looks_right, some)) else None

@@ -7,8 +7,7 @@ import re
 from collections.abc import Sequence
 from pathlib import Path
 
-from seglab.datasets.io import IMAGE_SUFFIXES
-from seglab.datasets.splits import existing_folder
+from seglab.datasets.splits import existing_folder, pictures_below, visible
 from seglab.errors import DataError
 from seglab.files import atomic_write, check_free, read_text
 
@@ -135,9 +134,8 @@ def class_folders(root: Path) -> tuple[list[Item], list[str]]:
     Raises:
         DataError: no folders in it, or a class without a picture; all empty ones are named.
     """
-    folders = sorted(p for p in root.iterdir() if p.is_dir() and not p.name.startswith((".", "__")))
-    pictures = {p: sorted(f for f in p.rglob("*") if f.suffix.lower() in IMAGE_SUFFIXES and f.is_file()
-                          and not f.name.startswith(".")) for p in folders}
+    folders = [path for path in visible(root) if path.is_dir()]
+    pictures = {p: pictures_below(p) for p in folders}
     empty = [p.name for p, files in pictures.items() if not files]
     if not folders or empty:
         raise DataError(f"{root}: class folders", found=f"no picture in {', '.join(empty[:8])}" if empty else "none",

@@ -12,12 +12,15 @@ import cv2
 import numpy as np
 from PIL import Image
 
+from seglab.datasets.base import few
 from seglab.datasets.io import check_one_page, has_wide_colours, opened, raw_mode
 from seglab.errors import ArgumentError, DataError, SeglabError
 from seglab.labels import IGNORE, STRAY, ClassTable
 
 _SAMPLE = 64  # files that the choice of a reading looks at,
 _PIXELS = 200_000_000  # or as many as have this many pixels: a second or two
+_EXPORT = "Export the masks again: as PNG, and scaled by nearest neighbour only."
+_TABLE = "Check that the class table is the dataset's own; name ids to be ignored in ignore_ids."
 _CHOOSE = 'Choose one of the two: encoding="ids" or encoding="colours".'
 
 
@@ -33,11 +36,13 @@ class MaskReading:
         table: what ids and colours mean.
         encoding: "ids" or "colours".
         like: a file that decided it, for messages.
+        meaning: what the values mean, for messages; by default what `table.codes` say.
     """
 
     table: ClassTable
     encoding: str
     like: Path | None = None
+    meaning: str = ""
 
     @classmethod
     def choose(cls, paths: Sequence[Path], table: ClassTable, encoding: str = "auto") -> MaskReading:
@@ -164,7 +169,7 @@ class MaskReading:
         return table
 
     def __reduce__(self) -> tuple[Any, ...]:  # without the cached tables: loader workers would each be sent 16 MB
-        return MaskReading, (self.table, self.encoding, self.like)
+        return MaskReading, (self.table, self.encoding, self.like, self.meaning)
 
     def _stray(self, stored: _Stored, encoding: str, ids: np.ndarray | None) -> DataError:
         """What is wrong with a mask that does not fit."""
@@ -177,7 +182,7 @@ class MaskReading:
         if encoding == "ids":
             assert stored.values is not None
             return _outside(stored.path, stored.values, stray, f"class id outside the label set {label_set.name!r}",
-                            _meaning(self.table.codes))
+                            self.meaning or _meaning(self.table.codes), _EXPORT if self.meaning else _TABLE)
         colour = r, g, b = stored.colour(y, x)
         nearest, meaning = min(self.table.colours.items(),
                                key=lambda item: abs(item[0][0] - r) + abs(item[0][1] - g) + abs(item[0][2] - b))
@@ -189,45 +194,6 @@ class MaskReading:
                          expected=f"one of the {len(label_set)} class colours (nearest: {name} {nearest})",
                          fix="Save masks as PNG, never JPEG, and resize them with nearest only; or give the palette "
                              f"that they were drawn with (class_dict.csv).{hidden}")
-
-
-def read_values(path: str | Path) -> np.ndarray:
-    """The values of a mask of one channel as they are stored, (H, W) uint8: grey values, or indices of a palette.
-
-    Raises:
-        DataError: the file cannot be read, was stored with loss, or has other values.
-    """
-    stored = _Stored(Path(path))
-    values = stored.values
-    if values is None or stored.nan is not None or values.min() < 0 or values.max() > 255:
-        raise DataError(f"{path}: mask", found=stored.kind + (" with channels that differ" if values is None else ""),
-                        expected="one channel of whole numbers 0 to 255")
-    return values.astype(np.uint8)
-
-
-def through_table(values: np.ndarray, table: np.ndarray, where: str | Path, meaning: str) -> np.ndarray:
-    """Look values up in a table of 256 class ids, where STRAY (254) stands for values that must not occur.
-
-    Args:
-        values: (H, W) whole numbers.
-        table: (256,) uint8.
-        where: the file, for messages.
-        meaning: what may occur, for messages.
-
-    Raises:
-        DataError: a value that must not occur; it says which, how often, and where the first is.
-
-    Example:
-        >>> trimap = np.full(256, STRAY, np.uint8)
-        >>> trimap[[1, 2, 3]] = 1, 0, IGNORE
-        >>> through_table(np.array([[1, 3, 2]], np.uint8), trimap, "cat.png", "1, 2 or 3").tolist()
-        [[1, 255, 0]]
-    """
-    ids = _look_up(values, table)
-    if not _fits(ids):
-        raise _outside(where, values, ids == STRAY, "value that means nothing", meaning,
-                       "Export this mask again: as PNG, and scaled by nearest neighbour only.")
-    return ids
 
 
 class _Stored:
@@ -268,7 +234,8 @@ class _Stored:
             self.nan = np.isnan(values)
             values = np.where(self.nan, 0, values)
             if (broken := (values != np.rint(values)) | (abs(values) > 1e9)).any():
-                raise _outside(path, values, broken, "class ids that are no whole numbers", "whole numbers, or NaN")
+                raise _outside(path, values, broken, "class ids that are no whole numbers", "whole numbers, or NaN",
+                               _EXPORT)
             values = values.astype(np.int64)
         elif values.dtype == bool:
             values = np.minimum(values.view(np.uint8), 1)  # Pillow stores True as 255
@@ -322,13 +289,9 @@ def _fits(ids: np.ndarray | None) -> TypeGuard[np.ndarray]:
     return ids is not None and not (ids == STRAY).any()
 
 
-def _outside(where: str | Path, values: np.ndarray, stray: np.ndarray, what: str, meaning: str,
-             fix: str = "Check that the class table is the dataset's own; name ids to be ignored in ignore_ids."
-             ) -> DataError:
-    found = np.unique(values[stray])
+def _outside(path: Path, values: np.ndarray, stray: np.ndarray, what: str, meaning: str, fix: str) -> DataError:
     y, x = np.argwhere(stray)[0]
-    shown = ", ".join(map(str, found[:8].tolist())) + (" …" if found.size > 8 else "")
-    return DataError(f"{where}: {what}", found=f"{'ids' if 'id' in what else 'values'} {shown}; {int(stray.sum())} of "
+    return DataError(f"{path}: {what}", found=f"ids {few(np.unique(values[stray]).tolist(), 8)}; {int(stray.sum())} of "
                      f"{stray.size} pixels, the first at x={x}, y={y}", expected=meaning, fix=fix)
 
 
@@ -336,7 +299,7 @@ def _meaning(codes: dict[int, int]) -> str:
     used = sorted(code for code, value in codes.items() if value != IGNORE)
     ignored = ", ".join(str(code) for code, value in codes.items() if value == IGNORE)
     dense = len(used) > 1 and used == list(range(used[0], used[-1] + 1))
-    shown = f"{used[0]} to {used[-1]}" if dense else ", ".join(map(str, used[:12])) + (" …" if len(used) > 12 else "")
+    shown = f"{used[0]} to {used[-1]}" if dense else few(used, 12)
     return f"{shown}, or {ignored} for ignore" if ignored else shown
 
 

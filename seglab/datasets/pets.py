@@ -9,20 +9,27 @@ from pathlib import Path
 import numpy as np
 
 from seglab.datasets.base import Reader, few
-from seglab.datasets.folder import files_by_name
-from seglab.datasets.masks import read_values, through_table
-from seglab.datasets.splits import Entry, existing_folder, find_split_folders, folders_below, visible
+from seglab.datasets.masks import MaskReading
+from seglab.datasets.splits import (
+    Entry,
+    check_disjoint,
+    existing_folder,
+    files_by_name,
+    find_split_folders,
+    folders_below,
+)
 from seglab.errors import ArgumentError, DataError
 from seglab.files import read_text
-from seglab.labels import IGNORE, PETS, STRAY, LabelSet, known_label_set
+from seglab.labels import IGNORE, PETS, ClassTable, LabelSet, known_label_set
 
 _SPECIES = {1: "cat", 2: "dog"}  # in the lists, and class ids in PETS
 #: Names of breeds that name the species itself, in copies that others have made.
 _PLAIN_WORDS = {"cat": 1, "cats": 1, "dog": 2, "dogs": 2}
 _NUMBERED = re.compile(r"([^\W\d_].*)_\d+")
-_MASKS = ("trimaps", "masks")
 _TRIMAP = "1 (pet), 2 (background) and 3 (border)"
 _IDS = f"0 (background), 1 (cat), 2 (dog) and {IGNORE} (ignore)"
+#: 1 where a mask has values that no trimap has.
+_NO_TRIMAP = MaskReading(ClassTable(PETS, {code: int(code in {0, IGNORE}) for code in range(256)}, {}), "ids")
 
 
 class Pets(Reader):
@@ -41,20 +48,17 @@ class Pets(Reader):
             by name).
 
     Raises:
-        DataError: no such dataset, a contradiction between a list and a name, or a target that neither names nor lists
-            tell.
+        DataError: no such dataset, a list that is wrong, or a target that neither names nor lists tell.
 
     Source: Parkhi, Vedaldi, Zisserman, Jawahar, "Cats and Dogs", CVPR 2012.
 
     Example:
         >>> import tempfile
-        >>> from seglab.datasets import Samples
         >>> from seglab.samples import write_pets_sample
-        >>> root = write_pets_sample(Path(tempfile.mkdtemp()) / "pets", count=12, progress=False)
-        >>> data = Samples(Pets(root), "train", size=128, cache=False)
-        >>> image, mask = data[0]
-        >>> image.shape, mask.shape, data.names[0], data.label_set.classes
-        (torch.Size([3, 128, 128]), torch.Size([128, 128]), 'Patched_cat_1', ('background', 'cat', 'dog'))
+        >>> pets = Pets(write_pets_sample(Path(tempfile.mkdtemp()) / "pets", count=12, progress=False))
+        >>> entry = pets.splits["train"][0]
+        >>> entry.name, pets.species(entry.name), np.unique(pets.mask(entry)).tolist()
+        ('Patched_cat_1', 1, [0, 1, 255])
     """
 
     name = "pets"
@@ -63,18 +67,14 @@ class Pets(Reader):
     def __init__(self, root: str | Path, *, target: str = "species") -> None:
         if target not in {"species", "foreground", "breed"}:
             raise ArgumentError("target", found=repr(target), expected='"species", "foreground" or "breed"')
-        root = existing_folder(root)
-        folder = self.find(root, asked=True)
+        folder = self.find(existing_folder(root), asked=True)
         if folder is None:
-            raise DataError(f"{root}: Oxford-IIIT Pet Dataset", found=[path.name for path in visible(root)][:12],
-                            expected=self.looks_like, fix="Check the path, or `seglab download pets`.")
+            raise self.not_in(Path(root), "Check the path, or `seglab download pets`.")
         self.root, self.target = folder, target
         self._listed: dict[str, int] = {}
-        if masks := _mask_folder(folder):
-            self.splits = {"all": self._paired(folder / "images", masks)}
-        else:
-            self.splits = {split: self._paired(place / "images", masks) for split, place in
-                           find_split_folders(folder).items() if (masks := _mask_folder(place))}
+        places = {"all": folder} if _mask_folder(folder) else find_split_folders(folder)
+        self.splits = {split: self._paired(place / "images", masks) for split, place in places.items()
+                       if (masks := _mask_folder(place))}
         if (folder / "annotations" / "trimaps").is_dir():
             self._read_lists(folder)
         everything = [entry for entries in self.splits.values() for entry in entries]
@@ -84,9 +84,8 @@ class Pets(Reader):
 
     @classmethod
     def find(cls, root: Path, asked: bool = False) -> Path | None:
-        names = _MASKS if asked else _MASKS[:1]  # `masks` could be anybody's
         return next((place for place in folders_below(root, 2) if any(
-            _mask_folder(part, names) for part in (place, *find_split_folders(place).values()))), None)
+            _mask_folder(part, asked) for part in (place, *find_split_folders(place).values()))), None)
 
     def _paired(self, images: Path, masks: Path) -> list[Entry]:
         """Pictures and masks by name, also those of which one is missing."""
@@ -98,24 +97,19 @@ class Pets(Reader):
         return entries
 
     def _read_lists(self, folder: Path) -> None:
-        lists = {name: path for name in ("list", "trainval", "test")
+        lists = {name: self._read_list(path) for name in ("list", "trainval", "test")
                  for path in (folder / f"{name}.txt", folder / "annotations" / f"{name}.txt") if path.is_file()}
-        entries = {entry.name: entry for entry in self.splits["all"]}
-        named = {name: self._read_list(path) for name, path in lists.items()}
         if ("trainval" in lists) != ("test" in lists):
             raise DataError(f"{folder}: splits", found=f"{'test' if 'test' in lists else 'trainval'}.txt alone",
                             expected="trainval.txt and test.txt, or neither", fix="Unpack annotations.tar.gz again.")
-        splits = {"train": named["trainval"], "test": named["test"]} if "test" in lists else (
-            {"all": named["list"]} if lists else {})
-        if both := sorted({*splits.get("train", ())} & {*splits.get("test", ())}):
-            raise DataError(f"{folder}: splits", found=f"{len(both)} names in trainval.txt and in test.txt, such as "
-                                                       + few(both),
-                            expected="each name in one of them", fix="Take the published lists, or mend yours.")
-        missing = {name for names in splits.values() for name in names} - entries.keys()
-        trimaps = folder / "annotations" / "trimaps"
-        entries |= {name: Entry(name, folder / "images" / f"{name}.jpg", trimaps / f"{name}.png") for name in missing}
-        self.bad |= {entries[name].image: "neither picture nor mask" for name in missing}
-        self.splits = {split: [entries[name] for name in names] for split, names in splits.items()} or self.splits
+        entries = {entry.name: entry for entry in self.splits["all"]}
+        splits = {"train": lists["trainval"], "test": lists["test"]} if "test" in lists else {
+            "all": lists.get("list") or [*entries]}
+        check_disjoint(folder, splits)
+        for name in {name for names in splits.values() for name in names} - entries.keys():
+            entries[name] = Entry(name, folder / "images" / f"{name}.jpg", None)
+            self.bad[entries[name].image] = "neither picture nor mask"
+        self.splits = {split: [entries[name] for name in names] for split, names in splits.items()}
 
     def _read_list(self, path: Path) -> list[str]:
         """The names of a list, `NAME CLASS-ID SPECIES BREED-ID` a line, or the name alone; species are remembered."""
@@ -124,20 +118,16 @@ class Pets(Reader):
             name, *columns = line.split() or ("#",)
             if name.startswith("#"):
                 continue
-            if len(columns) not in {0, 3} or columns[1:2] not in ([], ["1"], ["2"]):
-                raise DataError(f"{path}, line {number}", found=line, expected="NAME CLASS-ID SPECIES BREED-ID, with 1 "
-                                "(cat) or 2 (dog) as SPECIES", fix="Mend the line, or unpack annotations.tar.gz again.")
-            if columns:
-                species = self._listed[name] = int(columns[1])
-                if species_of(name) not in {None, species}:
-                    raise DataError(f"{path}, line {number}: name and species contradict each other", found=line,
-                                    expected=f"species {species_of(name)}, since the name is a "
-                                             f"{_SPECIES[3 - species]}'s (names of cats begin with a capital letter, "
-                                             "those of dogs do not)",
-                                    fix="Mend the line, or unpack annotations.tar.gz again.")
-            if name in found:
-                raise DataError(f"{path}, line {number}", found=f"{name} for the second time",
-                                expected="each name once", fix="Remove one of the lines.")
+            species = {"1": 1, "2": 2}.get(columns[1]) if len(columns) == 3 else None
+            wrong = ("no line of a list" if columns and species is None else "a name for the second time"
+                     if name in found else "name and species contradict each other"
+                     if species and _species_of(name) not in {None, species} else "")
+            if wrong:
+                raise DataError(f"{path}, line {number}: {wrong}", found=line,
+                                expected="each name once, alone or as NAME CLASS-ID SPECIES BREED-ID, with 1 (a cat's, "
+                                "capitalised name) or 2 (a dog's) as SPECIES",
+                                fix="Mend the line, or unpack annotations.tar.gz again.")
+            self._listed |= {name: species} if species else {}
             found[name] = None
         if not found:
             raise DataError(f"{path}: list", found="no names in it", expected="a name a line",
@@ -146,19 +136,17 @@ class Pets(Reader):
 
     def _labels(self, names: list[str]) -> LabelSet:
         """The classes; DataError if the class of a picture cannot be told."""
+        breeds = {breed for name in names if (breed := _breed_of(name)) is not None}
+        self._telling = len(breeds) > 1 or bool(self._listed)  # names that all begin alike (img_1, img_2) tell nothing
         if self.target == "foreground":
             return LabelSet("pets-foreground", ("background", "pet"), PETS.colours[:2])
-        breeds = {breed for name in names if (breed := breed_of(name)) is not None}
-        if self.target == "breed":
-            unknown, wanted = [name for name in names if breed_of(name) is None], "names like beagle_12: BREED_number"
-        else:  # masks with ids say it themselves; names that all begin alike (img_1, img_2) tell nothing
-            self._telling = bool(self._listed) or len(breeds) > 1
-            unknown = [name for name in names if not self.ids and self.species(name) is None]
-            wanted = "names like Bengal_12 (a cat, capitalised) and beagle_12 (a dog), or annotations/list.txt"
-        if unknown:
+        tells = _breed_of if self.target == "breed" else self.species
+        unknown = [name for name in names if tells(name) is None]
+        if unknown and not (self.ids and self.target == "species"):  # masks with ids say the species themselves
             raise DataError(f"{self.root}: the {self.target} of pictures cannot be told by their names",
                             found=f"{len(unknown)} of {len(names)}, such as {few(unknown)}",
-                            expected=wanted, fix='Open it with target="foreground": background and pet.')
+                            expected="names like Bengal_12 (a cat, capitalised) and beagle_12 (a dog), or, of species, "
+                            "annotations/list.txt", fix='Open it with target="foreground": background and pet.')
         if self.target == "species":
             return PETS
         # In the order of the published class ids: by name, whatever the case.
@@ -167,20 +155,16 @@ class Pets(Reader):
 
     def species(self, name: str) -> int | None:
         """1 for a cat, 2 for a dog, None if neither a list nor the name tells."""
-        return (species_of(name) if self._telling else None) or self._listed.get(name)
+        return (_species_of(name) if self._telling else None) or self._listed.get(name)
 
     def mask(self, entry: Entry) -> np.ndarray:
-        pet = {"foreground": 1, "species": 0}.get(self.target)
-        if pet is None:
-            pet = self.label_set.id(breed_of(entry.name) or "")  # every name has one, or it would not be open
-        table = np.full(256, STRAY, dtype=np.uint8)
-        if self.ids:
-            table[[0, 1, 2, IGNORE]] = 0, pet or 1, pet or 2, IGNORE
-        else:
-            table[[1, 2, 3]] = pet or self.species(entry.name) or 0, 0, IGNORE
-        mask = through_table(read_values(entry.target), table, entry.target, _IDS if self.ids else _TRIMAP)
-        known = self.species(entry.name) if self.ids and self.target == "species" else None
-        if known and (other := (mask == 3 - known)).any():
+        known = self.species(entry.name) if self.target == "species" else None
+        cat, dog = (1, 2) if self.target == "species" else (1, 1) if self.target == "foreground" else 2 * (
+            self.label_set.id(_breed_of(entry.name) or ""),)
+        codes = {0: 0, 1: cat, 2: dog, IGNORE: IGNORE} if self.ids else {1: known or cat, 2: 0, 3: IGNORE}
+        mask = MaskReading(ClassTable(self.label_set, codes, {}), "ids", meaning=_IDS if self.ids else _TRIMAP).read(
+            entry.target)
+        if self.ids and known and (other := (mask == 3 - known)).any():
             raise DataError(f"{entry.target}: the mask contradicts the name, which is a {_SPECIES[known]}'s",
                             found=f"{_SPECIES[3 - known]} ({int(other.sum())} pixels)", expected=_IDS,
                             fix='If 1 means any pet, open it with target="foreground".')
@@ -193,40 +177,26 @@ class Pets(Reader):
         return {"target": self.target, "ids": self.ids, "species": self._listed}
 
 
-def breed_of(name: str) -> str | None:
-    """A picture's breed: its name without the number; None if it has no such name.
-
-    Example:
-        >>> breed_of("english_cocker_spaniel_12"), breed_of("17")
-        ('english_cocker_spaniel', None)
-    """
+def _breed_of(name: str) -> str | None:
+    """A picture's breed: its name without the number; None if it has no such name."""
     match = _NUMBERED.fullmatch(name)
     return match[1] if match else None
 
 
-def species_of(name: str) -> int | None:
-    """1 if a name says that it is a cat, as those with a capital first letter do, 2 for a dog, None if it does not say.
-
-    Example:
-        >>> species_of("Bengal_3"), species_of("beagle_3"), species_of("cat_3"), species_of("3")
-        (1, 2, 1, None)
-    """
-    breed = breed_of(name)
-    if breed is None:
-        return None
-    return _PLAIN_WORDS.get(breed.lower(), 1 if breed[0].isupper() else 2)
+def _species_of(name: str) -> int | None:
+    """1 if a name says that it is a cat, as those with a capital first letter do, 2 for a dog, None if it does not."""
+    breed = _breed_of(name)
+    return _PLAIN_WORDS.get(breed.lower(), 1 if breed[0].isupper() else 2) if breed is not None else None
 
 
 def _has_ids(path: Path) -> bool:
-    """Whether a mask has values that no trimap has."""
     try:
-        values = read_values(path)
+        return bool(_NO_TRIMAP.read(path).any())
     except DataError:
         return False  # it is said when all files are read
-    return bool(((values == 0) | (values == IGNORE)).any())
 
 
-def _mask_folder(folder: Path, names: tuple[str, ...] = _MASKS) -> Path | None:
-    """The folder of the masks beside `images/`."""
-    places = (folder / "annotations" / "trimaps", *(folder / name for name in names))
+def _mask_folder(folder: Path, asked: bool = True) -> Path | None:
+    """The folder of the masks beside `images/`; `masks` could be anybody's, if nobody asked for this layout."""
+    places = (folder / "annotations" / "trimaps", folder / "trimaps", *([folder / "masks"] if asked else []))
     return next((place for place in places if (folder / "images").is_dir() and place.is_dir()), None)

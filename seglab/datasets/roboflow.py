@@ -24,12 +24,7 @@ class RoboflowMasks(Folder):
 
     name = "roboflow-masks"
     looks_like = f"train/ with NAME.jpg + NAME_mask.png + {_TABLE}, and valid/, test/"
-
     generic = False
-
-    @property
-    def title(self) -> str:
-        return self.root.name
 
     @classmethod
     def layout(cls, root: Path) -> dict[str, Folders]:

@@ -8,7 +8,9 @@ from collections.abc import Iterator, Mapping, Sequence
 from numbers import Integral
 from pathlib import Path
 from typing import Any, NamedTuple
+from unicodedata import normalize
 
+from seglab.datasets.io import IMAGE_SUFFIXES
 from seglab.errors import ArgumentError, DataError
 
 SPLITS = ("train", "val", "test")
@@ -115,6 +117,16 @@ def split_places(names: Sequence[str], split: str, fractions: tuple[float, float
     return sorted(order[start:stop])
 
 
+def check_disjoint(where: Path, splits: Mapping[str, Sequence[str]]) -> None:
+    """A DataError if a name is in two splits."""
+    seen: dict[str, str] = {}
+    for split, names in splits.items():
+        for name in names:
+            if seen.setdefault(name, split) != split:
+                raise DataError(f"{where}: splits", found=f"{name} in {seen[name]} and in {split}",
+                                expected="each name in one of them", fix="Mend the lists.")
+
+
 def find_split_name(name: str) -> str | None:
     """"train", "val" or "test" for a folder's or file's name, in any case: also "valid", "validation"; else None.
 
@@ -147,6 +159,34 @@ def files_below(folder: Path) -> list[Path]:
     """The files in a folder and those below it, sorted, but what is not `visible`."""
     return sorted(path for path in folder.rglob("*") if not any(
         part.startswith((".", "__")) for part in path.relative_to(folder).parts) and not path.is_dir())
+
+
+def pictures_below(folder: Path) -> list[Path]:
+    """The pictures among `files_below`."""
+    return [path for path in files_below(folder) if path.suffix.lower() in IMAGE_SUFFIXES]
+
+
+def files_by_name(folder: Path) -> dict[str, Path]:
+    """{name: file} of the pictures in a folder and those below; a name has no ending, and one way to write accents.
+
+    Raises:
+        DataError: no folder, no picture in it, or two files of one name.
+    """
+    files: dict[str, Path] = {}
+    for path in pictures_below(existing_folder(folder)):
+        if (first := files.setdefault(name_below(folder, path), path)) != path:
+            raise DataError(f"{folder}: two files for one name", found=f"{first.name} and {path.name}",
+                            expected="one file a name", fix="Remove one of them.")
+    if not files:
+        raise DataError(f"{folder}: folder", found="no pictures in it",
+                        expected="files that end in " + ", ".join(sorted(IMAGE_SUFFIXES)),
+                        fix="Check that the dataset was unpacked whole, and not one folder deeper.")
+    return files
+
+
+def name_below(folder: Path, path: Path) -> str:
+    """The name of a file in a folder, without ending, and with one way to write accents."""
+    return normalize("NFC", path.relative_to(folder).with_suffix("").as_posix())
 
 
 def existing_folder(root: str | Path) -> Path:

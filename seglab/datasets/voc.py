@@ -9,9 +9,17 @@ from pathlib import Path
 import numpy as np
 
 from seglab.datasets.base import few
-from seglab.datasets.folder import Folder, files_by_name
+from seglab.datasets.folder import Folder
 from seglab.datasets.io import IMAGE_SUFFIXES, Size, image_size
-from seglab.datasets.splits import Entry, existing_folder, find_split_name, folders_below
+from seglab.datasets.splits import (
+    Entry,
+    check_disjoint,
+    existing_folder,
+    files_by_name,
+    find_split_name,
+    folders_below,
+    pictures_below,
+)
 from seglab.errors import ArgumentError, DataError
 from seglab.files import read_text
 from seglab.labels import VOC, ClassTable, LabelSet, known_label_set
@@ -56,7 +64,7 @@ class Voc(Folder):
         for folder, fix in ((masks, "CVAT writes none where nothing is annotated, or with lines and points only."),
                             (self.root / "JPEGImages", 'In CVAT, export again with "Save images" on; or put the '
                              "pictures there, named like their masks.")):
-            if not folder.is_dir() or not any(p.suffix.lower() in IMAGE_SUFFIXES for p in folder.rglob("*")):
+            if not folder.is_dir() or not pictures_below(folder):
                 raise DataError(f"{folder}: {'masks' if folder == masks else 'pictures'}",
                                 found="none in it" if folder.is_dir() else "no such folder",
                                 expected=self.looks_like, fix=fix)
@@ -74,10 +82,6 @@ class Voc(Folder):
         if unmasked == "background" and "background" not in classes:
             raise ArgumentError("unmasked", found='"background", which is no class', expected=", ".join(classes))
         self._empty = classes.index("background") if "background" in classes else 0
-
-    @property
-    def title(self) -> str:
-        return self.root.name
 
     @classmethod
     def find(cls, root: Path, asked: bool = False) -> Path | None:
@@ -99,12 +103,7 @@ class Voc(Folder):
         if "train" not in splits and (both := [n for p, n in lists.items() if n and p.stem.lower() == "trainval"]):
             splits["train"] = both[0]
         splits = splits or {"all": list(dict.fromkeys(name for names in lists.values() for name in names))}
-        seen: dict[str, str] = {}
-        for split, names in splits.items():
-            for name in names:
-                if seen.setdefault(name, split) != split:
-                    raise DataError(f"{self.root / _LISTS}: splits", found=f"{name} in {seen[name]} and in {split}",
-                                    expected="each name in one of them", fix="Mend the lists.")
+        check_disjoint(self.root / _LISTS, splits)
         return {split: [self._entry(name, unmasked) for name in names] for split, names in splits.items() if names}
 
     def _names(self, path: Path) -> list[str]:

@@ -263,3 +263,15 @@ def test_cats_and_dogs_of_the_oxford_pets(tmp_path):
     for samples in splits.parts.values():
         assert all((name[0].islower()) == label for name, label in zip(samples.names, samples.labels, strict=True))
     assert list(root.glob("*.txt")) == [], "nothing is written beside the pictures"
+
+
+def test_pets_whose_names_do_not_tell_the_species_are_no_cats(tmp_path):
+    """Masks of ids can be read then, but nobody looks into them for a label."""
+    for i in range(6):
+        picture(tmp_path / "images" / f"{i}.png")
+        (tmp_path / "trimaps").mkdir(exist_ok=True)
+        mask = np.zeros((16, 20), np.uint8)
+        mask[4:9] = 1 + i % 2
+        Image.fromarray(mask).save(tmp_path / "trimaps" / f"{i}.png")
+    with pytest.raises(DataError, match="(?s)species of pictures cannot be told.*0, 1, 2, 3, 4 …"):
+        CatDog(tmp_path)

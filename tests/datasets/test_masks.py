@@ -11,9 +11,9 @@ import pytest
 import tifffile
 from PIL import Image
 
-from seglab.datasets.masks import MaskReading, read_values, through_table
+from seglab.datasets.masks import MaskReading
 from seglab.errors import ArgumentError, DataError
-from seglab.labels import IGNORE, STRAY, ClassTable, LabelSet
+from seglab.labels import IGNORE, ClassTable, LabelSet
 from tests.conftest import COLOURS
 
 RNG = np.random.default_rng(0)
@@ -119,7 +119,6 @@ def test_shallow_grey_is_what_is_stored(tmp_path, depth):
         struct.pack(">I", len(data)) + kind + data + struct.pack(">I", zlib.crc32(kind + data))
         for kind, data in parts))
     assert np.array_equal(read(tmp_path / "a.png", RGB), values)
-    assert np.array_equal(read_values(tmp_path / "a.png"), values)
     levels = [(value * 255 // (2 ** depth - 1),) * 3 for value in range(min(3, 2 ** depth))]
     table = ClassTable(LESION.label_set, {}, {colour: 5 + i for i, colour in enumerate(levels)})
     assert np.array_equal(read(tmp_path / "a.png", table), values + 5)
@@ -227,9 +226,8 @@ def test_fractions_negative_and_large_values_stop(tmp_path, values, found):
     ("a.jp2", {})])
 def test_lossy_formats_are_refused_whatever_their_values(tmp_path, name, options):
     Image.new("L" if name == "a.jpg" else "RGB", (30, 20), 0).save(tmp_path / name, **options)
-    for call in (read_values, lambda path: read(path, LESION)):
-        with pytest.raises(DataError, match=rf"{name}: a mask in a format that does not keep(.|\n)*as PNG"):
-            call(tmp_path / name)
+    with pytest.raises(DataError, match=rf"{name}: a mask in a format that does not keep(.|\n)*as PNG"):
+        read(tmp_path / name, LESION)
 
 
 def test_several_pages_and_16_bits_of_colour(tmp_path):
@@ -241,19 +239,14 @@ def test_several_pages_and_16_bits_of_colour(tmp_path):
         read(tmp_path / "a.png", RGB)
 
 
-def test_trimaps(tmp_path):
-    Image.fromarray(MASK + 1).save(tmp_path / "a.png")
+def test_values_can_have_a_meaning_of_their_own(tmp_path):
+    """As trimaps have."""
     palette(MASK + 1, [(9, 9, 9)] * 4).save(tmp_path / "p.png")
-    table = np.full(256, STRAY, np.uint8)
-    table[[1, 2, 3]] = 1, 0, IGNORE
-    for name in ("a.png", "p.png"):
-        values = read_values(tmp_path / name)
-        assert np.array_equal(values, MASK + 1)
-        assert np.array_equal(through_table(values, table, name, "1, 2 or 3"), table[values])
-    values = values.copy()
+    reading = MaskReading(ClassTable(COLOURS, {1: 1, 2: 0, 3: IGNORE}, {}), "ids", meaning="1 (pet), 2 or 3")
+    assert np.array_equal(reading.read(tmp_path / "p.png"), np.array([1, 0, IGNORE], np.uint8)[MASK])
+    values = MASK + 1
     values[3, 4] = 9
-    with pytest.raises(DataError, match=r"p\.png: value that.*\n.*values 9; 1 of 600 pixels.*x=4, y=3\n.*1, 2 or 3"):
-        through_table(values, table, "p.png", "1, 2 or 3")
-    Image.fromarray(COLOURED).save(tmp_path / "a.png")
-    with pytest.raises(DataError, match="channels that differ"):
-        read_values(tmp_path / "a.png")
+    Image.fromarray(values).save(tmp_path / "a.png")
+    for one in (reading, pickle.loads(pickle.dumps(reading))):
+        with pytest.raises(DataError, match=r"a\.png(.|\n)*ids 9; 1 of 600 pixels.*x=4, y=3\n.*1 \(pet\), 2 or 3"):
+            one.read(tmp_path / "a.png")

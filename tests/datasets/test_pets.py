@@ -90,7 +90,7 @@ def test_the_list_may_lie_in_the_root(tmp_path):
     ({"trainval": "beagle_1 1 2 1\nBengal_1 2 2 1\n"}, r"trainval.txt, line 2: name and species contradict"),
     ({"test": "beagle_1 1 2\n"}, r"test.txt, line 1"), ({"test": "beagle_1 1 3 1\n"}, r"test.txt, line 1"),
     ({"test": "beagle_1\nbeagle_1\n"}, r"line 2(.|\n)*second time"), ({"list": "# nothing\n"}, "no names in it"),
-    ({"test": None}, "trainval.txt alone"), ({"test": "beagle_1 1 2 1\n"}, "1 names in trainval.txt and in test.txt")])
+    ({"test": None}, "trainval.txt alone"), ({"test": "beagle_1 1 2 1\n"}, "beagle_1 in train and in test")])
 def test_lists_that_are_wrong(tmp_path, files, message):
     with pytest.raises(DataError, match=message):
         opened(published(tmp_path, **files))
@@ -148,7 +148,7 @@ def test_masks_with_ids_say_the_species_themselves(tmp_path):
 def test_ids_among_trimaps(tmp_path):
     root = published(tmp_path)
     Image.fromarray(IDS["cat"]).save(root / "annotations" / "trimaps" / "beagle_9.png")
-    with pytest.raises(DataError, match=r"1 of 20:\n.*beagle_9.png.* values 0, 255; .*(.|\n)*Export this mask again"):
+    with pytest.raises(DataError, match=r"1 of 20:\n.*beagle_9.png.* ids 0, 255; .*(.|\n)*Export the masks again"):
         opened(root, target="foreground")
 
 
@@ -165,7 +165,7 @@ def test_a_mask_with_other_values_is_named_with_its_pixels(tmp_path):
     wrong = TRIMAP.copy()
     wrong[0, :3], wrong[1, 0] = 4, 77
     Image.fromarray(wrong).save(root / "annotations" / "trimaps" / "beagle_9.png")
-    message = r"(?s)beagle_9.png.*values 4, 77; 4 of 600 pixels"
+    message = r"(?s)beagle_9.png.*ids 4, 77; 4 of 600 pixels.*1 \(pet\), 2 \(background\) and 3"
     with pytest.raises(DataError, match=message):
         opened(root)
     unread = opened(root, cache=False)
