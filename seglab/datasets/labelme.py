@@ -7,7 +7,7 @@ import io
 import json
 import os
 from collections import Counter, defaultdict
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from pathlib import Path
 from typing import Any
 from unicodedata import normalize
@@ -18,7 +18,7 @@ from PIL import Image, ImageDraw
 from seglab.datasets.base import Reader, few
 from seglab.datasets.folder import Folder, find_class_table
 from seglab.datasets.io import IMAGE_SUFFIXES, Size, image_size
-from seglab.datasets.splits import Entry, existing_folder, files_below, find_split_name, folders_below
+from seglab.datasets.splits import Entry, existing_folder, files_below, find_split_name, folders_below, name_below
 from seglab.errors import ArgumentError, DataError
 from seglab.files import read_text
 from seglab.labels import IGNORE, known_label_set
@@ -51,6 +51,7 @@ class LabelMe(Reader):
 
     name = "labelme"
     looks_like = "pictures and LabelMe's JSON files"
+    named_by_folder = True
 
     def __init__(self, root: str | Path, *, classes: Sequence[str] | None = None) -> None:
         if isinstance(classes, str):
@@ -58,11 +59,11 @@ class LabelMe(Reader):
         self.root, self.splits = existing_folder(root), defaultdict(list)
         files = files_below(self.root)
         pictures = [path for path in files if path.suffix.lower() in IMAGE_SUFFIXES]
-        self._named: dict[tuple[str, str], list[Path]] = defaultdict(list)
+        named: dict[tuple[str, str], list[Path]] = defaultdict(list)
         for path in pictures:
-            self._named[self._split(path), normalize("NFC", path.name)].append(path)
+            named[self._split(path), normalize("NFC", path.name)].append(path)
         for path in files:
-            if path.suffix.lower() == ".json" and (entry := self._entry(path)) is not None:
+            if path.suffix.lower() == ".json" and (entry := self._entry(path, named)) is not None:
                 self.splits[self._split(path)].append(entry)
         if len(self.splits) > 1 and (rest := self.splits.pop("all", [])):
             self.notes.append(f"{len(rest)} annotations are in no split's folder: {few([e.name for e in rest])}")
@@ -74,7 +75,7 @@ class LabelMe(Reader):
         areas = Counter(label for label, kind, *_ in shapes if kind in _AREAS)
         names = [normalize("NFC", name) for name in (sorted(areas) if classes is None else classes)]
         names = ["background", *(name for name in names if name not in _SPECIAL)]
-        if len(names) > 254:
+        if len(names) >= IGNORE:
             raise DataError(f"{self.root}: labels", found=f"{len(names) - 1}: {few(names[1:])}", expected="253 at most",
                             fix="Choose some: classes=[…]. Objects of one class have one label, and a group id.")
         self.label_set = known_label_set(names)
@@ -83,10 +84,6 @@ class LabelMe(Reader):
             self.notes.append(f"shapes without an area are left out: {dict(thin)}")
         if other := {label: count for label, count in areas.items() if label not in self._ids}:
             self.notes.append(f"shapes with labels that are not in `classes` are background: {other}")
-
-    @property
-    def title(self) -> str:
-        return self.root.name
 
     @classmethod
     def find(cls, root: Path, asked: bool = False) -> Path | None:
@@ -99,9 +96,9 @@ class LabelMe(Reader):
         folders = path.relative_to(self.root).parts[:-1]
         return next((split for folder in folders if (split := find_split_name(folder))), "all")
 
-    def _entry(self, path: Path) -> Entry | None:
+    def _entry(self, path: Path, named: Mapping[tuple[str, str], list[Path]]) -> Entry | None:
         """A file's annotation and its picture, and in `bad` what is wrong with them; None for another kind of file."""
-        name = normalize("NFC", path.relative_to(self.root).with_suffix("").as_posix())
+        name = name_below(self.root, path)
         try:
             found = json.loads(read_text(path, "annotation"))
             if not isinstance(found, dict) or not {"shapes", "imagePath"} <= found.keys():
@@ -112,30 +109,21 @@ class LabelMe(Reader):
             sides = found.get("imageHeight"), found.get("imageWidth")
             size = sides if all(type(side) is int and side > 0 for side in sides) else None  # else the picture's
             shapes = [_shape(shape, f"shape {number}") for number, shape in enumerate(found["shapes"], start=1)]
-            return Entry(name, self._picture(path, found), (size, shapes))
+            # The picture is where `imagePath` says, or else the only one of its name, in the same split if possible.
+            stated = str(found["imagePath"]).replace("\\", "/")
+            base = normalize("NFC", stated.rpartition("/")[2])
+            known = [path.parent / stated] if os.path.isfile(path.parent / stated) else (
+                named.get((self._split(path), base)) or named.get(("all", base)) or [])
+            if len(known) != 1:
+                held = "; the JSON file holds one, which labelme_export_json writes" if found.get("imageData") else ""
+                raise ValueError(f"{len(known) or 'no'} pictures of the name {stated[:200]!r}{held * (not known)}")
+            return Entry(name, known[0], (size, shapes))
         except (DataError, ValueError, RecursionError) as error:
             self.bad[path] = f"{path}: {error}"
             return Entry(name, path, (None, []))
 
-    def _picture(self, path: Path, found: dict[str, Any]) -> Path:
-        """The picture: where `imagePath` says, or else the only one of its name, in the same split if possible."""
-        stated = str(found["imagePath"]).replace("\\", "/")
-        if os.path.isfile(path.parent / stated):
-            return path.parent / stated
-        name = normalize("NFC", stated.rpartition("/")[2])
-        known = self._named.get((self._split(path), name)) or self._named.get(("all", name)) or []
-        if len(known) == 1:
-            return known[0]
-        held = "; the JSON file holds one, which labelme_export_json writes" if found.get("imageData") else ""
-        raise ValueError(f"{len(known) or 'no'} pictures of the name {stated[:200]!r}{held if not known else ''}")
-
     def size(self, entry: Entry) -> Size:
-        stored, size = image_size(entry.image), entry.target[0]
-        if size not in (None, stored, stored[::-1]):  # the latter: annotated upright
-            raise DataError(f"{entry.name}: annotation of another size than its picture {entry.image.name}",
-                            found=f"{size[1]}×{size[0]}", expected=f"{stored[1]}×{stored[0]}",
-                            fix="Take the picture as it was annotated, or annotate this one.")
-        return size or stored
+        return entry.target[0] or image_size(entry.image)
 
     def mask(self, entry: Entry) -> np.ndarray:
         canvas = Image.new("L", self.size(entry)[::-1])
@@ -165,11 +153,9 @@ def _shape(found: Any, where: str) -> Shape:
     if not isinstance(label, str) or not label.strip() or kind not in (*_AREAS, *_THIN) or not isinstance(png, str):
         raise ValueError(f"{where}: label {label!r:.80}, shape type {kind!r:.80}")
     # What is drawn on a picture lies nearer than a million pixels; NaN is not below it.
-    if not isinstance(points, list) or not all(isinstance(point, list) and len(point) == 2 and all(
-            type(v) in (int, float) and abs(v) <= 1e6 for v in point) for point in points):
-        raise ValueError(f"{where}, {label[:80]!r}: points that are no pairs of numbers")
-    if len(points) < _AREAS.get(kind, 1):
-        raise ValueError(f"{where}, {label[:80]!r}: a {kind} of {len(points)} points")
+    if not isinstance(points, list) or len(points) < _AREAS.get(kind, 1) or not all(isinstance(point, list) and len(
+            point) == 2 and all(type(v) in (int, float) and abs(v) <= 1e6 for v in point) for point in points):
+        raise ValueError(f"{where}, {label[:80]!r}: {points!r:.80}, which are no points of a {kind}")
     return normalize("NFC", label.strip()), kind, [(x, y) for x, y in points], png
 
 

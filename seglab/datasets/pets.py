@@ -10,14 +10,7 @@ import numpy as np
 
 from seglab.datasets.base import Reader, few
 from seglab.datasets.masks import MaskReading
-from seglab.datasets.splits import (
-    Entry,
-    check_disjoint,
-    existing_folder,
-    files_by_name,
-    find_split_folders,
-    folders_below,
-)
+from seglab.datasets.splits import Entry, disjoint, existing_folder, files_by_name, find_split_folders, folders_below
 from seglab.errors import ArgumentError, DataError
 from seglab.files import read_text
 from seglab.labels import IGNORE, PETS, ClassTable, LabelSet, known_label_set
@@ -103,9 +96,8 @@ class Pets(Reader):
             raise DataError(f"{folder}: splits", found=f"{'test' if 'test' in lists else 'trainval'}.txt alone",
                             expected="trainval.txt and test.txt, or neither", fix="Unpack annotations.tar.gz again.")
         entries = {entry.name: entry for entry in self.splits["all"]}
-        splits = {"train": lists["trainval"], "test": lists["test"]} if "test" in lists else {
-            "all": lists.get("list") or [*entries]}
-        check_disjoint(folder, splits)
+        splits = disjoint(folder, {"train": lists["trainval"], "test": lists["test"]} if "test" in lists else {
+            "all": lists.get("list") or [*entries]})
         for name in {name for names in splits.values() for name in names} - entries.keys():
             entries[name] = Entry(name, folder / "images" / f"{name}.jpg", None)
             self.bad[entries[name].image] = "neither picture nor mask"

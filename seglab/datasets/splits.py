@@ -117,14 +117,15 @@ def split_places(names: Sequence[str], split: str, fractions: tuple[float, float
     return sorted(order[start:stop])
 
 
-def check_disjoint(where: Path, splits: Mapping[str, Sequence[str]]) -> None:
-    """A DataError if a name is in two splits."""
+def disjoint(where: Path, splits: dict[str, list[str]]) -> dict[str, list[str]]:
+    """The same names of splits; a DataError if one is in two of them."""
     seen: dict[str, str] = {}
     for split, names in splits.items():
         for name in names:
             if seen.setdefault(name, split) != split:
                 raise DataError(f"{where}: splits", found=f"{name} in {seen[name]} and in {split}",
                                 expected="each name in one of them", fix="Mend the lists.")
+    return splits
 
 
 def find_split_name(name: str) -> str | None:

@@ -11,15 +11,7 @@ import numpy as np
 from seglab.datasets.base import few
 from seglab.datasets.folder import Folder
 from seglab.datasets.io import IMAGE_SUFFIXES, Size, image_size
-from seglab.datasets.splits import (
-    Entry,
-    check_disjoint,
-    existing_folder,
-    files_by_name,
-    find_split_name,
-    folders_below,
-    pictures_below,
-)
+from seglab.datasets.splits import Entry, disjoint, existing_folder, files_by_name, find_split_name, folders_below
 from seglab.errors import ArgumentError, DataError
 from seglab.files import read_text
 from seglab.labels import VOC, ClassTable, LabelSet, known_label_set
@@ -64,7 +56,7 @@ class Voc(Folder):
         for folder, fix in ((masks, "CVAT writes none where nothing is annotated, or with lines and points only."),
                             (self.root / "JPEGImages", 'In CVAT, export again with "Save images" on; or put the '
                              "pictures there, named like their masks.")):
-            if not folder.is_dir() or not pictures_below(folder):
+            if not folder.is_dir() or not any(p.suffix.lower() in IMAGE_SUFFIXES for p in folder.rglob("*")):
                 raise DataError(f"{folder}: {'masks' if folder == masks else 'pictures'}",
                                 found="none in it" if folder.is_dir() else "no such folder",
                                 expected=self.looks_like, fix=fix)
@@ -103,8 +95,8 @@ class Voc(Folder):
         if "train" not in splits and (both := [n for p, n in lists.items() if n and p.stem.lower() == "trainval"]):
             splits["train"] = both[0]
         splits = splits or {"all": list(dict.fromkeys(name for names in lists.values() for name in names))}
-        check_disjoint(self.root / _LISTS, splits)
-        return {split: [self._entry(name, unmasked) for name in names] for split, names in splits.items() if names}
+        return {split: [self._entry(name, unmasked) for name in names]
+                for split, names in disjoint(self.root / _LISTS, splits).items() if names}
 
     def _names(self, path: Path) -> list[str]:
         """The names of a list, a line each, as those of the files: also with `/` or `\\` and an ending."""

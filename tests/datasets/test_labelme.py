@@ -203,8 +203,9 @@ def test_sizes_that_are_none_come_from_the_picture(tmp_path, sides):
 
 def test_another_size_than_the_pictures_is_an_error(tmp_path):
     write(tmp_path / "a.json", shape("cat", TRIANGLE), imageHeight=10 ** 30, imageWidth=40)
-    with pytest.raises(DataError, match="another size"):
-        only_mask(LabelMe(tmp_path))
+    for cache in (True, False):
+        with pytest.raises(DataError, match="another size than its picture a.jpg"):
+            Samples(LabelMe(tmp_path), "all", cache=cache, progress=False).read(0)
 
 
 def test_pictures_are_turned_as_labelme_turns_them(tmp_path):
