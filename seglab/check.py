@@ -17,8 +17,8 @@ from seglab.datasets.cache import in_threads
 from seglab.datasets.decode import Decoder, LeftOut
 from seglab.datasets.duplicates import find_duplicates
 from seglab.datasets.io import image_size
-from seglab.datasets.sources import find_dataset, open_reader
-from seglab.datasets.splits import SPLITS, Entry, complete_splits
+from seglab.datasets.sources import find_dataset, many_ignored, open_reader
+from seglab.datasets.splits import SPLITS, Entry
 from seglab.errors import DataError
 from seglab.files import atomic_file, check_free
 from seglab.labels import IGNORE, LabelSet
@@ -26,7 +26,7 @@ from seglab.progress import progress_bar
 
 _SIDE = 64  # of the small copies that pictures are judged by, in pixels
 _SHOWN, _CELL = 12, (240, 320)  # of the suspicious pictures on the sheet: how many, and their largest size
-_UNUSUAL_IGNORED, _MANY_IGNORED = 0.3, 0.9  # shares of the pixels: of a split, and of one picture
+_MANY_IGNORED = 0.9  # as a share of the pixels of one picture
 
 
 @dataclass(frozen=True)
@@ -156,9 +156,8 @@ def check(folder: str | Path, *, layout: str | None = None, sheet: str | Path | 
 
 
 def _looks(reader: Reader, progress: bool) -> Iterator[_Look]:
-    splits = complete_splits(reader.splits, reader.consecutive)
-    jobs = [(split, entry) for split in SPLITS for entry in splits.get(split, ())] or [
-        ("all", entry) for entry in splits.get("all", ())]
+    jobs = [(split, entry) for split in SPLITS for entry in reader.complete.get(split, ())] or [
+        ("all", entry) for entry in reader.complete.get("all", ())]
     decoder = Decoder(reader, within=(_SIDE, _SIDE))  # JPEG is decoded at a fraction of its size, and faster
 
     def look(job: tuple[str, Entry]) -> _Look:
@@ -223,9 +222,7 @@ def _count(report: Report, reader: Reader, looks: Sequence[_Look]) -> None:
         scored = max(1, int(counts[: len(labels)].sum()))
         for i, name in enumerate(labels.classes):
             report.shares.setdefault(name, {})[split] = float(counts[i] / scored)
-        if counts[IGNORE] > _UNUSUAL_IGNORED * counts.sum():
-            report.findings.append(Finding("warning", f"{counts[IGNORE] / counts.sum():.0%} of the pixels in {split} "
-                                           "are ignored. Is this value or colour meant to be a class?"))
+        report.findings += [Finding("warning", text) for text in many_ignored(counts, split)]
     for split in pixels:
         never = [name for i, name in enumerate(labels.classes) if pixels[split][i] == 0]
         unknown = [name for name in never if split == "train" and any(pixels[other][labels.id(name)]

@@ -12,6 +12,7 @@ import warnings
 from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
 from contextlib import suppress
 from dataclasses import replace
+from functools import cached_property
 from inspect import Parameter, getsource, isfunction, signature
 from pathlib import Path
 from typing import Any, ClassVar
@@ -97,6 +98,11 @@ class Reader:
     def title(self) -> str:
         """What to call the dataset."""
         return self.root.name if self.named_by_folder else self.name
+
+    @cached_property
+    def complete(self) -> dict[str, list[Entry]]:
+        """The splits with those that are made of others, see `complete_splits`."""
+        return complete_splits(self.splits, self.consecutive)
 
     @classmethod
     def not_in(cls, root: Path, fix: str) -> DataError:
@@ -380,7 +386,7 @@ class Samples(Dataset[Sample]):
                 del state[name]
         else:
             reader = copy.copy(self.reader)
-            reader.splits, reader.bad, reader.faults, reader.notes = {}, {}, {}, []
+            reader.splits, reader.complete, reader.bad, reader.faults, reader.notes = {}, {}, {}, {}, []
             state |= {"reader": reader, "_decoder": replace(self._decoder, reader=reader)}
         return state
 
@@ -440,7 +446,7 @@ def split_entries(reader: Reader, split: str) -> list[Entry]:
     """The entries of "train", "val", "test" or "all" of a dataset; DataError if there is no such split."""
     if split not in {*SPLITS, "all"}:
         raise ArgumentError("split", found=repr(split), expected='"train", "val", "test" or "all"')
-    splits = complete_splits(reader.splits, reader.consecutive)
+    splits = reader.complete
     if not splits.get(split):
         there = ", ".join(f"{len(entries)} of {name!r}" for name, entries in splits.items() if entries)
         raise DataError(f"{reader.root}: split {split!r}", found=there or "no pictures",

@@ -10,9 +10,11 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
+import numpy as np
+
 from seglab.datasets.base import Reader, Samples, few, split_entries
 from seglab.datasets.duplicates import find_duplicates
-from seglab.datasets.splits import SPLITS, complete_splits, existing_folder, visible
+from seglab.datasets.splits import SPLITS, existing_folder, visible
 from seglab.errors import ArgumentError, DataError
 from seglab.files import data_home, read_memory, write_memory
 from seglab.labels import IGNORE, LabelSet
@@ -20,7 +22,6 @@ from seglab.labels import IGNORE, LabelSet
 #: Names of built-in datasets; others are read from folders only.
 SAMPLES = ("drone", "catdog", "coco", "pets")
 _COMMON = ("within", "size", "how", "problems", "cache")
-_MANY_IGNORED = 0.3  # as a share of the pixels: more than any published dataset has
 
 
 @dataclass(frozen=True)
@@ -109,8 +110,7 @@ def open_dataset(which: str | Path = "drone", *, root: str | Path | None = None,
     if kind is None and (root is not None or source == "sample"):
         raise ArgumentError("root" if root is not None else "source", found=repr(root or source),
                             expected=f"none beside the folder {which}; or the name of a layout before it")
-    place = root if kind is not None else which
-    place = place or os.environ.get("SEGLAB_DATA") or None
+    place = (root if kind is not None else which) or os.environ.get("SEGLAB_DATA") or None
     if source == "real" and place is None:
         raise DataError("source='real'", found="no folder", expected="the folder of a dataset",
                         fix="Set SEGLAB_DATA=/path/to/dataset, pass root=, or use source='sample'.")
@@ -120,24 +120,22 @@ def open_dataset(which: str | Path = "drone", *, root: str | Path | None = None,
                                 fix=f"Pass root=, or take a built-in sample: {', '.join(SAMPLES)}.")
         from seglab import samples  # here: it draws what the readers read
 
-        return _opened(kind, "sample", samples.sample_folder(kind, progress), options, progress)
-    assert place is not None
-    name, folder = find_dataset(place, kind)
-    return _opened(name, "real", folder, options, progress)
-
-
-def _opened(name: str, source: str, folder: Path, options: dict[str, Any], progress: bool) -> Splits:
+        name, source, folder = kind, "sample", samples.sample_folder(kind, progress)
+    else:
+        assert place is not None
+        name, folder = find_dataset(place, kind)
+        source = "real"
     reader = open_reader(name, folder, **{k: v for k, v in options.items() if k not in _COMMON})
     common = {k: v for k, v in options.items() if k in _COMMON}
-    there = complete_splits(reader.splits, reader.consecutive)
-    parts = {split: Samples(reader, split, progress=progress, **common) for split in SPLITS if there.get(split)}
+    parts = {split: Samples(reader, split, progress=progress, **common) for split in SPLITS
+             if reader.complete.get(split)}
     if not parts:
         split_entries(reader, "train")  # says what there is
     if progress:
         print(*reader.notes, sep="\n", end="\n" * bool(reader.notes), file=sys.stderr)
     splits = Splits(reader.title if source == "real" else name, source, parts)
     for doubt in doubts(splits) if source == "real" else ():
-        warnings.warn(f"{folder}: {doubt}", stacklevel=3)
+        warnings.warn(f"{folder}: {doubt}", stacklevel=2)
     return splits
 
 
@@ -175,32 +173,34 @@ def doubts(splits: Splits) -> list[str]:
     """What looks unusual in the masks and pictures of a dataset, a sentence each; empty if nothing does."""
     found = []
     for split in ("train", "test"):
-        part = splits.parts.get(split)
-        if part is None or part.pixels is None:
+        if split not in splits.parts or (pixels := splits[split].pixels) is None:
             continue
-        pixels = part.pixels
-        if len(never := [name for i, name in enumerate(splits.label_set.classes) if pixels[i] == 0]):
+        if never := [name for i, name in enumerate(splits.label_set.classes) if pixels[i] == 0]:
             found.append(f"{len(never)} of {len(splits.label_set)} classes never occur in {split}: {few(never)}")
-        if pixels[IGNORE] > _MANY_IGNORED * pixels.sum():
-            found.append(f"{pixels[IGNORE] / pixels.sum():.0%} of the pixels in {split} are ignored: neither trained "
-                         "nor scored. Is this value or colour meant to be a class?")
-    if "test" in splits.parts and splits.test.labelled:
-        for split in ("train", "val"):
-            if split in splits.parts and (leaks := _shared(splits[split], splits.test)):
-                first, second = leaks[0]
-                found.append(f"{len({leak[1] for leak in leaks})} of {len(splits.test)} test pictures are in {split} "
-                             f"too, for instance {splits.test.names[second]} as {splits[split].names[first]}. The test "
-                             "scores will be too good. seglab.datasets.find_duplicates lists them.")
+        found += many_ignored(pixels, split)
+    for split in ("train", "val") if "test" in splits.parts and splits.test.labelled else ():
+        if split in splits.parts and (leaks := _shared(splits[split], splits.test)):
+            first, second = leaks[0]
+            found.append(f"{len({leak[1] for leak in leaks})} of {len(splits.test)} test pictures are in {split} too, "
+                         f"for instance {splits.test.names[second]} as {splits[split].names[first]}. The test scores "
+                         "will be too good. seglab.datasets.find_duplicates lists them.")
     return found
+
+
+def many_ignored(pixels: np.ndarray, split: str) -> list[str]:
+    """A sentence if more pixels are ignored, of these (256,) counts, than in any published dataset."""
+    share = pixels[IGNORE] / max(1, pixels.sum())
+    return [f"{share:.0%} of the pixels in {split} are ignored: neither trained nor scored. Is this value or colour "
+            "meant to be a class?"] if share > 0.3 else []
 
 
 def _shared(first: Samples, second: Samples) -> list[tuple[int, int]]:
     """Places of pictures that are in both; remembered for as long as the files stay what they are."""
     memory, key = data_home() / "cache" / "duplicates.json", f"{first.key} {second.key}"
     lasting = first.key is not None and second.key is not None
-    known = read_memory(memory).get(key) if lasting else None
-    if not isinstance(known, list):
-        known = [(pair.first, pair.second) for pair in find_duplicates(first, second)]
+    known = read_memory(memory) if lasting else {}
+    if key not in known:
+        known[key] = [(pair.first, pair.second) for pair in find_duplicates(first, second)]
         if lasting:
-            write_memory(memory, {**read_memory(memory), key: known})
-    return [(int(a), int(b)) for a, b in known]
+            write_memory(memory, known)
+    return [(int(a), int(b)) for a, b in known[key]]
