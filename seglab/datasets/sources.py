@@ -190,8 +190,8 @@ def doubts(splits: Splits) -> list[str]:
 def many_ignored(pixels: np.ndarray, split: str) -> list[str]:
     """A sentence if more pixels are ignored, of these (256,) counts, than in any published dataset."""
     share = pixels[IGNORE] / max(1, pixels.sum())
-    return [f"{share:.0%} of the pixels in {split} are ignored: neither trained nor scored. Is this value or colour "
-            "meant to be a class?"] if share > 0.3 else []
+    return [f"{share:.0%} of the pixels in {split} are ignored. Is this value or colour meant to be a class?"
+            ] if share > 0.3 else []
 
 
 def _shared(first: Samples, second: Samples) -> list[tuple[int, int]]:
