@@ -25,7 +25,6 @@ from seglab.progress import progress_bar
 _BLOCK = 1 << 20
 _TIMEOUT = 30  # seconds without a byte
 
-
 #: Looks at a file that has arrived, or was there: None if it is right, else what it is and what it should be.
 Check = Callable[[Path], "tuple[str, str] | None"]
 
@@ -168,9 +167,8 @@ def _other_md5(path: Path, md5: str) -> tuple[str, str] | None:
     with open(path, "rb") as file:
         while block := file.read(_BLOCK):
             digest.update(block)
-    if digest.hexdigest() == md5:
-        return None
-    return f"MD5 {digest.hexdigest()} ({path.stat().st_size:,} bytes)", f"MD5 {md5}"
+    found = digest.hexdigest()
+    return None if found == md5 else (f"MD5 {found} ({path.stat().st_size:,} bytes)", f"MD5 {md5}")
 
 
 def _broken(url: str, part: Path, problem: str, about: str, fix: str, kind: type[DataError] = DataError) -> DataError:
@@ -201,22 +199,21 @@ def unpack(archive: str | Path, folder: str | Path, top: str | None = None, prog
     if os.path.lexists(folder) and not (folder.is_dir() and not any(folder.iterdir())):
         raise DataError(f"{folder}: already there", found="a file" if folder.is_file() else "a folder with files",
                         expected="nothing, or an empty folder", fix="Move it away, or give another folder.")
-    if not hasattr(tarfile, "data_filter"):
-        raise DataError("Python", found="a version without tarfile.data_filter", expected="3.10.12, 3.11.4 or newer",
-                        fix=f"Update Python, or unpack {archive} by hand.")
 
     def wanted(member: tarfile.TarInfo, draft: str) -> tarfile.TarInfo | None:
         path = PurePosixPath(member.name)
-        if path.is_absolute() or ".." in path.parts or PureWindowsPath(member.name).anchor:
-            raise _refused(archive, member, "a name that leaves the folder")
-        if top is not None:
-            if path.parts[:1] != (top,):
-                return None
-            member = member.replace(name=str(path.relative_to(top)), deep=False)
         try:
-            return tarfile.data_filter(member, draft)  # refuses links that leave, and devices
+            if path.is_absolute() or ".." in path.parts or PureWindowsPath(member.name).anchor:
+                raise tarfile.FilterError("a name that leaves the folder")
+            if top is not None and path.parts[:1] != (top,):
+                return None
+            inside = member.replace(name=str(path.relative_to(top)), deep=False) if top is not None else member
+            return tarfile.data_filter(inside, draft)  # refuses links that leave, and devices
         except tarfile.FilterError as error:
-            raise _refused(archive, member, str(error)) from error
+            link = f" -> {member.linkname!r}" if member.linkname else ""
+            raise DataError(f"{archive}: archive", found=f"{member.name!r}{link}: {error}",
+                            expected="files and folders within the archive's own", fix="Nothing was unpacked. Take the "
+                            "archive from its publisher; do not trust this one.") from error
 
     try:
         with atomic_folder(folder) as draft, tarfile.open(archive) as tar:
@@ -229,10 +226,3 @@ def unpack(archive: str | Path, folder: str | Path, top: str | None = None, prog
                         expected="a whole tar archive, and a folder with room that can be written",
                         fix="Check the disk and the rights; else remove the archive and fetch it again.") from error
     return folder
-
-
-def _refused(archive: Path, member: tarfile.TarInfo, why: str) -> DataError:
-    link = f" -> {member.linkname!r}" if member.linkname else ""
-    return DataError(f"{archive}: archive", found=f"{member.name!r}{link}: {why}",
-                     expected="files and folders within the archive's own",
-                     fix="Nothing was unpacked. Take the archive from its publisher; do not trust this one.")

@@ -14,7 +14,7 @@ from seglab.files import atomic_write, check_free, read_text
 Item = tuple[Path, int]
 
 #: A comment of a map file that names a class, as `write_map_file` writes it.
-_CLASS_COMMENT = re.compile(r"#\s*class (\d{1,9}):\s*(.+?)\s*")
+_CLASS_COMMENT = re.compile(r"#\s*class (\d{1,3}):\s*(.+?)\s*")
 
 
 def read_map_file(path: str | Path, root: str | Path | None = None,
@@ -34,43 +34,40 @@ def read_map_file(path: str | Path, root: str | Path | None = None,
         ([(path, class index)], class names).
 
     Raises:
-        DataError: no file, nothing in it, lines without a tab, labels that are no class index, classes without a
-            picture, pictures with two labels, or pictures that are missing: all of them at once, with their line
-            numbers.
+        DataError: no file, nothing in it; lines without a tab, labels that are no class index, pictures with two
+            labels, or that are missing (all of them, with their line numbers); a class without a picture.
     """
     path = Path(path)
     folder = Path(root) if root is not None else path.parent
-    lines = read_text(path, "map file").splitlines()
     named: dict[int, str] = {}
     items: list[tuple[int, Path, int]] = []
     bad: list[str] = []
-    for number, line in enumerate(lines, start=1):
+    for number, line in enumerate(read_text(path, "map file").splitlines(), start=1):
         if comment := _CLASS_COMMENT.fullmatch(line):
             named[int(comment[1])] = comment[2]
         if not line.strip() or line.startswith("#"):
             continue
         name, tab, label = line.rpartition("\t")
         if not tab:
-            bad.append(f"line {number}: no tab in {_short(line)}")
-        elif not label.strip().isdecimal() or len(label.strip()) > 9:
-            bad.append(f"line {number}: label {_short(label.strip())} is no class index")
+            bad.append(f"line {number}: no tab in {line!r:.60}")
+        elif not re.fullmatch(r"\s*\d{1,3}\s*", label):
+            bad.append(f"line {number}: label {label.strip()!r:.60} is no class index")
         else:
-            items.append((number, _resolved(folder, name.strip()), int(label)))
+            file = folder / name.strip()
+            if "\\" in name and not os.path.isfile(file):  # else it is part of a name, as it may be outside Windows
+                file = folder / name.strip().replace("\\", "/")
+            items.append((number, file, int(label)))
     _stop(path, "lines that cannot be read", bad, "PATH, a tab, and a class index 0, 1, 2 … on each line",
           "Correct these lines; a line that begins with # is a comment.")
     if not items:
         raise DataError(f"{path}: map file", found="no picture in it",
                         expected="a line a picture: PATH, a tab, a class index")
-    if classes is not None:
-        names = list(classes)
-    else:  # a slip such as 11111111 must not make as many names: no more than there could be classes, and some
-        count = max(named, default=max(label for _, _, label in items)) + 1
-        names = [named.get(i, f"class {i}") for i in range(min(count, len(items) + 1000))]
+    used = {label for _, _, label in items}
+    names = list(classes) if classes is not None else [
+        named.get(i, f"class {i}") for i in range(max(named or used) + 1)]
     _stop(path, "labels out of range", [f"line {n}: {label}" for n, _, label in items if label >= len(names)],
           f"0 to {len(names) - 1}: {', '.join(names[:8])}", "Correct these labels, or name all classes.")
-    used = {label for _, _, label in items}
-    wanted = {**(named if classes is None else {}), **dict(enumerate(names))}
-    if empty := [f"{i} ({wanted[i]})" for i in sorted(wanted) if i not in used]:
+    if empty := [f"{i} ({name})" for i, name in enumerate(names) if i not in used]:
         raise DataError(f"{path}: classes without a picture", found=", ".join(empty[:8]),
                         expected="class indices from 0 on without a gap", fix="Number the classes 0, 1, 2 …")
     first: dict[Path, tuple[int, int]] = {}
@@ -145,18 +142,8 @@ def class_folders(root: Path) -> tuple[list[Item], list[str]]:
     return [(file, i) for i, files in enumerate(pictures.values()) for file in files], [p.name for p in folders]
 
 
-def _resolved(folder: Path, name: str) -> Path:
-    path = folder / name
-    # A backslash may be part of a name outside Windows; only where no such file is, it separates folders.
-    return path if "\\" not in name or os.path.isfile(path) else folder / name.replace("\\", "/")
-
-
 def _stop(path: Path, what: str, lines: list[str], expected: str, fix: str) -> None:
     """Raise a DataError that lists all lines, if there are any."""
     if lines:
         raise DataError(f"{path}: {what}", found=f"{len(lines)}:" + "".join(f"\n    {line}" for line in lines),
                         expected=expected, fix=fix)
-
-
-def _short(text: str) -> str:
-    return repr(text if len(text) <= 60 else text[:57] + "…")
