@@ -62,20 +62,19 @@ class MaskReading:
         """
         if encoding not in ("auto", "ids", "colours"):
             raise ArgumentError("encoding", found=repr(encoding), expected="auto, ids or colours")
-        reading = cls(table, "ids" if encoding == "auto" else encoding)
         if encoding != "auto" or not paths:
-            return reading
+            return cls(table, "ids" if encoding == "auto" else encoding)
         examples: dict[str, Path] = {}
         failure: SeglabError | None = None
         sample = [paths[i] for i in np.unique(np.linspace(0, len(paths) - 1, min(_SAMPLE, len(paths))).astype(int))]
-        chosen, pixels = set(sample), 0
-        for number, path in enumerate([*sample, *(path for path in paths if path not in chosen)]):
+        pixels = 0
+        for number, path in enumerate(dict.fromkeys([*sample, *paths])):
             decided = set(examples) - {"both", "differ"}
             if (number >= len(sample) and (decided or not examples)) or (decided and pixels > _PIXELS):
                 break
             try:
                 stored = _Stored(path)
-                examples.setdefault(reading._evidence(stored), path)
+                examples.setdefault(cls(table, "ids")._evidence(stored), path)
                 pixels += stored.size
             except SeglabError as error:
                 failure = failure or error
@@ -84,15 +83,12 @@ class MaskReading:
         ids, colours = examples.get("ids"), examples.get("colours", examples.get("palette"))
         if ids and colours:
             raise _disagreement(_Stored(colours), "colours", "ids", ids)
-        if ids or colours:
-            return cls(table, "ids" if ids else "colours", ids or colours)
-        if "white" in examples:
-            return cls(table, "colours", examples["white"])
-        if "differ" in examples:
+        if not ids and not colours and "white" not in examples and "differ" in examples:
             raise DataError(f"{examples['differ']}: a mask that fits two readings, which differ",
                             found="values that are class ids and, seen as colours, other classes' colours",
                             expected="one meaning", fix=_CHOOSE)
-        return cls(table, "ids", examples.get("both"))
+        seen = colours or (examples.get("white") if not ids else None)
+        return cls(table, "colours", seen) if seen else cls(table, "ids", ids or examples.get("both"))
 
     def read(self, path: Path) -> np.ndarray:
         """Read a mask as (H, W) uint8 class ids, 255 = ignore, at full size.
