@@ -36,6 +36,10 @@ from seglab.progress import progress_bar
 
 Transforms = Callable[..., Any]
 _HOW = ("crop-or-pad", "resize", "letterbox")
+#: For `report`.
+_UNREAD = ("files are read when they are asked for (cache=False): they were not checked, and none is left out for what "
+           "its mask holds")
+_NO_ROOM = "decoded pictures are not kept: they would fill more than half of what is free on the disk"
 
 
 class Reader:
@@ -234,8 +238,7 @@ class Samples(Dataset[Sample]):
         self.key: str | None = None
         self._cache: PixelCache | None = None
         self._rows: Sequence[int] = range(len(self.entries))  # of the cache
-        self._kept = "files are read when they are asked for (cache=False): they were not checked, and none is left " \
-                     "out for what its mask holds"
+        self._remark = _UNREAD
         if cache and self.entries:
             self._read_all(progress)
         self.labels = [entry.label for entry in self.entries if entry.label is not None]
@@ -280,9 +283,7 @@ class Samples(Dataset[Sample]):
         self.pixels = np.array(known.index.pixels)
         self.entries = [self.entries[place] for place in known.index.places]
         self._rows = range(len(self.entries))
-        self._kept = "decoded pictures are not kept: they would fill more than half of what is free on the disk"
-        if known.index.stored:
-            self._cache, self._kept = known, ""
+        self._cache, self._remark = (known, "") if known.index.stored else (None, _NO_ROOM)
 
     def _looked_at(self, index: Index, progress: bool) -> Iterator[tuple[int, np.ndarray, np.ndarray | None]]:
         def look(entry: Entry) -> tuple[np.ndarray, Any] | DataError | LeftOut:
@@ -396,7 +397,7 @@ class Samples(Dataset[Sample]):
             f"pictures of {self.split!r}, chosen by subset()")
         return "\n".join([f"{len(self):,} {used}", *self._reasons(), *(
             f"annotations not used: {line}" for line in _counted(self.reader.faults)),
-            *filter(None, [self._kept]), *self.reader.notes])
+            *filter(None, [self._remark]), *self.reader.notes])
 
     def _reasons(self, bad: bool = True) -> list[str]:
         """Why pictures are left out, a line for each reason."""

@@ -68,6 +68,7 @@ class Voc(Folder):
             if names:
                 self.notes.append(f"{self.root}: {len(names):,} {what} are in no split, or without the other, and are "
                                   f"left out: {few(sorted(names))}")
+        del self._pictures, self._shapes  # all is said in the entries; a loader worker need not get them too
         table = ClassTable.of(label_set) if label_set is not None else self.table()
         self.read_as(table, encoding, ignore_ids)
         classes = [name.strip("_").lower() for name in self.label_set.classes]
