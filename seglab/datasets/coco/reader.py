@@ -253,6 +253,6 @@ class Coco(Reader):
         solid = [i for i, is_crowd in enumerate(crowds) if self.crowd == "fill" or not is_crowd]
         if self.overlap == "max":
             solid.sort(key=lambda i: classes[i])  # as the mask is painted
-        numbers = paint([rles[i] for i in solid], [i + 1 for i in solid], self.size(entry), np.int32)
+        numbers = paint([rles[i] for i in solid], [i + 1 for i in solid], self.size(entry))
         mask = semantic_mask(rles, classes, crowds, self.size(entry), crowd=self.crowd, overlap=self.overlap)
         return np.where((mask == 0) | (mask == IGNORE), np.int32(0), numbers), areas
