@@ -1,18 +1,21 @@
-"""A COCO annotation as tables: its JSON is parsed once, and afterwards mapped into memory from the cache.
+"""A COCO annotation as a table of its objects, and their shapes: parsed once, afterwards mapped from the cache.
 
-The tables are a safetensors file, named after the hash of the annotation's content, so nothing is written beside the
-annotation and loader workers share one copy of what they touch. It holds no code.
+Both are in one safetensors file, named after the hash of the annotation's content. So nothing is written beside the
+annotation, loader workers share one copy of what they touch, and the file holds no code.
 """
 
 from __future__ import annotations
 
 import json
 import re
-import struct
 import sys
 import unicodedata
+import zlib
 from array import array
-from itertools import pairwise
+from contextlib import suppress
+from itertools import accumulate, pairwise
+from math import isfinite
+from operator import mul
 from pathlib import Path
 from typing import Any
 
@@ -20,12 +23,12 @@ import numpy as np
 from filelock import FileLock
 from pycocotools import mask as coco_mask
 from safetensors import SafetensorError, safe_open
-from safetensors.numpy import save
+from safetensors.numpy import save_file
 
-from seglab.datasets.coco.masks import FAR, MOST_PIXELS, Rle, rle_counts, to_rle
+from seglab.datasets.coco.masks import FAR, MOST_PIXELS, Rle, to_rle
 from seglab.datasets.io import Size
 from seglab.errors import CacheError, DataError
-from seglab.files import atomic_write, data_home, file_digests, read_text
+from seglab.files import atomic_file, data_home, file_digests, read_text
 
 #: What makes an annotation unusable.
 FAULTS = {
@@ -38,62 +41,49 @@ FAULTS = {
     7: "its id occurs twice",
     8: "its iscrowd is neither 0 nor 1",
 }
-OUTSIDE, _ELSEWHERE = 20, 255  # usable, but without a pixel; no member of the list of annotations
+OUTSIDE = 20  # usable, but without a pixel
 
-_VERSION = "2"  # raise it when the tables change, and old ones are made again
+_VERSION = "3"  # raise it when the tables change, and old ones are made again
 _LONGEST = 1 << 20  # pycocotools takes memory for each pixel of an outline, also outside of the picture
-_AT_ONCE = 1 << 20  # coordinates
 _LARGE = 50_000_000  # bytes; longer conversions are announced
-#: (type, whether it holds offsets into another table, which)
-_TABLES = {"heights": (np.int32, ""), "widths": (np.int32, ""), "kind": (np.uint8, ""), "crowd": (np.uint8, ""),
-           "category": (np.int32, ""), "area": (np.float64, ""), "order": (np.int64, ""), "names": (np.uint8, ""),
-           "ids": (np.uint8, ""), "points": (np.float64, ""), "counts": (np.uint8, ""), "first": (np.int64, "order"),
-           "starts": (np.int64, "points"), "polygons": (np.int64, "starts"), "runs": (np.int64, "counts")}
+_ROW = np.dtype([("start", np.int64), ("stop", np.int64), ("area", np.float64), ("picture", np.int32),
+                 ("category", np.int32), ("crowd", np.int32), ("fault", np.int32)])
+_UNUSABLE: tuple[Any, ...] = ([], b"", (0, 0, 0, 0), None)
 
 
 class CocoIndex:
     """The tables of an annotation; see the module. Made by `CocoIndex.open`.
 
     Attributes:
-        path: the annotation.
-        digest: hash of its content.
-        categories: (id, name, supercategory) of each, in the order of the file.
-        picture_ids, file_names: of each picture, by ascending id.
-        kind, crowd, category, area: of each annotation: 0, or what is wrong (see `FAULTS`); 0 or 1; the place in
-            `categories`, or -1; square pixels.
+        path, digest: the annotation, and the hash of its content.
+        place: the file in the cache.
+        categories: [id, name, supercategory] of each, by ascending id.
+        pictures: [id, file name, height, width] of each, by ascending id; 0 × 0 where the annotation gives no size.
+        rows: a record of each annotation: `picture` and `category` are places in these lists, or -1; `crowd` is 0 or
+            1; `area` in square pixels; `fault` 0, `OUTSIDE`, or a key of `FAULTS`. They are in the order of the
+            pictures, of one picture in the order of the file; those that cannot be used come last.
+
+    Raises:
+        CacheError: the file in the cache is damaged, or is not there.
 
     Source: the format is described at https://cocodataset.org/#format-data.
     """
 
     def __init__(self, path: Path, place: Path, digest: str) -> None:
         self.path, self.place, self.digest = path, place, digest
-        with safe_open(place, framework="pt") as file:  # PyTorch's way of opening maps the file; NumPy's would copy it
-            if (file.metadata() or {}).get("made_of") != f"{_VERSION} {digest}":
-                raise ValueError("made of another annotation")
-            self._tables = {name: file.get_tensor(name).numpy() for name in _TABLES}
-        self.kind, self.crowd, self.category, self.area = (
-            self._tables[name] for name in ("kind", "crowd", "category", "area"))
-        names = json.loads(self._tables["names"].tobytes())
-        self.categories: list[tuple[Any, str, str]] = [(key, str(name), str(group)) for key, name, group in names[0]]
-        self.picture_ids, self.file_names = list(names[1]), list(map(str, names[2]))
-        self._check()
+        try:
+            with safe_open(place, framework="pt") as file:  # PyTorch's way of opening maps the file; NumPy's copies it
+                names, rows, self._shapes = (file.get_tensor(name).numpy() for name in ("names", "rows", "shapes"))
+                if file.metadata() != _made_of(digest, names, rows):
+                    raise ValueError("made of something else")
+        except (SafetensorError, OSError, ValueError, TypeError) as error:
+            raise self._damaged() from error
+        self.rows: np.ndarray = rows.view(_ROW)
+        self.categories, self.pictures = json.loads(names.tobytes())
+        self._first = np.searchsorted(self.rows["picture"], np.arange(len(self.pictures) + 1)).tolist()
 
-    def _check(self) -> None:
-        tables, pictures, rows = self._tables, len(self.picture_ids), len(self.kind)
-        if len(self.file_names) != pictures:
-            raise ValueError("other names than ids")
-        lengths = {"heights": pictures, "widths": pictures, "first": pictures + 1, "polygons": rows + 1,
-                   "runs": rows + 1, **dict.fromkeys(("crowd", "category", "area"), rows)}
-        for name, (kind, of) in _TABLES.items():
-            table = tables[name]
-            if table.dtype != kind or table.ndim != 1 or len(table) != lengths.get(name, len(table)):
-                raise ValueError(f"a table {name!r} of {table.dtype}, {table.shape}")
-            end = len(tables[of]) - (name == "polygons") if of else 0
-            if of and (table[0] != 0 or table[-1] != end or (table[1:] < table[:-1]).any()):
-                raise ValueError(f"places {name!r} that lie outside")
-        for name, least, most in (("order", 0, rows), ("category", -1, len(self.categories))):
-            if len(tables[name]) and not least <= tables[name].min() <= tables[name].max() < most:
-                raise ValueError(f"numbers {name!r} that lie outside")
+    def __reduce__(self) -> tuple[type, tuple[Path, Path, str]]:  # a worker that is spawned maps the file itself
+        return type(self), (self.path, self.place, self.digest)
 
     @classmethod
     def open(cls, path: Path) -> CocoIndex:
@@ -103,76 +93,148 @@ class CocoIndex:
             DataError: no such file, or not a COCO annotation with objects.
             CacheError: the cache cannot be written.
         """
-        if not path.is_file():
-            raise DataError(f"{path}: annotation", found="a folder" if path.is_dir() else "nothing there",
-                            expected="a JSON file such as instances_train2017.json", fix="Check the path.")
         cache = data_home() / "cache"
         try:
             cache.mkdir(parents=True, exist_ok=True)
             with FileLock(cache / ".lock"):  # one process converts, the others wait and then read
                 digest = file_digests([path], cache / "digests.json")[0]
                 place = cache / f"coco-{digest}.safetensors"
-                if place.is_file() and (known := _whole_index(path, place, digest)) is not None:
-                    return known
-                atomic_write(place, save(_converted(path), metadata={"made_of": f"{_VERSION} {digest}"}))
-        except OSError as error:
+                with suppress(CacheError):
+                    return cls(path, place, digest)
+                tables = _converted(path)
+                with atomic_file(place) as new:
+                    save_file(tables, new, _made_of(digest, tables["names"], tables["rows"]))
+        except (OSError, SafetensorError) as error:
             raise CacheError(f"{path}: its tables cannot be written", found=str(error),
-                             expected="a readable file, and room in the cache for as much again",
+                             expected="room in the cache for as much again",
                              fix="Free some space, or set SEGLAB_HOME to another disk.") from error
         return cls(path, place, digest)
 
-    def size(self, picture: int) -> Size | None:
-        """(height, width) that the annotation gives for a picture; None if it gives none that can be."""
-        height, width = int(self._tables["heights"][picture]), int(self._tables["widths"][picture])
-        return (height, width) if height else None
+    def rows_of(self, picture: int) -> np.ndarray:
+        """The usable annotations of a picture."""
+        return self.rows[self._first[picture]:self._first[picture + 1]]
 
-    def rows(self, picture: int) -> np.ndarray:
-        """The usable annotations of a picture, in the order of the file."""
-        first, last = self._tables["first"][picture:picture + 2]
-        return self._tables["order"][first:last]
+    def shape(self, row: np.void) -> tuple[int | str | None, list[np.ndarray] | Rle]:
+        """The id of an annotation, and its outlines, (x, y, x, y, …) each, or its compressed run lengths.
 
-    def picture_of_rows(self) -> tuple[np.ndarray, np.ndarray]:
-        """All usable annotations, and the picture of each."""
-        return self._tables["order"], np.repeat(np.arange(len(self.picture_ids)), np.diff(self._tables["first"]))
+        Raises:
+            CacheError: the file in the cache is damaged.
+        """
+        head, _, data = self._shapes[row["start"]:row["stop"]].tobytes().partition(b"\n")
+        try:
+            key, form = json.loads(head)
+            return key, _unpacked(form, data)
+        except (ValueError, TypeError) as error:
+            raise self._damaged() from error
 
-    def ids(self) -> list[Any]:
-        """The ids of all annotations; None for one that has none."""
-        return list(json.loads(self._tables["ids"].tobytes()))
-
-    def shape(self, row: int) -> list[np.ndarray] | Rle:
-        """The outlines of an annotation, (x, y, x, y, …) each, or its compressed run lengths."""
-        first, last = self._tables["polygons"][row:row + 2]
-        if first < last:
-            places = self._tables["starts"][first:last + 1].tolist()
-            return [self._tables["points"][a:b] for a, b in pairwise(places)]
-        first, last = self._tables["runs"][row:row + 2]
-        packed = self._tables["counts"][first:last].tobytes()
-        return {"size": list(struct.unpack("<2i", packed[:8])), "counts": packed[8:]}
-
-    def segmentation(self, row: int) -> list[list[float]] | Rle:
-        """The same as JSON has it: lists of numbers."""
-        shape = self.shape(row)
-        if isinstance(shape, list):
-            return [outline.tolist() for outline in shape]
-        return {"size": shape["size"], "counts": rle_counts(shape["counts"]).tolist()}
-
-    # A worker that is spawned maps the file itself.
-    def __getstate__(self) -> dict[str, Any]:
-        return {"path": self.path, "place": self.place, "digest": self.digest}
-
-    def __setstate__(self, state: dict[str, Any]) -> None:
-        if (known := _whole_index(**state)) is None:
-            raise CacheError(f"{state['place']}: the tables of {state['path'].name}", found="gone, or damaged",
-                             expected="the file that was there when the dataset was opened",
-                             fix="Open the dataset again.")
-        self.__dict__.update(known.__dict__)
+    def _damaged(self) -> CacheError:
+        return CacheError(f"{self.place}: the tables of {self.path.name}", found="gone, or damaged",
+                          expected="the file that was there when the dataset was opened",
+                          fix="Delete what is there, and open the dataset again.")
 
 
-def _whole_index(path: Path, place: Path, digest: str) -> CocoIndex | None:
+def _made_of(digest: str, names: np.ndarray, rows: np.ndarray) -> dict[str, str]:
+    return {"made_of": f"{_VERSION} {digest} {zlib.crc32(rows.data, zlib.crc32(names.data))}"}
+
+
+def _converted(path: Path) -> dict[str, np.ndarray]:
+    """Parse an annotation to tables, as bytes."""
+    if path.stat().st_size > _LARGE:
+        print(f"{path.name}: converting {path.stat().st_size / 1e6:.0f} MB, once", file=sys.stderr)
+    shapes = bytearray()
+    document = _parsed(path, shapes)
+    pictures = [(key, name, *_size(value))
+                for key, name, value in _by_id(path, document["images"], "pictures", "file_name")]
+    categories = [(key, name, _text(value.get("supercategory")) or "")
+                  for key, name, value in _by_id(path, document["categories"], "categories", "name")]
+    if len({name for _, name, _ in categories}) < len(categories):
+        raise _not_coco(path, "a category's name twice", "each name once", "Rename or join them.")
+    places, classes = ({one[0]: place for place, one in enumerate(those)} for those in (pictures, categories))
+    rows, seen = [], set()
+    for one in document["annotations"]:
+        one = one if isinstance(one, dict) else {}
+        if "segmentation" not in one:
+            _pack(one, shapes)
+        start, stop, fault, area, (left, top, right, bottom), size = one["segmentation"]
+        picture = places.get(_key(one.get("image_id")), -1)
+        category = classes.get(_key(one.get("category_id")), -1)
+        height, width = pictures[picture][2:] if picture >= 0 else (0, 0)
+        key, crowd = _key(one.get("id")), one.get("iscrowd", 0)
+        outside = not size and (min(right, bottom) <= 0 or (height and (left >= width or top >= height)))
+        fault = (8 if crowd not in (0, 1) else fault or (
+            1 if picture < 0 else 2 if category < 0 else 7 if key in seen else
+            6 if size and height and size != (height, width) else OUTSIDE if outside else 0))
+        if key is not None:
+            seen.add(key)
+        rows.append((start, stop, area, len(pictures) if fault in FAULTS else picture, category, crowd == 1, fault))
+    table = np.array(rows, dtype=_ROW)
+    return {"names": np.frombuffer(json.dumps([categories, pictures]).encode(), np.uint8),
+            "rows": table[np.argsort(table["picture"], kind="stable")].view(np.uint8),
+            "shapes": np.frombuffer(shapes, np.uint8)}
+
+
+def _pack(value: dict[str, Any], shapes: bytearray) -> dict[str, Any]:
+    """Move an annotation's segmentation to the other shapes; what the table needs of it remains in its place."""
+    shape, start = value.get("segmentation"), len(shapes)
+    area: Any = value.get("area")
+    fault, form, data, box, size = _outlines(shape) if isinstance(shape, list) and shape else _runs(
+        shape) if isinstance(shape, dict) else (3, *_UNUSABLE)
+    shapes += json.dumps([_key(value.get("id")), form]).encode() + b"\n" + data
+    most = 2 * (box[2] - box[0] + 1) * (box[3] - box[1] + 1)
+    if type(area) not in (int, float) or not most / 20 <= area <= most:  # else there is no need to measure
+        shape = _unpacked(form, data)
+        least = float(coco_mask.area(shape)) if isinstance(shape, dict) else sum(map(_enclosed, shape))
+        # Areas of 0, of 1, of whole pictures, or in shares of it are no areas.
+        area = area if type(area) in (int, float) and area > 0 and least / 10 <= area <= most else least
+    value["segmentation"] = start, len(shapes), fault, area, box, size
+    value.pop("bbox", None)  # takes memory
+    return value
+
+
+def _outlines(shape: list[Any]) -> tuple[Any, ...]:
+    """Fault, where to split the points, the points, box, None."""
+    if type(shape[0]) in (int, float):  # VIA leaves the outer brackets out
+        shape = [shape]
+    for outline in shape:
+        if not isinstance(outline, list) or len(outline) < 6 or len(outline) % 2:
+            return 4, *_UNUSABLE
+    numbers = shape[0] if len(shape) == 1 else [number for outline in shape for number in outline]
     try:
-        return CocoIndex(path, place, digest)
-    except (SafetensorError, OSError, ValueError, TypeError, LookupError, RecursionError):  # damaged, or something else
-        return None
+        points = array("d", numbers)
+    except (TypeError, OverflowError):
+        return 5, *_UNUSABLE
+    xs, ys = numbers[::2], numbers[1::2]
+    box = left, top, right, bottom = min(xs), min(ys), max(xs), max(ys)
+    steps = len(xs) * (right - left + bottom - top) if isfinite(sum(points)) else np.inf
+    if steps > _LONGEST:  # more than it can be: look closely
+        steps = np.abs(points - np.roll(points, 2)).reshape(-1, 2).max(1).sum()
+    if not (steps <= _LONGEST and min(left, top) > -FAR and max(right, bottom) < FAR):  # or NaN
+        return 5, *_UNUSABLE
+    splits = [*accumulate(map(len, shape))][:-1] if len(shape) > 1 else []
+    return 0, splits, points.tobytes(), box, None
+
+
+def _runs(shape: dict[str, Any]) -> tuple[Any, ...]:
+    """Fault, size, compressed run lengths, box, (height, width)."""
+    try:
+        height, width = map(int, shape["size"])
+        rle = to_rle(shape, height, width)
+    except (ValueError, TypeError, LookupError, OverflowError):
+        return 6, *_UNUSABLE
+    left, top, *sides = coco_mask.toBbox(rle).tolist()
+    return 0, {"size": rle["size"]}, rle["counts"], (left, top, left + sides[0], top + sides[1]), (height, width)
+
+
+def _unpacked(form: list[int] | dict[str, list[int]], data: bytes) -> list[np.ndarray] | Rle:
+    if isinstance(form, dict):
+        return {**form, "counts": data}
+    points = np.frombuffer(data)
+    return [points[start:stop] for start, stop in pairwise([0, *form, len(points)])]
+
+
+def _enclosed(outline: np.ndarray) -> float:
+    xs, ys = outline[::2].tolist(), outline[1::2].tolist()  # for fifty numbers, lists are faster than arrays
+    return abs(sum(map(mul, xs, ys[1:] + ys[:1])) - sum(map(mul, ys, xs[1:] + xs[:1]))) / 2
 
 
 def _key(value: Any) -> int | str | None:
@@ -186,221 +248,57 @@ def _key(value: Any) -> int | str | None:
 
 def _text(value: Any) -> str | None:
     """A text that can be written: one that is not empty, without halves of surrogate pairs."""
-    return value if isinstance(value, str) and value and not re.search("[\ud800-\udfff]", value) else None
+    usable = isinstance(value, str) and value and not re.search("[\ud800-\udfff]", value)
+    return unicodedata.normalize("NFC", value) if usable else None
 
 
-class _Row(int):
-    """Stands for an annotation in the parsed document, once its content is in the columns."""
-
-
-class _Columns:
-    """The annotations as columns, filled one by one while JSON is parsed: a number each, instead of a dict each."""
-
-    def __init__(self) -> None:
-        self.ids: list[int | str | None] = []
-        self.keys: tuple[dict[Any, int], dict[Any, int]] = ({}, {})  # of pictures and categories
-        self.images, self.categories = array("q"), array("q")  # numbers of keys
-        self.kinds, self.crowds, self.areas = array("B"), array("B"), array("d")
-        self.points, self.lengths, self.polygons = array("d"), array("q"), array("q", [0])
-        self.counts, self.runs, self.rle_rows, self.rles = bytearray(), array("q", [0]), array("q"), array("q")
-        self.measured: list[tuple[np.ndarray, np.ndarray, np.ndarray]] = []  # points, lengths, numbers of outlines
-        self.outlines = 0
-
-    def hook(self, value: dict[str, Any]) -> Any:
-        return self.add(value) if "image_id" in value and "file_name" not in value else value
-
-    def add(self, value: dict[str, Any]) -> _Row:
-        area, crowd, shape = value.get("area"), value.get("iscrowd", 0), value.get("segmentation")
-        self.ids.append(_key(value.get("id")))
-        for column, keys, name in zip((self.images, self.categories), self.keys, ("image_id", "category_id"),
-                                      strict=True):
-            key = _key(value.get(name))
-            column.append(-1 if key is None else keys.setdefault(key, len(keys)))
-        self.areas.append(area if type(area) is float or (type(area) is int and abs(area) < 1 << 62) else np.nan)
-        self.crowds.append(crowd in (0, 1) and bool(crowd))
-        kind = 0 if crowd in (0, 1) else 8
-        self.kinds.append(kind or (self._add_polygons(shape) if isinstance(shape, list) and shape else
-                                   self._add_runs(shape) if isinstance(shape, dict) else 3))
-        self.polygons.append(self.outlines)
-        self.runs.append(len(self.counts))
-        if len(self.points) > _AT_ONCE:
-            self.measure()
-        return _Row(len(self.kinds) - 1)
-
-    def _add_polygons(self, shape: list[Any]) -> int:
-        if type(shape[0]) in (int, float):  # VIA leaves the outer brackets out
-            shape = [shape]
-        outlines = []
-        for outline in shape:
-            if not isinstance(outline, list) or len(outline) < 6 or len(outline) % 2:
-                return 4
-            try:
-                outlines.append(array("d", outline))
-            except (TypeError, OverflowError):
-                return 5
-        for outline in outlines:
-            self.points.extend(outline)
-            self.lengths.append(len(outline))
-        self.outlines += len(outlines)
-        return 0
-
-    def _add_runs(self, shape: dict[str, Any]) -> int:
-        try:
-            height, width = map(int, shape["size"])
-            rle = to_rle(shape, height, width)
-        except (ValueError, TypeError, LookupError, OverflowError):
-            return 6
-        self.rle_rows.append(len(self.kinds))
-        self.rles.extend((height, width, int(coco_mask.area(rle))))
-        self.counts += struct.pack("<2i", height, width) + rle["counts"]
-        return 0
-
-    def measure(self) -> None:
-        """Measure the outlines since the last time: left, top, right, bottom, area, length."""
-        lengths, points = np.array(self.lengths), np.array(self.points)
-        if not len(lengths):
-            return
-        here, starts = points.reshape(-1, 2), (np.cumsum(lengths) - lengths) // 2
-        with np.errstate(all="ignore"):  # NaN stays NaN
-            there = np.roll(here, -1, axis=0)
-            there[starts + lengths // 2 - 1] = here[starts]
-            cross = here[:, 0] * there[:, 1] - there[:, 0] * here[:, 1]
-            self.measured.append((points, lengths, np.column_stack([
-                np.minimum.reduceat(here, starts), np.maximum.reduceat(here, starts),
-                np.abs(np.add.reduceat(cross, starts)) / 2, np.add.reduceat(np.abs(there - here).max(1), starts)])))
-        self.points, self.lengths = array("d"), array("q")
-
-    def tables(self, pictures: list[tuple[Any, str, int, int]], categories: list[tuple[Any, str, str]],
-               listed: list[_Row]) -> dict[str, np.ndarray]:
-        """All tables, with what is wrong marked and areas that are not to be believed measured."""
-        self.measure()
-        kind, area, rows = np.array(self.kinds), np.array(self.areas), np.arange(len(self.kinds))
-        sides = np.array([one[2:] for one in pictures] or np.empty((0, 2)), dtype=np.int32).reshape(-1, 2)
-        picture = _places([one[0] for one in pictures], self.keys[0], self.images)
-        category = _places([one[0] for one in categories], self.keys[1], self.categories)
-        height, width = np.vstack([sides, [[0, 0]]])[picture].T
-
-        def mark(where: np.ndarray, what: int) -> None:
-            kind[where & (kind == 0)] = what  # what is found first counts
-
-        mark(picture < 0, 1)
-        mark(category < 0, 2)
-        seen: dict[Any, int] = {}
-        mark(np.array([key is not None and seen.setdefault(key, row) != row for row, key in enumerate(self.ids)], bool),
-             7)
-        numbers = np.concatenate([np.empty((0, 6)), *(numbers for _, _, numbers in self.measured)])
-        far = ~(np.abs(numbers[:, :4]) < FAR).all(1)  # or NaN
-        numbers[far] = 0
-        left, top, right, bottom, covered, steps = numbers.T
-        of = np.repeat(rows, np.diff(self.polygons))  # the annotation of each outline
-        mark((np.bincount(of, far, len(rows)) > 0) | (np.bincount(of, steps, len(rows)) > _LONGEST), 5)
-        inside = (right > 0) & (bottom > 0) & ((left < width[of]) & (top < height[of]) | (height[of] == 0))
-        mark((np.diff(self.polygons) > 0) & (np.bincount(of, inside, len(rows)) == 0), OUTSIDE)
-        least = np.bincount(of, covered, len(rows))
-        most = np.bincount(of, (right - left + 1) * (bottom - top + 1), len(rows))
-        rle_rows, rles = np.array(self.rle_rows), np.array(self.rles).reshape(-1, 3)
-        wrong = (rles[:, :2] != np.stack([height, width], 1)[rle_rows]).any(1) & (height[rle_rows] > 0)
-        mark(np.isin(rows, rle_rows[wrong]), 6)
-        least[rle_rows] = most[rle_rows] = rles[:, 2]
-        # Areas of 0, of 1, of whole pictures, or in shares of it are no areas.
-        area = np.where((area > 0) & (area >= least / 10) & (area <= 2 * most), area, least)
-        elsewhere = np.ones(len(rows), bool)
-        elsewhere[listed] = False
-        kind[elsewhere] = _ELSEWHERE
-        order = np.flatnonzero(np.isin(kind, (0, OUTSIDE)))
-        order = order[np.argsort(picture[order], kind="stable")]
-        points = [np.empty(0), *(points for points, _, _ in self.measured)]
-        lengths = [np.zeros(1, np.int64), *(lengths for _, lengths, _ in self.measured)]
-        names = [categories, [one[0] for one in pictures], [one[1] for one in pictures]]
-        return {"heights": sides[:, 0].copy(), "widths": sides[:, 1].copy(), "kind": kind,
-                "crowd": np.array(self.crowds), "category": category.astype(np.int32), "area": area, "order": order,
-                "first": np.searchsorted(picture[order], np.arange(len(pictures) + 1)).astype(np.int64),
-                "points": np.concatenate(points), "starts": np.cumsum(np.concatenate(lengths)),
-                "polygons": np.array(self.polygons), "counts": np.frombuffer(bytes(self.counts), np.uint8),
-                "runs": np.array(self.runs), "names": _json_table(names), "ids": _json_table(self.ids)}
-
-
-def _places(keys: list[Any], numbers: dict[Any, int], column: array[int]) -> np.ndarray:
-    """Where the keys that a column has by number stand in a list; -1 for those that are not there."""
-    places = np.full(len(numbers) + 1, -1)
-    for place, key in enumerate(keys):
-        if key in numbers:
-            places[numbers[key]] = place
-    return places[np.array(column)]  # -1 stays -1
-
-
-def _json_table(value: Any) -> np.ndarray:
-    return np.frombuffer(json.dumps(value).encode(), np.uint8)
-
-
-def _converted(path: Path) -> dict[str, np.ndarray]:
-    """Parse an annotation to tables."""
-    if path.stat().st_size > _LARGE:
-        print(f"{path.name}: converting {path.stat().st_size / 1e6:.0f} MB, once", file=sys.stderr)
-    columns = _Columns()
-    document = _parsed(path, read_text(path, "annotation"), columns)
-    if not isinstance(document, dict):
-        raise _not_coco(path, "a list" if isinstance(document, list) else "one value",
-                        'an object with "images", "annotations" and "categories"')
-    lists = {name: document.get(name) for name in ("images", "annotations", "categories")}
-    if missing := [name for name, value in lists.items() if not isinstance(value, list)]:
-        if "_via_img_metadata" in document or any(isinstance(one, dict) and "regions" in one
-                                                  for one in document.values()):
-            raise _not_coco(path, "a project of the VGG Image Annotator (VIA)", "a COCO annotation",
-                            "Export it from VIA: Annotation, Export Annotations (COCO format).")
-        raise _not_coco(path, f"no list {' and no list '.join(map(repr, missing))}",
-                        'an object with the lists "images", "annotations" and "categories"')
-    pictures = [_picture(one, path) for one in document["images"]]
-    categories = [_category(one, path) for one in document["categories"]]
-    for what, those in (("two pictures with one id", pictures), ("a category twice", categories),
-                        ("a category twice", [one[1:] for one in categories])):
-        seen: dict[Any, Any] = {}
-        for one in those:
-            if seen.setdefault(one[0], one) is not one:
-                raise DataError(f"{path}: {what}", found=f"{one[0]!r}: {seen[one[0]][1]} and {one[1]}",
-                                expected="an id for each, and each name once",
-                                fix="Remove one, or write the file again.")
-    listed = [one if type(one) is _Row else columns.add(one if isinstance(one, dict) else {})
-              for one in document["annotations"]]
-    pictures.sort(key=lambda one: (isinstance(one[0], str), one[0]))
-    return columns.tables(pictures, categories, listed)
-
-
-def _parsed(path: Path, text: str, columns: _Columns) -> Any:
+def _parsed(path: Path, shapes: bytearray) -> dict[str, Any]:
+    """The document, with its segmentations packed on the way: as lists of numbers they would take gigabytes."""
+    text = read_text(path, "annotation")
     try:
-        return json.loads(text, object_hook=columns.hook)
+        document = json.loads(text, object_hook=lambda one: _pack(one, shapes) if "segmentation" in one else one)
     except json.JSONDecodeError as error:
-        near = text[max(0, error.pos - 40):error.pos]
-        raise DataError(f"{path}: JSON", found=f"no JSON from character {error.pos:,} of {len(text):,} on, after "
-                        f"{near!r}: {error.msg}", expected="a whole JSON file",
+        raise DataError(f"{path}: JSON", expected="a whole JSON file",
+                        found=f"no JSON from character {error.pos:,} of {len(text):,} on: {error.msg}",
                         fix="It was probably cut off: copy or download it again.") from error
     except (RecursionError, ValueError) as error:  # a number with more than 4,300 digits
         found = "lists in lists in lists" if isinstance(error, RecursionError) else str(error)
-        raise _not_coco(path, found, "a COCO annotation") from error
+        raise _not_coco(path, found) from error
+    if not isinstance(document, dict):
+        raise _not_coco(path, "a list" if isinstance(document, list) else "one value")
+    if missing := [name for name in ("images", "annotations", "categories")
+                   if not isinstance(document.get(name), list)]:
+        if any(key == "_via_img_metadata" or (isinstance(one, dict) and "regions" in one)
+               for key, one in document.items()):
+            raise _not_coco(path, "a project of the VGG Image Annotator (VIA)",
+                            fix="Export it from VIA: Annotation, Export Annotations (COCO format).")
+        raise _not_coco(path, f"no list {' and no list '.join(map(repr, missing))}")
+    return document
 
 
-def _picture(value: Any, path: Path) -> tuple[Any, str, int, int]:
-    """(id, file name, height, width); sizes that cannot be are 0: the picture's own file decides."""
-    found = value if isinstance(value, dict) else {}
-    key, name = _key(found.get("id")), _text(found.get("file_name"))
-    if key is None or name is None:
-        raise _not_coco(path, f"a picture {str(value)[:120]}", "pictures with id and file_name")
-    height, width = _key(found.get("height")), _key(found.get("width"))
-    if not (isinstance(height, int) and isinstance(width, int) and min(height, width) > 0
+def _by_id(path: Path, those: list[Any], what: str, field: str) -> list[tuple[Any, str, dict[str, Any]]]:
+    """(id, name, all of it) of each picture or category, by ascending id, numbers first."""
+    found: dict[Any, tuple[Any, str, dict[str, Any]]] = {}
+    for one in those:
+        key, name = (_key(one.get("id")), _text(one.get(field))) if isinstance(one, dict) else (None, None)
+        if key is None or name is None:
+            raise _not_coco(path, str(one)[:120], f"{what} with id and {field}")
+        if found.setdefault(key, (key, name, one))[2] is not one:
+            raise _not_coco(path, f"two {what} with one id, {key!r} twice: {found[key][1]} and {name}",
+                            "an id for each", "Remove one, or write the file again.")
+    return sorted(found.values(), key=lambda one: (isinstance(one[0], str), one[0]))
+
+
+def _size(picture: dict[str, Any]) -> Size:
+    """(height, width); 0 × 0 if that cannot be: then the picture's own file decides."""
+    height, width = _key(picture.get("height")), _key(picture.get("width"))
+    if (isinstance(height, int) and isinstance(width, int) and min(height, width) > 0
             and height * width <= MOST_PIXELS):
-        height = width = 0
-    return key, name, height, width
+        return height, width
+    return 0, 0
 
 
-def _category(value: Any, path: Path) -> tuple[Any, str, str]:
-    found = value if isinstance(value, dict) else {}
-    key, name, group = _key(found.get("id")), _text(found.get("name")), _text(found.get("supercategory")) or ""
-    if key is None or name is None:
-        raise _not_coco(path, f"a category {str(value)[:120]}", "categories with id and name")
-    return key, unicodedata.normalize("NFC", name), unicodedata.normalize("NFC", group)
-
-
-def _not_coco(path: Path, found: str, expected: str, fix: str | None = None) -> DataError:
-    return DataError(f"{path}: not a COCO annotation", found=found, expected=expected,
-                     fix=fix or "Take the instances_*.json of the dataset; captions and image_info files have no "
-                                "objects.")
+def _not_coco(path: Path, found: str, expected: str = 'an object with the lists "images", "annotations", "categories"',
+              fix: str = "Take the instances_*.json of the dataset; captions and image_info files have no objects."
+              ) -> DataError:
+    return DataError(f"{path}: not a COCO annotation", found=found, expected=expected, fix=fix)

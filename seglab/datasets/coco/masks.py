@@ -39,7 +39,7 @@ def to_rle(segmentation: Sequence[Any] | Rle, height: int, width: int) -> Rle:
     """
     if not isinstance(segmentation, dict):
         outlines = [np.asarray(one, dtype=np.float64) for one in segmentation]
-        if not all(len(one) > 5 and len(one) % 2 == 0 and -FAR < one.min() and one.max() < FAR for one in outlines):
+        if not all(len(one) > 5 and len(one) % 2 == 0 and one.min() > -FAR and one.max() < FAR for one in outlines):
             raise ValueError("an outline of fewer than 3 points, or coordinates beyond a million")  # or NaN
         parts = coco_mask.frPyObjects(outlines, height, width)
         return parts[0] if len(parts) == 1 else coco_mask.merge(parts)

@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import gc
 import os
-import struct
 import unicodedata
 from collections.abc import Iterable, Iterator
 from contextlib import contextmanager
@@ -17,7 +16,7 @@ import numpy as np
 from seglab.datasets.base import Reader, few
 from seglab.datasets.coco.index import FAULTS, OUTSIDE, CocoIndex
 from seglab.datasets.coco.layout import find_layout, find_pictures
-from seglab.datasets.coco.masks import Rle, paint, semantic_mask, to_rle
+from seglab.datasets.coco.masks import Rle, paint, painting_order, rle_counts, semantic_mask, to_rle
 from seglab.datasets.io import Size, image_size
 from seglab.datasets.splits import SPLITS, Entry, existing_folder, folders_below, visible
 from seglab.errors import ArgumentError, DataError
@@ -104,19 +103,21 @@ class Coco(Reader):
             raise DataError(f"{self.root}: COCO dataset", found=[p.name for p in visible(self.root)][:12],
                             expected=self.looks_like, fix="Unpack pictures and annotations side by side, or name both: "
                                                           "images=, annotations=.")
-        order: list[str] = [split for split in (*SPLITS, "all") if split in parts]
-        self.indexes = {split: CocoIndex.open(parts[split][0]) for split in order}
+        self.indexes = {split: CocoIndex.open(parts[split][0]) for split in (*SPLITS, "all") if split in parts}
         chosen = self._choose(categories)
         self.label_set = known_label_set(("background", *chosen))
-        self.class_of = {split: {key: chosen.index(name) + 1 for key, name, _ in index.categories if name in chosen}
-                         for split, index in self.indexes.items()}
-        self._classes = {split: np.array([*(self.class_of[split].get(key, 0) for key, _, _ in index.categories), 0])
-                         for split, index in self.indexes.items()}  # of each row's category; -1, none, is the last
-        self.splits = {split: self._entries(split, parts[split][1]) for split in order}
         self.training_rule = (f"have objects of {few(chosen)} that cover more than {min_pixels:g} pixels together "
                               "(min_pixels)" if min_pixels is not None else "")
-        self._covered = {split: self._areas(split) for split in order}
-        self._find_faults()
+        class_ids = {name: class_id for class_id, name in enumerate(chosen, 1)}
+        self.splits, self.class_of = {}, {}
+        self._classes: dict[str, np.ndarray] = {}
+        self._covered: dict[str, np.ndarray] = {}
+        for split, index in self.indexes.items():
+            self.splits[split] = self._entries(split, parts[split][1])
+            self.class_of[split] = {key: class_ids[name] for key, name, _ in index.categories if name in class_ids}
+            # The class of each category; -1, none, is the last.
+            self._classes[split] = np.array([class_ids.get(name, 0) for _, name, _ in index.categories] + [0])
+            self._look_at_rows(split)
 
     @classmethod
     def find(cls, root: Path, asked: bool = False) -> Path | None:
@@ -131,14 +132,13 @@ class Coco(Reader):
         first = next(iter(self.indexes.values()))
         names = {key: name for key, name, _ in first.categories}
         used = {index.categories[place][1] for index in self.indexes.values()
-                for place in np.unique(index.category) if place >= 0}
+                for place in np.unique(index.rows["category"]) if place >= 0}
         groups = {group for index in self.indexes.values() for _, name, group in index.categories if group != name}
         usable = {key: name for key, name in names.items() if name in used or name not in groups}
         if left_out := [name for key, name in names.items() if key not in usable]:
             self.notes.append(f"{few(left_out)}: no class, since no object has it, and others name it as their group")
         if categories is None:
-            wanted: list[Any] = [name for key, name in sorted(usable.items(), key=lambda one: (isinstance(one[0], str),
-                                 one[0])) if name.lower() != "background"]
+            wanted: list[Any] = [name for name in usable.values() if name.lower() != "background"]
         else:
             wanted = [categories] if isinstance(categories, str) else list(categories)
             if wanted and wanted[0] in (0, "background") and wanted[0] not in (*usable, *usable.values()):
@@ -155,16 +155,16 @@ class Coco(Reader):
             raise ArgumentError("categories", found=few(wanted, 20) or "none",
                                 expected=f"1 to {IGNORE - 2} categories, each once")
         for split, index in self.indexes.items():
-            if missing := [name for name in chosen if name not in {one[1] for one in index.categories}]:
-                raise DataError(f"{index.path}: categories", found=f"no {few(missing)} in {split!r}",
-                                expected=f"those of {first.path}", fix="Write the splits with the same categories.")
-            if categories is None and (more := {one[1] for one in index.categories} - {*names.values()}):
-                raise DataError(f"{index.path}: categories", found=f"{few(sorted(more))} in {split!r} alone",
-                                expected=f"those of {first.path}", fix="Write the splits with the same categories.")
+            there = {name for _, name, _ in index.categories}
+            missing, more = {*chosen} - there, there - {*names.values()} if categories is None else None
+            if missing or more:
+                raise DataError(f"{index.path}: categories", found=f"no {few(sorted(missing))} in {split!r}" if missing
+                                else f"{few(sorted(more or ()))} in {split!r} alone", expected=f"those of {first.path}",
+                                fix="Write the splits with the same categories.")
         return [str(name) for name in chosen]
 
     def _entries(self, split: str, folder: Path) -> list[Entry]:
-        found = find_pictures(folder, self.indexes[split].file_names)
+        found = find_pictures(folder, [name for _, name, _, _ in self.indexes[split].pictures])
         names = [os.path.splitext(unicodedata.normalize("NFC", path))[0] for path, _ in found]
         if len({*names}) < len({path for path, _ in found}):  # a.jpg and a.png
             names = [path for path, _ in found]
@@ -173,28 +173,24 @@ class Coco(Reader):
         self.bad.update({entry.image: wrong for entry, (_, wrong) in zip(entries, found, strict=True) if wrong})
         return entries
 
-    def _areas(self, split: str) -> np.ndarray:
-        """Square pixels that the objects of the chosen categories have on each picture."""
+    def _look_at_rows(self, split: str) -> None:
+        """Sum up the areas of objects by picture, and find what is wrong."""
         index = self.indexes[split]
-        rows, pictures = index.picture_of_rows()
-        counts = self._classes[split][index.category[rows]] > 0
-        if self.crowd != "fill":
-            counts &= index.crowd[rows] == 0  # they give no pixel of a class
-        return np.bincount(pictures, np.where(counts, index.area[rows], 0), len(index.picture_ids))
-
-    def _find_faults(self) -> None:
-        for split, index in self.indexes.items():
-            ours = (self._classes[split][index.category] > 0) | (index.category < 0)
-            there = np.unique(index.kind[ours])
-            ids = index.ids() if there.any() else []
-            for what in there.tolist():
-                those = [ids[row] for row in np.flatnonzero(ours & (index.kind == what))] if what else []
-                if what in FAULTS:
-                    several = [f"{key} of {split}" for key in those] if len(self.indexes) > 1 else those
-                    self.faults[FAULTS[what]] = [*self.faults.get(FAULTS[what], ()), *several]
-                elif what == OUTSIDE:
-                    self.notes.append(f"{index.path.name}, {split}: {len(those)} objects lie outside of their pictures "
-                                      f"(annotations {few(those)}). Are their coordinates in pixels?")
+        area, picture, category, crowd, fault = (index.rows[name] for name in (
+            "area", "picture", "category", "crowd", "fault"))
+        ours = self._classes[split][category] > 0
+        counts = ours & (picture < len(index.pictures)) & ((crowd == 0) | (self.crowd == "fill"))
+        self._covered[split] = np.bincount(picture[counts], area[counts], len(index.pictures))  # square pixels
+        for what in np.unique(fault[ours | (category < 0)]).tolist():
+            rows = index.rows[(ours | (category < 0)) & (fault == what)]
+            if what in FAULTS:
+                ids = [f"{index.shape(row)[0]} of {split}" if len(self.indexes) > 1 else index.shape(row)[0]
+                       for row in rows]
+                self.faults[FAULTS[what]] = [*self.faults.get(FAULTS[what], ()), *ids]
+            elif what == OUTSIDE:
+                self.notes.append(f"{index.path.name}, {split}: {len(rows)} objects lie outside of their pictures "
+                                  f"(annotations {few([index.shape(row)[0] for row in rows[:6]])}). "
+                                  "Are their coordinates in pixels?")
 
     def for_training(self, entry: Entry) -> bool:
         split, picture = entry.target
@@ -206,14 +202,15 @@ class Coco(Reader):
 
     def size(self, entry: Entry) -> Size:
         """(height, width) as the annotation says, or the picture's own where it does not say."""
-        return self.indexes[entry.target[0]].size(entry.target[1]) or image_size(entry.image)
+        height, width = self.indexes[entry.target[0]].pictures[entry.target[1]][2:]
+        return (height, width) if height else image_size(entry.image)
 
     def _rows(self, entry: Entry) -> tuple[CocoIndex, np.ndarray, list[int]]:
+        """The chosen annotations of a picture, and their classes."""
         split, picture = entry.target
-        index = self.indexes[split]
-        rows = index.rows(picture)
-        classes = self._classes[split][index.category[rows]]
-        return index, rows[classes > 0], classes[classes > 0].tolist()
+        rows = self.indexes[split].rows_of(picture)
+        classes = self._classes[split][rows["category"]]
+        return self.indexes[split], rows[classes > 0], classes[classes > 0].tolist()
 
     def annotations(self, entry: Entry) -> list[dict[str, Any]]:
         """The objects of the chosen categories on a picture, crowds included, as COCO writes them, run lengths plain.
@@ -221,22 +218,28 @@ class Coco(Reader):
         An area is the file's, or measured where that cannot be.
         """
         index, rows, _ = self._rows(entry)
-        ids, picture = index.ids() if len(rows) else [], index.picture_ids[entry.target[1]]
-        return [{"id": ids[row], "image_id": picture, "category_id": index.categories[index.category[row]][0],
-                 "segmentation": index.segmentation(row), "area": float(index.area[row]),
-                 "iscrowd": int(index.crowd[row])} for row in rows.tolist()]
+        found = []
+        for row in rows:
+            key, shape = index.shape(row)
+            plain = ([outline.tolist() for outline in shape] if isinstance(shape, list) else
+                     {"size": shape["size"], "counts": rle_counts(shape["counts"]).tolist()})
+            found.append({"id": key, "image_id": index.pictures[row["picture"]][0], "segmentation": plain,
+                          "category_id": index.categories[row["category"]][0], "area": float(row["area"]),
+                          "iscrowd": int(row["crowd"])})
+        return found
 
     def _shapes(self, entry: Entry) -> tuple[list[Rle], list[int], list[bool], np.ndarray]:
         """Run lengths, class ids, crowds and areas of a picture's objects."""
         index, rows, classes = self._rows(entry)
         size, rles = self.size(entry), []
         for row in rows:
+            key, shape = index.shape(row)
             try:
-                rles.append(to_rle(index.shape(row), *size))
-            except (ValueError, struct.error) as error:
-                raise DataError(f"{index.path}: annotation {index.ids()[row]}", found=str(error),
+                rles.append(to_rle(shape, *size))
+            except (ValueError, TypeError, LookupError) as error:
+                raise DataError(f"{index.path}: annotation {key}", found=str(error),
                                 expected=f"a shape on {size[1]}×{size[0]} pixels", fix="Mend or remove it.") from error
-        return rles, classes, (index.crowd[rows] != 0).tolist(), index.area[rows]
+        return rles, classes, (rows["crowd"] != 0).tolist(), rows["area"]
 
     def mask(self, entry: Entry) -> np.ndarray:
         rles, classes, crowds, _ = self._shapes(entry)
@@ -250,9 +253,7 @@ class Coco(Reader):
             object k in square pixels is at k - 1.
         """
         rles, classes, crowds, areas = self._shapes(entry)
-        solid = [i for i, is_crowd in enumerate(crowds) if self.crowd == "fill" or not is_crowd]
-        if self.overlap == "max":
-            solid.sort(key=lambda i: classes[i])  # as the mask is painted
+        solid = painting_order(classes, crowds, self.crowd, self.overlap)
         numbers = paint([rles[i] for i in solid], [i + 1 for i in solid], self.size(entry))
         mask = semantic_mask(rles, classes, crowds, self.size(entry), crowd=self.crowd, overlap=self.overlap)
         return np.where((mask == 0) | (mask == IGNORE), np.int32(0), numbers), areas
