@@ -81,7 +81,7 @@ def compare_video(name: str, model: nn.Module, size: tuple[int, int], repeats: i
             if number:  # the first one warms up
                 ratios.append(result.fps / alone)
                 rates.append((alone, result.fps))
-    print(f"video {size[0]}×{size[1]}, {name}: alone {statistics.median(a for a, _ in rates):.2f} frames/s, "
+    print(f"video {size[1]}×{size[0]}, {name}: alone {statistics.median(a for a, _ in rates):.2f} frames/s, "
           f"predict_video {statistics.median(b for _, b in rates):.2f}: {statistics.median(ratios):.2f} of it "
           f"({min(ratios):.2f} to {max(ratios):.2f})")
 
@@ -89,7 +89,7 @@ def compare_video(name: str, model: nn.Module, size: tuple[int, int], repeats: i
 def peak_of_tiles() -> None:
     """In this process: print how far memory rises over the loaded model."""
     model = build("fcn", weights="bundled")
-    picture = np.tile(np.stack([f for f, _ in sample_frames(1, (1000, 500))])[0], (8, 6, 1))
+    picture = np.tile(np.stack([f for f, _ in sample_frames(1, (500, 1000))])[0], (8, 6, 1))
     predict(model, picture[:512, :512])
     before = resource.getrusage(resource.RUSAGE_SELF).ru_maxrss
     start = time.perf_counter()
@@ -111,6 +111,6 @@ if __name__ == "__main__":
         peak_of_tiles()
     else:
         compare_overlays(arguments.repeats)
-        compare_video("bundled", build("fcn", weights="bundled"), (640, 360), max(3, arguments.repeats // 5), 96)
-        compare_video("fcn_resnet50", build("fcn", 21, backbone="resnet50").eval(), (320, 180), 3, 12)
+        compare_video("bundled", build("fcn", weights="bundled"), (360, 640), max(3, arguments.repeats // 5), 96)
+        compare_video("fcn_resnet50", build("fcn", 21, backbone="resnet50").eval(), (180, 320), 3, 12)
         subprocess.run([sys.executable, __file__, "--tiles-only", "--threads", str(arguments.threads)], check=True)

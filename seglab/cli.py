@@ -3,7 +3,8 @@
 from __future__ import annotations
 
 import sys
-from collections.abc import Callable
+import warnings
+from collections.abc import Callable, Iterable
 from functools import wraps
 from pathlib import Path
 from typing import Annotated, Any
@@ -157,8 +158,8 @@ def evaluate(
 @_friendly
 def predict(
     source: Annotated[str, typer.Argument(help="A picture, a folder of pictures, a video, or a camera's number.")],
-    out: Annotated[Path | None, typer.Option("--out", "-o", help="File, or folder for a folder; by default "
-                                             "NAME_overlay or NAME_segmented in this folder.")] = None,
+    out: Annotated[str | None, typer.Option("--out", "-o", help="File, or folder; by default NAME_overlay or, of a "
+                                            "folder, NAME_segmented in this folder.")] = None,
     model: Annotated[str, typer.Option(help="auto, bundled, coco, or a checkpoint.")] = "auto",
     alpha: Annotated[float, typer.Option(min=0, max=1, help="Share of the mask's colours.")] = 0.5,
     tile: Annotated[int | None, typer.Option(help="Cut large pictures into tiles of this side.")] = None,
@@ -174,50 +175,40 @@ def predict(
     With a classifier's checkpoint, say what a picture or the pictures of a folder show; -o writes a CSV file.
     """
     from seglab import inference
+    from seglab.datasets.io import IMAGE_SUFFIXES
     from seglab.datasets.video import VIDEO_SUFFIXES
-    from seglab.files import check_free
+    from seglab.files import output_file
+    from seglab.inference.video import video_file
     from seglab.models import Classifier, build, load_model
 
-    is_video = source.isdigit() or Path(source).suffix.lower() in VIDEO_SUFFIXES
-    box = _box(size)  # before the model is loaded: a wrong size should not cost seconds
-    path = Path(source)
-    if not is_video and not path.exists():
+    box, path = _box(size), Path(source).expanduser()
+    is_camera = source.isdecimal() and not path.exists()
+    if not is_camera and not path.exists():
         raise DataError(f"{source}: picture, folder or video", found="nothing there", expected="a path that exists",
                         fix="Check the path.")
+    is_video = is_camera or (path.suffix.lower() in VIDEO_SUFFIXES and not path.is_dir())
     network = None if model in {"auto", "bundled", "coco"} else load_model(model)
     if isinstance(network, Classifier):
         _classify(network, path, is_video, out, overwrite)
-        return
-    name = path.stem if not source.isdigit() else f"camera{source}"
-    if out is None:
-        out = Path(f"{name}_overlay.webm" if is_video else f"{path.name}_segmented" if path.is_dir()
-                   else f"{name}_overlay.png")
-    if path.is_file() and not is_video:
-        check_free(out, "--out", overwrite)
-    network = network or build("fcn", weights=model)
-    if is_video:
-        result = inference.predict_video(network, int(source) if source.isdigit() else path, out, size=box,
-                                         every=every, alpha=alpha, smoothing=smoothing, max_frames=max_frames,
-                                         overwrite=overwrite)
+    elif is_video:
+        film = int(source) if is_camera else path
+        to = video_file(out or "", film, overwrite)  # before the model is loaded, as the file of a picture
+        result = inference.predict_video(network or build("fcn", weights=model), film, to, size=box, every=every,
+                                         alpha=alpha, smoothing=smoothing, max_frames=max_frames, overwrite=overwrite)
         typer.echo(f"{result}; flicker {1000 * result.flicker:.1f} in 1,000 pixels")
-        return
-    if not path.is_dir():
-        prediction = inference.predict(network, path, tile=tile, flip=flip)
-        prediction.save_overlay(out, alpha)
-        typer.echo(f"{out}: {_shares(prediction)}; {prediction.seconds:.2f} s")
-        return
-    failed = []
-    for one, found in inference.predict_folder(network, path, out, alpha=alpha, overwrite=overwrite, tile=tile,
-                                               flip=flip):
-        failed += [found] if isinstance(found, SeglabError) else []
-        typer.echo(f"{one}: " + ("cannot be decoded" if isinstance(found, SeglabError) else _shares(found)))
-    for error in failed:
-        typer.echo(f"error: {error}", err=True)
-    typer.echo(f"masks and overlays: {out}")
-    raise typer.Exit(1 if failed else 0)
+    elif not path.is_dir():
+        to = output_file(out or "", f"{path.stem}_overlay.png", IMAGE_SUFFIXES, overwrite, path)
+        prediction = inference.predict(network or build("fcn", weights=model), path, tile=tile, flip=flip)
+        prediction.save_overlay(to, alpha)
+        typer.echo(f"{to}: {_shares(prediction)}; {prediction.seconds:.2f} s")
+    else:
+        to = Path(out or f"{path.resolve().name}_segmented").expanduser()
+        found = inference.predict_folder(network or build("fcn", weights=model), path, to, alpha=alpha,
+                                         overwrite=overwrite, tile=tile, flip=flip)
+        _list(found, _shares, f"masks and overlays: {to}")
 
 
-def _classify(model: Any, path: Path, is_video: bool, out: Path | None, overwrite: bool) -> None:
+def _classify(model: Any, path: Path, is_video: bool, out: str | None, overwrite: bool) -> None:
     """What a classifier says about a picture, or about each of a folder, a line each."""
     from seglab.inference import classify, classify_folder
 
@@ -227,15 +218,22 @@ def _classify(model: Any, path: Path, is_video: bool, out: Path | None, overwrit
                             fix="A classifier gives one answer a picture; for a folder, -o answers.csv keeps them.")
     if not path.is_dir():
         typer.echo(f"{path}: {classify(model, path)}")
-        return
+    else:
+        _list(classify_folder(model, path, out, overwrite=overwrite), str, f"answers: {out}" if out else "")
+
+
+def _list(answers: Iterable[tuple[Path, Any]], text: Callable[[Any], str], end: str) -> None:
+    """A line for each picture of a folder, then what could not be decoded; exit code 1 if something could not."""
     failed = []
-    for one, answer in classify_folder(model, path, out, overwrite=overwrite):
-        failed += [answer] if isinstance(answer, SeglabError) else []
-        typer.echo(f"{one}: " + ("cannot be decoded" if isinstance(answer, SeglabError) else str(answer)))
+    with warnings.catch_warnings():
+        warnings.showwarning = lambda message, *_, **__: typer.echo(f"warning: {message}", err=True)
+        for path, answer in answers:
+            failed += [answer] if isinstance(answer, SeglabError) else []
+            typer.echo(f"{path}: " + ("cannot be decoded" if isinstance(answer, SeglabError) else text(answer)))
     for error in failed:
         typer.echo(f"error: {error}", err=True)
-    if out is not None:
-        typer.echo(f"answers: {out}")
+    if end:
+        typer.echo(end)
     raise typer.Exit(1 if failed else 0)
 
 
@@ -244,10 +242,11 @@ def _shares(prediction: Any) -> str:
 
 
 def _box(size: str) -> tuple[int, int]:
+    """WIDTHxHEIGHT, as ffmpeg writes it, as (height, width)."""
     width, _, height = size.lower().partition("x")
-    if not (width.isdigit() and height.isdigit() and min(int(width), int(height)) > 1):
+    if not (width.isdecimal() and height.isdecimal() and min(int(width), int(height)) > 1):
         raise ArgumentError("--size", found=size, expected="WIDTHxHEIGHT in pixels, for instance 640x360")
-    return int(width), int(height)
+    return int(height), int(width)
 
 
 @app.command()

@@ -8,7 +8,7 @@ import os
 import re
 import shutil
 import tempfile
-from collections.abc import Iterator, Sequence
+from collections.abc import Iterable, Iterator, Sequence
 from concurrent.futures import ThreadPoolExecutor
 from contextlib import contextmanager
 from pathlib import Path
@@ -119,10 +119,45 @@ def check_free(path: str | Path, argument: str = "out", overwrite: bool = False)
     Raises:
         ArgumentError: something is there, and `overwrite` is False.
     """
-    path = Path(path)
+    path = Path(path).expanduser()
     if path.exists() and not overwrite:
         raise ArgumentError(argument, found=f"{path} is there already", expected="a new file",
                             fix="Choose another name, or pass overwrite=True (--overwrite on the command line).")
+    return path
+
+
+def output_file(out: str | Path, name: str, endings: Iterable[str], overwrite: bool = False,
+                source: Path | None = None) -> Path:
+    """Where one file is to be written, checked before the work begins; its folder is made.
+
+    Args:
+        out: the file, or a folder for it: one that exists, or a text that ends in a slash.
+        name: of the file in such a folder.
+        endings: that it may have, such as ".png".
+        overwrite: whether it may be there already.
+        source: the file that is read, which is never replaced.
+
+    Raises:
+        ArgumentError: another ending, a file that must stay, or a folder that cannot be made.
+
+    Example:
+        >>> output_file("", "photo_overlay.png", [".png", ".jpg"]).name
+        'photo_overlay.png'
+    """
+    path = Path(out).expanduser()
+    if path.is_dir() or str(out).endswith(("/", os.sep)):
+        path = path / name
+    if path.suffix.lower() not in endings:
+        raise ArgumentError("out", found=path.name, expected=f"an ending {', '.join(sorted(endings))}",
+                            fix=f"For instance {path.with_suffix(Path(name).suffix)}; a new folder ends in /.")
+    if source is not None and path.exists() and path.samefile(source):
+        raise ArgumentError("out", found=f"{path}, the file that is read", expected="another file")
+    check_free(path, "out", overwrite)
+    try:
+        path.parent.mkdir(parents=True, exist_ok=True)
+    except OSError as error:
+        raise ArgumentError("out", found=f"{path.parent}: {error.strerror}",
+                            expected="a folder that is there or can be made") from None
     return path
 
 
@@ -157,7 +192,7 @@ def atomic_file(path: str | Path) -> Iterator[Path]:
         >>> target.read_text()
         'whole'
     """
-    path = Path(path)
+    path = Path(path).expanduser()
     temporary = path.with_name(f".{path.stem}.tmp{path.suffix}")
     try:
         yield temporary

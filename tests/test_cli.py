@@ -130,12 +130,12 @@ def test_predict_a_folder(photo, tmp_path):
 
 
 def test_predict_a_video(tmp_path):
-    write_video_sample(tmp_path / "in.webm", count=5, size=(128, 96), progress=False)
+    write_video_sample(tmp_path / "in.webm", count=5, size=(96, 128), progress=False)
     text = run("predict", tmp_path / "in.webm", "--model", "bundled", "--size", "96x96", "--every", "2",
                "--smoothing", "0.5")
     assert "in_overlay.webm: 5 frames" in text and "flicker" in text
     reader = VideoReader("in_overlay.webm")
-    assert reader.size == (96, 72) and len(list(reader)) == 5
+    assert reader.size == (72, 96) and len(list(reader)) == 5
 
 
 def test_predict_says_what_is_wrong(photo, tmp_path):
@@ -285,4 +285,4 @@ def test_export_says_what_is_wrong(tmp_path):
 
 
 def test_the_size_of_a_video_is_width_by_height():
-    assert _box("640x360") == (640, 360) and _box("96X32") == (96, 32)
+    assert _box("640x360") == (360, 640) and _box("96X32") == (32, 96)

@@ -21,7 +21,7 @@ from seglab.datasets.io import square
 from seglab.datasets.protocols import Samples, as_dataset
 from seglab.datasets.transforms import Normalize, collate
 from seglab.errors import ArgumentError, CheckpointError, DataError
-from seglab.files import atomic_write, check_free
+from seglab.files import atomic_write, output_file
 from seglab.inference.folder import image_paths
 from seglab.inference.pictures import as_image
 from seglab.inference.predict import in_eval_mode
@@ -109,7 +109,7 @@ def classify_folder(model: Classifier, folder: str | Path, out: str | Path | Non
     Args:
         model: as for `classify`.
         folder: where the pictures are.
-        out: a CSV file to write at the end: path, class, and the probability of each class.
+        out: a CSV file to write at the end, or a folder for it: path, class, and the probability of each class.
         overwrite: replace it if it is there.
 
     Yields:
@@ -117,12 +117,12 @@ def classify_folder(model: Classifier, folder: str | Path, out: str | Path | Non
 
     Raises:
         DataError: no such folder, or no picture in it.
-        ArgumentError: `out` is there already.
+        ArgumentError: `out` is there already, or does not end in .csv.
     """
-    if out is not None:
-        check_free(out, "out", overwrite)
+    paths = image_paths(folder)
+    target = output_file(out, "answers.csv", {".csv"}, overwrite) if out is not None else None
     rows: list[list[object]] = []
-    for path in image_paths(folder):
+    for path in paths:
         try:
             answer = classify(model, path)
         except DataError as error:
@@ -130,12 +130,13 @@ def classify_folder(model: Classifier, folder: str | Path, out: str | Path | Non
             continue
         if not rows:
             rows.append(["path", "class", *answer.label_set.classes])
-        rows.append([path.relative_to(folder).as_posix(), answer.label, *answer.probabilities.round(4).tolist()])
+        name = path.relative_to(Path(folder).expanduser()).as_posix()
+        rows.append([name, answer.label, *answer.probabilities.round(4).tolist()])
         yield path, answer
-    if out is not None:
+    if target is not None:
         text = io.StringIO()
         csv.writer(text, lineterminator="\n").writerows(rows)
-        atomic_write(out, text.getvalue().encode())
+        atomic_write(target, text.getvalue().encode())
 
 
 def class_probabilities(model: Classifier, data: Samples, batch_size: int = 8) -> tuple[Tensor, Tensor]:

@@ -2,21 +2,31 @@
 
 from __future__ import annotations
 
+import warnings
 from collections import Counter
 from collections.abc import Iterator
 from concurrent.futures import ThreadPoolExecutor
+from itertools import islice
 from pathlib import Path
-from typing import Any
+from typing import Any, TypeVar
 
 import numpy as np
 from torch import nn
 
+from seglab.datasets.base import few
 from seglab.datasets.io import IMAGE_SUFFIXES
-from seglab.datasets.splits import existing_folder
+from seglab.datasets.splits import existing_folder, files_below
+from seglab.datasets.video import VIDEO_SUFFIXES
 from seglab.errors import ArgumentError, DataError
 from seglab.inference.pictures import as_image
 from seglab.inference.predict import Prediction, predict
 from seglab.progress import progress_bar
+
+T = TypeVar("T")
+#: Pictures and videos that lie beside readable pictures on phones and cameras, and that are not read from a folder.
+_LEFT_OUT = VIDEO_SUFFIXES | {".arw", ".avif", ".cr2", ".cr3", ".dng", ".gif", ".heic", ".heif", ".ico", ".jfif",
+                              ".jp2", ".jpe", ".jxl", ".nef", ".orf", ".pbm", ".pgm", ".psd", ".raf", ".rw2", ".svg",
+                              ".tga"}
 
 
 def predict_folder(model: nn.Module, folder: str | Path, out: str | Path | None = None, *, alpha: float = 0.5,
@@ -24,15 +34,17 @@ def predict_folder(model: nn.Module, folder: str | Path, out: str | Path | None 
                    **options: Any) -> Iterator[tuple[Path, Prediction | DataError]]:
     """Segment every picture of a folder, subfolders included, in the order of their names.
 
-    A generator: pictures are read one ahead, and forgotten once you go on. Nothing happens before you iterate.
+    A generator: pictures are read one ahead, and forgotten once you go on. Nothing happens before you iterate. Hidden
+    files are passed over; other pictures of kinds that are not read are counted in a warning.
 
     Args:
         model: as for `predict`.
         folder: where the pictures are.
         out: write `NAME.png` (class ids, with the classes' colours as palette) and `NAME_overlay.jpg` into this
-            folder, with the same subfolders. NAME keeps the picture's ending if two differ in nothing else.
+            folder, with the same subfolders. NAME keeps the picture's ending if two differ in nothing else. Within
+            `folder`, it is not read.
         alpha: of the overlay.
-        overwrite: replace files that are there.
+        overwrite: replace files that are there, but never one of the pictures.
         progress: show a bar.
         options: as for `predict`.
 
@@ -41,7 +53,7 @@ def predict_folder(model: nn.Module, folder: str | Path, out: str | Path | None 
 
     Raises:
         DataError: no such folder, or no picture in it.
-        ArgumentError: `out` holds a file that would be written, and `overwrite` is False.
+        ArgumentError: `out` is `folder` or a file, or holds a file that would be written, and `overwrite` is False.
 
     Example:
         >>> import tempfile
@@ -54,46 +66,82 @@ def predict_folder(model: nn.Module, folder: str | Path, out: str | Path | None 
         ...     print(path.name, max(found.shares(), key=found.shares().get))
         chelsea.png cat
     """
-    out = Path(out) if out is not None else None
     paths = image_paths(folder, leave_out=out)
-    folder = Path(folder).expanduser()
-    stems = [p.relative_to(folder).with_suffix("") for p in paths]
-    same = Counter(stems)
-    names = [stem if same[stem] == 1 else stem.with_name(p.name) for stem, p in zip(stems, paths, strict=True)]
-    targets = [(out / f"{name}.png", out / f"{name}_overlay.jpg") for name in names] if out is not None else []
-    if not overwrite and (there := [file for pair in targets for file in pair if file.exists()]):
-        raise ArgumentError("out", found=f"{len(there)} files are there already, {there[0]} first",
-                            expected="a new or empty folder",
-                            fix="Choose another one, or pass overwrite=True (seglab predict --overwrite).")
+    targets = _targets(existing_folder(folder), paths, Path(out).expanduser(), overwrite) if out is not None else []
     with ThreadPoolExecutor(1) as pool:
-        waiting = pool.submit(_read, paths[0])
+        read = ahead(pool, map(_read, paths), 1)
         for number, path in enumerate(progress_bar(paths, desc="segmenting", unit="img", shown=progress)):
-            image = waiting.result()
-            if number + 1 < len(paths):
-                waiting = pool.submit(_read, paths[number + 1])
+            (image,) = next(read)
             if isinstance(image, DataError):
                 yield path, image
                 continue
             (prediction,) = predict(model, [image], **options)
             if targets:
-                targets[number][0].parent.mkdir(parents=True, exist_ok=True)
-                prediction.save_mask(targets[number][0])
-                prediction.save_overlay(targets[number][1], alpha)
+                mask, overlay = targets[number]
+                mask.parent.mkdir(parents=True, exist_ok=True)
+                prediction.save_mask(mask)
+                prediction.save_overlay(overlay, alpha)
             yield path, prediction
 
 
-def image_paths(folder: str | Path, leave_out: Path | None = None) -> list[Path]:
-    """The pictures of a folder, subfolders included but `leave_out`, in the order of their names.
+def image_paths(folder: str | Path, leave_out: str | Path | None = None) -> list[Path]:
+    """The pictures of a folder in the order of their names, with those of its folders but `leave_out`.
+
+    Warns of pictures and videos that are not read.
 
     Raises:
         DataError: no such folder, or no picture in it.
+        ArgumentError: `leave_out` is the folder itself.
     """
     folder = existing_folder(folder)
-    paths = sorted(p for p in folder.rglob("*") if p.suffix.lower() in IMAGE_SUFFIXES and p.is_file()
-                   and not (leave_out is not None and leave_out != folder and leave_out in p.parents))
+    files = files_below(folder)
+    if leave_out is not None:
+        root, out = folder.resolve(), Path(leave_out).expanduser().resolve()
+        if out == root:
+            raise ArgumentError("out", found=f"{out}, where the pictures are", expected="another folder",
+                                fix=f"For instance {out / 'masks'}.")
+        if root in out.parents:
+            files = [path for path in files if out not in (root / path.relative_to(folder)).parents]
+    paths = [path for path in files if path.suffix.lower() in IMAGE_SUFFIXES]
+    others = [path.name for path in files if path.suffix.lower() in _LEFT_OUT]
+    counts = Counter(Path(name).suffix.lower() for name in others)
+    left_out = f"{', '.join(f'{count} {ending}' for ending, count in counts.most_common())} ({few(others)})"
     if not paths:
-        raise DataError(f"{folder}: pictures", found="none", expected=f"files {', '.join(sorted(IMAGE_SUFFIXES))}")
+        raise DataError(f"{folder}: pictures", found=left_out if others else "none",
+                        expected=f"files {', '.join(sorted(IMAGE_SUFFIXES))}")
+    if others:
+        warnings.warn(f"{folder}: {len(others)} files are left out, as these are not read: {left_out}. Export pictures "
+                      "as JPEG or PNG; segment videos one by one.", stacklevel=3)
     return paths
+
+
+def _targets(folder: Path, paths: list[Path], out: Path, overwrite: bool) -> list[tuple[Path, Path]]:
+    """Where the mask and the overlay of each picture go; an error if something is there that must stay."""
+    stems = [path.relative_to(folder).with_suffix("") for path in paths]
+    same = Counter(stems)
+    names = [stem if same[stem] == 1 else stem.with_name(path.name) for stem, path in zip(stems, paths, strict=True)]
+    targets = [(out / f"{name}.png", out / f"{name}_overlay.jpg") for name in names]
+    there = [file for pair in targets for file in pair if file.exists()]
+    pictures = {path.resolve() for path in paths} if there else set()
+    for file in there:
+        if file.resolve() in pictures:
+            raise ArgumentError("out", found=f"{file}, one of the pictures to segment", expected="another folder")
+    if out.exists() and not out.is_dir():
+        raise ArgumentError("out", found=f"{out}, a file", expected="a folder")
+    if there and not overwrite:
+        raise ArgumentError("out", found=f"{len(there)} files are there already, {there[0]} first",
+                            expected="a new or empty folder",
+                            fix="Choose another one, or pass overwrite=True (seglab predict --overwrite).")
+    return targets
+
+
+def ahead(pool: ThreadPoolExecutor, items: Iterator[T], count: int) -> Iterator[list[T]]:
+    """Lists of up to `count` items; the next list is read while this one is worked on."""
+    read = lambda: list(islice(items, count))  # noqa: E731
+    waiting = pool.submit(read)
+    while batch := waiting.result():
+        waiting = pool.submit(read)
+        yield batch
 
 
 def _read(path: Path) -> np.ndarray | DataError:

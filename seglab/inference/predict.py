@@ -17,9 +17,10 @@ from PIL import Image
 from torch import Tensor, nn
 from torch.nn import functional as F
 
+from seglab.datasets.io import IMAGE_SUFFIXES
 from seglab.datasets.transforms import Normalize
 from seglab.errors import ArgumentError, CheckpointError
-from seglab.files import atomic_file
+from seglab.files import atomic_file, output_file
 from seglab.inference.pictures import as_image
 from seglab.inference.tiles import check_tile, tiled
 from seglab.labels import LabelSet, known_label_set
@@ -87,6 +88,7 @@ class Prediction:
 
     def save_overlay(self, path: str | Path, alpha: float = 0.5) -> None:
         """Write the overlay with its legend, in the format of the path's ending, whole or not at all."""
+        path = output_file(path, "overlay.png", IMAGE_SUFFIXES, overwrite=True)
         with atomic_file(path) as new:
             Image.fromarray(self.overlay(alpha)).save(new, quality=92)
 

@@ -4,21 +4,22 @@ from __future__ import annotations
 
 import time
 from collections import deque
-from collections.abc import Iterator
 from concurrent.futures import Future, ThreadPoolExecutor
+from contextlib import closing
 from dataclasses import dataclass
 from itertools import islice
 from pathlib import Path
-from typing import Any
 
 import numpy as np
 import torch
 from torch import Tensor, nn
 from tqdm.auto import tqdm
 
-from seglab.datasets.video import VideoReader, open_writer
+from seglab.datasets.io import Size
+from seglab.datasets.video import CODECS, VideoReader, open_writer
 from seglab.errors import ArgumentError
-from seglab.files import check_free
+from seglab.files import output_file
+from seglab.inference.folder import ahead
 from seglab.inference.predict import Segmenter, in_eval_mode
 from seglab.labels import LabelSet
 from seglab.progress import progress_bar
@@ -89,27 +90,28 @@ class Flicker:
         return self._sum / self._count if self._count else 0.0
 
 
-def predict_video(model: nn.Module, source: str | Path | int, out: str | Path, *,
-                  size: tuple[int, int] | None = (640, 360), every: int = 1, batch_size: int = 4, alpha: float = 0.5,
-                  smoothing: float = 0.0, max_frames: int | None = None, overwrite: bool = False,
-                  progress: bool = True, short_side: int | str | None = "auto", normalize: nn.Module | None = None,
+def predict_video(model: nn.Module, source: str | Path | int, out: str | Path, *, size: Size | None = (360, 640),
+                  every: int = 1, batch_size: int = 4, alpha: float = 0.5, smoothing: float = 0.0,
+                  max_frames: int | None = None, overwrite: bool = False, progress: bool = True,
+                  short_side: int | str | None = "auto", normalize: nn.Module | None = None,
                   label_set: LabelSet | None = None) -> VideoResult:
     """Lay a model's masks over a video, frame by frame.
 
     A thread reads ahead and another one writes behind, while the model runs. Ctrl-C (the stop button) ends the video
-    there; what was done is kept. The file appears under its name only when it is complete.
+    there; what was done is kept. The file appears under its name only when it is complete. It has a constant rate, see
+    `VideoReader`: frames of a video whose rate varies are repeated or left out so that each is seen at its time.
 
     Args:
         model: as for `predict`.
         source: an mp4, avi or webm file, or the number of a camera (which needs `max_frames`, or a hand on Ctrl-C).
-        out: the file to write; .webm (VP8) plays in browsers.
-        size: (width, height) of a box that frames are scaled down into; None keeps their size.
+        out: the file to write, or a folder for it; .webm (VP8) plays in browsers.
+        size: (height, width) of a box that frames are scaled down into; None keeps their size.
         every: run the model on every n-th frame; those between show the mask before.
         batch_size: frames a step.
         alpha: share of the mask's colours.
         smoothing: 0 to below 1: how much of the frame before stays in a pixel's probabilities (an exponential moving
             average). It quiets flicker, and drags behind what moves.
-        max_frames: stop after so many.
+        max_frames: stop after so many frames of the source.
         overwrite: replace `out` if it is there.
         progress: show a bar, and say what was left out of a damaged file.
         short_side, normalize, label_set: as for `predict`.
@@ -126,76 +128,69 @@ def predict_video(model: nn.Module, source: str | Path | int, out: str | Path, *
         >>> from seglab import build
         >>> from seglab.samples import write_video_sample
         >>> folder = Path(tempfile.mkdtemp())
-        >>> film = write_video_sample(folder / "in.webm", count=4, size=(128, 96), progress=False)
+        >>> film = write_video_sample(folder / "in.webm", count=4, size=(96, 128), progress=False)
         >>> predict_video(build("fcn", weights="bundled"), film, folder / "out.webm", progress=False).frames
         4
     """
-    out = Path(out)
-    for name, value, least in (("every", every, 1), ("batch_size", batch_size, 1),
-                               ("max_frames", 1 if max_frames is None else max_frames, 1)):
-        if value < least:
-            raise ArgumentError(name, found=value, expected=f"{least} or more")
+    for name, value in (("every", every), ("batch_size", batch_size),
+                        ("max_frames", 1 if max_frames is None else max_frames)):
+        if value < 1:
+            raise ArgumentError(name, found=value, expected="1 or more")
     if not 0 <= smoothing < 1:
         raise ArgumentError("smoothing", found=smoothing, expected="0 to below 1")
     if not 0 <= alpha <= 1:
         raise ArgumentError("alpha", found=alpha, expected="0 to 1")
-    if out.exists() and not isinstance(source, int) and out.samefile(source):
-        raise ArgumentError("out", found=out, expected="another file than the video that is read")
-    check_free(out, "out", overwrite)
     segmenter = Segmenter(model, normalize=normalize, label_set=label_set, short_side=short_side)
-    reader = VideoReader(source, size)
     flicker, predicted, stopped = Flicker(), 0, False
-    total = min(filter(None, (reader.announced, max_frames)), default=None)
-    bar = progress_bar(total=total, desc="segmenting", unit="frame", shown=progress)
-    start = time.perf_counter()
-    with (open_writer(out, reader.fps, reader.size) as writer, in_eval_mode(model), bar,
-          ThreadPoolExecutor(1) as reading, ThreadPoolExecutor(1) as writing):
+    with closing(VideoReader(source, size)) as reader:
+        out = video_file(out, source, overwrite)
+        total = min(filter(None, (reader.announced, max_frames)), default=None)
+        bar = progress_bar(total=total, desc="segmenting", unit="frame", shown=progress)
+        start = time.perf_counter()
+        with (open_writer(out, reader.fps, reader.size) as writer, in_eval_mode(model), bar,
+              ThreadPoolExecutor(1) as reading, ThreadPoolExecutor(1) as writing):
 
-        def write(frames: list[np.ndarray], masks: list[np.ndarray]) -> None:
-            labels = segmenter.labels()
-            for frame, mask in zip(frames, masks, strict=True):
-                writer.write(overlay(frame, mask, labels, alpha))
-                flicker.add(mask)
-            bar.update(len(frames))
+            def write(frames: list[tuple[np.ndarray, int]], masks: list[np.ndarray]) -> None:
+                labels = segmenter.labels()
+                for (frame, times), mask in zip(frames, masks, strict=True):
+                    image = overlay(frame, mask, labels, alpha)
+                    for _ in range(times):
+                        writer.write(image)
+                    flicker.add(mask)
+                bar.update(len(frames))
 
-        smooth: Tensor | None = None
-        written: deque[Future[None]] = deque()
-        try:
-            for frames in _ahead(reading, islice(reader, max_frames), batch_size * every):
-                fresh = np.stack(frames[::every])  # (N, H, W, 3); batches begin on a frame that the model sees
-                found, scores = segmenter(fresh, soft=smoothing > 0)
-                masks = list(found)
-                if scores is not None:
-                    masks = []
-                    for one in scores:  # (C, H, W)
-                        smooth = one if smooth is None else smooth.lerp(one, 1 - smoothing)
-                        masks.append(smooth.argmax(0).to(torch.uint8).cpu().numpy())
-                predicted += len(fresh)
-                repeated = [masks[i // every] for i in range(len(frames))]
-                written.append(writing.submit(write, frames, repeated))
-                if len(written) > 1:  # at most one batch waits: memory stays bounded
+            smooth: Tensor | None = None
+            written: deque[Future[None]] = deque()
+            try:
+                for frames in ahead(reading, islice(reader.timed(), max_frames), batch_size * every):
+                    # (N, H, W, 3); batches begin on a frame that the model sees
+                    fresh = np.stack([frame for frame, _ in frames[::every]])
+                    found, scores = segmenter(fresh, soft=smoothing > 0)
+                    masks = list(found)
+                    if scores is not None:
+                        masks = []
+                        for one in scores:  # (C, H, W)
+                            smooth = one if smooth is None else smooth.lerp(one, 1 - smoothing)
+                            masks.append(smooth.argmax(0).to(torch.uint8).cpu().numpy())
+                    predicted += len(fresh)
+                    written.append(writing.submit(write, frames, [masks[i // every] for i in range(len(frames))]))
+                    if len(written) > 1:  # at most one batch waits: memory stays bounded
+                        written.popleft().result()
+            except KeyboardInterrupt:
+                stopped = True
+            finally:
+                while written:
                     written.popleft().result()
-        except KeyboardInterrupt:
-            stopped = True
-        finally:
-            while written:
-                written.popleft().result()
-    reader.close()  # only now: the reading thread has ended
-    seconds = time.perf_counter() - start
-    ended_early = stopped or (max_frames is not None and reader.frames >= max_frames)
-    # Some files count their frames as duration times rate, which may be one or two off.
-    gap = 0 if ended_early else reader.announced - reader.frames
-    result = VideoResult(out, writer.frames, predicted, seconds, segmenter.forward_seconds, flicker.value,
-                         gap if gap > max(2, reader.announced // 50) else 0, stopped)
+        result = VideoResult(out, writer.frames, predicted, time.perf_counter() - start, segmenter.forward_seconds,
+                             flicker.value, 0 if stopped else reader.missing, stopped)
     if progress and (result.missing or result.stopped):
         tqdm.write(str(result))
     return result
 
 
-def _ahead(pool: ThreadPoolExecutor, items: Iterator[Any], count: int) -> Iterator[list[Any]]:
-    """Lists of up to `count` items; the next list is read while this one is worked on."""
-    read = lambda: list(islice(items, count))  # noqa: E731
-    waiting = pool.submit(read)
-    while batch := waiting.result():
-        waiting = pool.submit(read)
-        yield batch
+def video_file(out: str | Path, source: str | Path | int, overwrite: bool = False) -> Path:
+    """Where the video of a source goes, checked; see `output_file`."""
+    if isinstance(source, int):
+        return output_file(out, f"camera{source}_overlay.webm", CODECS, overwrite)
+    source = Path(source).expanduser()
+    return output_file(out, f"{source.stem}_overlay.webm", CODECS, overwrite, source)

@@ -15,6 +15,7 @@ from PIL import Image
 from torch import nn
 
 from seglab.datasets import VideoReader
+from seglab.datasets.io import Size
 from seglab.errors import ArgumentError
 from seglab.inference import Prediction
 from seglab.inference.predict import Segmenter, in_eval_mode
@@ -73,7 +74,7 @@ class VideoScrubber(OverlayWidget):
     Example:
         >>> from seglab.samples import sample_frames
         >>> from seglab.labels import PETS
-        >>> frames, masks = zip(*sample_frames(6, size=(96, 64)))
+        >>> frames, masks = zip(*sample_frames(6, size=(64, 96)))
         >>> VideoScrubber(frames, masks, PETS, fps=3)
         VideoScrubber(6 frames, 96×64, 2.0 s: background, cat)
     """
@@ -122,7 +123,7 @@ class VideoScrubber(OverlayWidget):
         self.label = self.summary()
 
     @classmethod
-    def of(cls, model: nn.Module, source: str | Path | int, *, size: tuple[int, int] | None = (320, 180),
+    def of(cls, model: nn.Module, source: str | Path | int, *, size: Size | None = (180, 320),
            max_frames: int = 120, step: int = 1, every: int = 1, batch_size: int = 4, smoothing: float = 0.0,
            truth: Sequence[Any] | None = None, max_bytes: int = _MAX_BYTES, progress: bool = True,
            short_side: int | str | None = "auto", normalize: nn.Module | None = None,
@@ -132,7 +133,7 @@ class VideoScrubber(OverlayWidget):
         Args:
             model: as for `predict`.
             source: an mp4, avi or webm file, or the number of a camera.
-            size: (width, height) of a box that frames are scaled down into; None keeps their size.
+            size: (height, width) of a box that frames are scaled down into; None keeps their size.
             max_frames: stop after so many.
             step: take every n-th frame of the video, so that more of it fits; its speed stays.
             every: run the model on every n-th of them; those between show the mask before.
@@ -151,7 +152,7 @@ class VideoScrubber(OverlayWidget):
             >>> import tempfile
             >>> from seglab import build
             >>> from seglab.samples import write_video_sample
-            >>> film = write_video_sample(Path(tempfile.mkdtemp()) / "in.webm", 4, size=(128, 96), progress=False)
+            >>> film = write_video_sample(Path(tempfile.mkdtemp()) / "in.webm", 4, size=(96, 128), progress=False)
             >>> VideoScrubber.of(build("fcn", weights="bundled"), film, step=2, progress=False).film["count"]
             2
         """
@@ -222,7 +223,7 @@ class VideoScrubber(OverlayWidget):
                     "frames", found=f"{total / 2**20:.1f} MB after {number + 1} of {self._count} frames of "
                     f"{width}×{height}", expected=f"at most {max_bytes / 2**20:.1f} MB (max_bytes)",
                     fix="Show fewer frames (frames[::2], or max_frames=… and step=… of a file) or smaller ones "
-                        "(size=(320, 180)), or allow more: max_bytes=…")
+                        "(size=(180, 320)), or allow more: max_bytes=…")
         return blobs
 
     @t.validate("frame")

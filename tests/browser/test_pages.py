@@ -117,7 +117,7 @@ def test_the_browser_plays_what_predict_video_writes(tmp_path):
             return {"out": torch.cat([1 - left, left], 1) * self.weight}
 
     browser = chromium()
-    write_video_sample(tmp_path / "in.webm", count=20, size=(128, 96), fps=10, progress=False)
+    write_video_sample(tmp_path / "in.webm", count=20, size=(96, 128), fps=10, progress=False)
     predict_video(Halves(), tmp_path / "in.webm", tmp_path / "out.webm", alpha=1.0, progress=False)
     film = base64.b64encode((tmp_path / "out.webm").read_bytes()).decode()
     page = """<body><video muted></video><script>

@@ -252,7 +252,7 @@ def test_a_long_film_keeps_few_frames(stage):
 
 
 def test_safe_colours_and_themes(stage):
-    frames, truth = zip(*sample_frames(24, size=(320, 180)), strict=True)
+    frames, truth = zip(*sample_frames(24, size=(180, 320)), strict=True)
     masks = [np.roll(mask, (5, 8), (0, 1)) for mask in truth]
     for number, mask in enumerate(masks):
         mask[130:165, 20 + 5 * number:50 + 5 * number] = PETS.id("dog")

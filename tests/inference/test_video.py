@@ -36,14 +36,14 @@ class Brightness(nn.Module):
 
 def write(path, frames, fps=10):
     frames = list(frames)
-    with open_writer(path, fps, frames[0].shape[1::-1]) as writer:
+    with open_writer(path, fps, frames[0].shape[:2]) as writer:
         for frame in frames:
             writer.write(frame)
     return path
 
 
-def grey(*values, size=(64, 48)):
-    return [np.full((size[1], size[0], 3), value, np.uint8) for value in values]
+def grey(*values, size=(48, 64)):
+    return [np.full((*size, 3), value, np.uint8) for value in values]
 
 
 @pytest.mark.parametrize("ending", [".webm", ".mp4", ".avi"])
@@ -51,7 +51,7 @@ def test_frames_come_back(tmp_path, ending):
     path = write(tmp_path / f"v{ending}", grey(0, 80, 160, 240))
     reader = VideoReader(path)
     frames = list(reader)
-    assert reader.frames == 4 and reader.fps == pytest.approx(10) and reader.size == (64, 48)
+    assert reader.frames == 4 and reader.fps == pytest.approx(10) and reader.size == (48, 64)
     assert [round(float(f.mean()), -1) for f in frames] == [0, 80, 160, 240]
 
 
@@ -113,11 +113,11 @@ def test_every_other_frame_repeats_the_mask_and_keeps_the_length(tmp_path):
 
 
 def test_size_is_a_box_and_frames_are_not_enlarged(tmp_path):
-    path = write(tmp_path / "in.webm", grey(9, size=(200, 100)))
-    assert VideoReader(path, (64, 64)).size == (64, 32)
-    assert VideoReader(path, (640, 360)).size == (200, 100)
+    path = write(tmp_path / "in.webm", grey(9, size=(100, 200)))
+    assert VideoReader(path, (64, 64)).size == (32, 64)
+    assert VideoReader(path, (360, 640)).size == (100, 200)
     predict_video(Brightness(), path, tmp_path / "out.webm", size=(64, 64), progress=False)
-    assert VideoReader(tmp_path / "out.webm").size == (64, 32)
+    assert VideoReader(tmp_path / "out.webm").size == (32, 64)
 
 
 def test_smoothing_quiets_flicker(tmp_path):
@@ -216,7 +216,7 @@ def test_a_missing_codec_is_an_error_not_an_empty_file(tmp_path, monkeypatch):
             pass
 
     monkeypatch.setattr(cv2, "VideoWriter", Closed)
-    with pytest.raises(DataError, match="VP80"), open_writer(tmp_path / "v.webm", 10, (64, 48)):
+    with pytest.raises(DataError, match="VP80"), open_writer(tmp_path / "v.webm", 10, (48, 64)):
         pass
     assert list(tmp_path.iterdir()) == []
 
@@ -255,11 +255,11 @@ def test_reading_and_writing_go_on_while_the_model_runs(tmp_path):
 
 
 def test_sample_video(tmp_path):
-    path = write_video_sample(tmp_path / "v.webm", count=4, size=(128, 96), progress=False)
+    path = write_video_sample(tmp_path / "v.webm", count=4, size=(96, 128), progress=False)
     reader = VideoReader(path)
-    assert reader.size == (128, 96) and len(list(reader)) == 4
-    frames = list(sample_frames(5, (128, 96)))
-    again = list(sample_frames(5, (128, 96)))
+    assert reader.size == (96, 128) and len(list(reader)) == 4
+    frames = list(sample_frames(5, (96, 128)))
+    again = list(sample_frames(5, (96, 128)))
     assert all((a[0] == b[0]).all() for a, b in zip(frames, again, strict=True))
     places = [np.flatnonzero(mask.any(0)).mean() for _, mask in frames if mask.any()]
     assert len(places) >= 4 and sorted(places) == places  # it walks to the right
@@ -267,7 +267,7 @@ def test_sample_video(tmp_path):
         next(sample_frames(0))
 
 
-@pytest.mark.parametrize(("box", "wanted"), [((32, 48), (32, 24)), ((64, 24), (32, 24)), ((640, 480), (64, 48))])
-def test_a_box_is_width_and_height(tmp_path, box, wanted):
+@pytest.mark.parametrize(("box", "wanted"), [((48, 32), (24, 32)), ((24, 64), (24, 32)), ((480, 640), (48, 64))])
+def test_a_box_is_height_and_width(tmp_path, box, wanted):
     reader = VideoReader(write(tmp_path / "v.webm", grey(9)), size=box)
-    assert reader.size == wanted and next(iter(reader)).shape[1::-1] == wanted
+    assert reader.size == wanted and next(iter(reader)).shape[:2] == wanted

@@ -130,7 +130,7 @@ def test_the_picture_of_a_short_film_and_of_a_wide_one_fit():
 
 
 def test_it_says_what_it_shows():
-    frames, masks = zip(*sample_frames(3, size=(96, 64)), strict=True)
+    frames, masks = zip(*sample_frames(3, size=(64, 96)), strict=True)
     widget = VideoScrubber(frames, masks, PETS, fps=2, truth=masks)
     assert repr(widget) == widget.label == "VideoScrubber(3 frames, 96×64, 1.5 s: background, cat, with truth)"
     data, _ = widget._repr_mimebundle_()
@@ -138,7 +138,7 @@ def test_it_says_what_it_shows():
 
 
 def test_a_video_is_read_and_segmented(tmp_path):
-    video = write_video_sample(tmp_path / "in.webm", count=9, size=(128, 96), fps=10, progress=False)
+    video = write_video_sample(tmp_path / "in.webm", count=9, size=(96, 128), fps=10, progress=False)
     model = Brightness()
     widget = VideoScrubber.of(model, video, size=(64, 64), max_frames=4, step=2, every=3, batch_size=1, progress=False,
                               loop=False)
