@@ -226,6 +226,7 @@ def _list(answers: Iterable[tuple[Path, Any]], text: Callable[[Any], str], end: 
     """A line for each picture of a folder, then what could not be decoded; exit code 1 if something could not."""
     failed = []
     with warnings.catch_warnings():
+        warnings.simplefilter("default", UserWarning)
         warnings.showwarning = lambda message, *_, **__: typer.echo(f"warning: {message}", err=True)
         for path, answer in answers:
             failed += [answer] if isinstance(answer, SeglabError) else []

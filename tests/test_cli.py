@@ -2,6 +2,7 @@ from __future__ import annotations
 
 import json
 import re
+import sys
 from dataclasses import replace
 from pathlib import Path
 
@@ -13,7 +14,7 @@ from skimage.data import chelsea
 from torch import nn
 from typer.testing import CliRunner
 
-from seglab import doctor, load_model, models, recipes
+from seglab import doctor, inference, load_model, models, recipes
 from seglab.cli import _box, app
 from seglab.datasets import VideoReader
 from seglab.samples import write_catdog_sample, write_video_sample
@@ -124,8 +125,9 @@ def test_predict_a_folder(photo, tmp_path):
     (tmp_path / "in").mkdir()
     photo.rename(tmp_path / "in" / "a.jpg")
     (tmp_path / "in" / "broken.png").write_bytes(b"no")
+    (tmp_path / "in" / "b.heic").touch()
     text = run("predict", tmp_path / "in", "--model", "bundled", code=1)
-    assert "broken.png: cannot be decoded" in text and "cat" in text
+    assert "broken.png: cannot be decoded" in text and "cat" in text and "warning: " in text and "1 .heic" in text
     assert sorted(p.name for p in Path("in_segmented").iterdir()) == ["a.png", "a_overlay.jpg"]
 
 
@@ -136,6 +138,41 @@ def test_predict_a_video(tmp_path):
     assert "in_overlay.webm: 5 frames" in text and "flicker" in text
     reader = VideoReader("in_overlay.webm")
     assert reader.size == (72, 96) and len(list(reader)) == 5
+
+
+def test_predict_writes_into_a_folder(photo, tmp_path):
+    (tmp_path / "there").mkdir()
+    for out in ("there", "new/"):
+        run("predict", photo, "--model", "bundled", "-o", out)
+        assert (tmp_path / out / "chelsea_overlay.png").is_file()
+
+
+def test_predict_checks_the_output_before_the_model_is_loaded(photo, tmp_path, monkeypatch):
+    def load(*_, **__):
+        raise AssertionError("the model is loaded")
+
+    monkeypatch.setattr(models, "build", load)
+    write_video_sample(tmp_path / "in.webm", count=1, size=(64, 64), progress=False)
+    (tmp_path / "is.webm").touch()
+    for source, out, words in (
+            (photo, "name", ("name", "ending", "name.png")), (photo, "name.xyz", ("ending",)),
+            (photo, photo, ("the file that is read",)), (photo, "is.webm/x.png", ("can be made",)),
+            ("in.webm", "name", ("ending", "name.webm")), ("in.webm", "in.webm", ("the file that is read",)),
+            ("in.webm", "is.webm", ("there already",)), ("gone.mp4", "is.webm", ("gone.mp4", "nothing there"))):
+        text = run("predict", source, "-o", out, code=1)
+        assert all(word in text for word in words) and "Traceback" not in text, text
+
+
+@pytest.mark.parametrize("name", ["in.ts", "in.WMV", "in.3gp", "7"])
+def test_predict_tells_videos_and_folders(tmp_path, monkeypatch, name):
+    """By their endings; a folder whose name is a number is no camera."""
+    taken = []
+    monkeypatch.setattr(models, "build", lambda *_, **__: None)
+    for what in ("predict_video", "predict_folder"):
+        monkeypatch.setattr(inference, what, lambda _, path, *__, what=what, **___: sys.exit(taken.append((what, path))))
+    Path(name).mkdir() if name == "7" else Path(name).touch()
+    run("predict", name)
+    assert taken == [("predict_folder" if name == "7" else "predict_video", Path(name))]
 
 
 def test_predict_says_what_is_wrong(photo, tmp_path):

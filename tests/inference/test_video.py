@@ -1,5 +1,7 @@
 from __future__ import annotations
 
+import re
+import struct
 import threading
 import time
 
@@ -9,7 +11,7 @@ import pytest
 import torch
 from torch import nn
 
-from seglab.datasets.video import VideoReader, open_writer
+from seglab.datasets.video import VIDEO_SUFFIXES, VideoReader, open_writer
 from seglab.errors import ArgumentError, DataError
 from seglab.inference import predict_video
 from seglab.inference.video import Flicker
@@ -183,6 +185,73 @@ def test_a_cut_off_video_keeps_what_was_readable_and_says_so(tmp_path, capsys):
     assert VideoReader(result.path).announced == result.frames
 
 
+def varied(path, times, values):
+    """A .webm whose frames are at these times in milliseconds: those of 10 frames a second, replaced in the file."""
+    data = bytearray(write(path, grey(*values)).read_bytes())
+    blocks = re.finditer(rb"\xa3(?:[\x80-\xff]|[\x40-\x7f].)\x81(..)[\x00\x80]", bytes(data), re.DOTALL)  # SimpleBlocks
+    places = [block.start(1) for block in blocks]
+    assert [int.from_bytes(data[at:at + 2], "big") for at in places] == [100 * number for number in range(len(times))]
+    for at, new in zip(places, times, strict=True):
+        data[at:at + 2] = new.to_bytes(2, "big")
+    path.write_bytes(data)
+    return path
+
+
+def test_frames_of_a_varying_rate_are_seen_at_their_times(tmp_path):
+    """Ten frames a second, a pause of a second, then 33 ms: the rate is the usual one, the rest is repeated."""
+    times = [0, 100, 200, 300, 400, 1400, 1500, 1533, 1600, 1700]
+    path = varied(tmp_path / "in.webm", times, [0, 0, 0, 0, 0, 250, 0, 250, 0, 0])
+    result = predict_video(Brightness(), path, tmp_path / "out.webm", alpha=1.0, progress=False)
+    assert (result.frames, result.predicted, result.missing) == (18, 9, 0), "that of 1,500 ms gives way to the next"
+    for film in (path, result.path):
+        reader = VideoReader(film)
+        bright = [frame.mean() > 128 for frame in reader]
+        assert reader.fps == pytest.approx(10) and np.flatnonzero(bright).tolist() == [14, 15]
+
+
+@pytest.mark.parametrize(("times", "fps", "frames"), [
+    ([0, 33, 67, 100, 133, 167, 200, 233, 267, 300], 30.0, 10),  # not the 10 that the header says
+    ([0, 17, 33, 50, 67, 83, 100, 2000, 2017, 2033], 60.0, 123)])
+def test_the_rate_is_the_usual_one_of_the_frames(tmp_path, times, fps, frames):
+    reader = VideoReader(varied(tmp_path / "v.webm", times, [9] * 10))
+    assert reader.fps == pytest.approx(fps, rel=0.005)
+    assert len(list(reader)) == reader.frames == frames
+
+
+def test_what_an_edit_list_hides_is_not_missing(tmp_path):
+    path = write(tmp_path / "in.mp4", grey(*range(0, 240, 6)))
+    data = bytearray(path.read_bytes())
+    for box, place, value in (("mvhd", 20, 2000), ("tkhd", 24, 2000), ("elst", 12, 2000), ("elst", 16, 15 * 1024)):
+        struct.pack_into(">I", data, data.index(box.encode()) + place, value)
+    path.write_bytes(data)
+    reader = VideoReader(path)
+    values = [round(float(frame.mean())) for frame in reader]
+    assert values == pytest.approx(range(90, 210, 6), abs=5), "2 of 4 seconds, from 1.5 on"
+    assert reader.missing == 0
+
+
+def test_paths_may_begin_with_a_tilde_and_out_may_be_a_folder(tmp_path, monkeypatch):
+    monkeypatch.setenv("HOME", str(tmp_path))
+    monkeypatch.setenv("USERPROFILE", str(tmp_path))
+    write(tmp_path / "in.avi", grey(1, 2, 3))
+    assert predict_video(Brightness(), "~/in.avi", "~/out.webm", progress=False).path == tmp_path / "out.webm"
+    assert len(list(VideoReader("~/out.webm"))) == 3
+    assert predict_video(Brightness(), "~/in.avi", "~/new/", progress=False).path == tmp_path / "new/in_overlay.webm"
+    assert write_video_sample("~/s.webm", 1, (64, 64), progress=False).is_file()
+
+
+@pytest.mark.parametrize(("ending", "codec"), [(".ts", "MPG2"), (".mts", "MPG2"), (".wmv", "WMV2"), (".3gp", "mp4v"),
+                                               (".mkv", "VP80"), (".flv", "FLV1"), (".mov", "mp4v"), (".mpg", "MPG2")])
+def test_other_containers_are_videos_and_are_read(tmp_path, ending, codec):
+    film = cv2.VideoWriter(str(tmp_path / f"v{ending}"), cv2.VideoWriter.fourcc(*codec), 10, (64, 48))
+    for frame in grey(0, 80, 160, 240):
+        film.write(frame)
+    film.release()
+    reader = VideoReader(tmp_path / f"v{ending}")
+    assert [round(float(frame.mean()), -1) for frame in reader] == [0, 80, 160, 240]
+    assert reader.fps == pytest.approx(10) and reader.missing == 0 and ending in VIDEO_SUFFIXES
+
+
 def noise(count):
     rng = np.random.default_rng(0)
     return (rng.integers(0, 256, (48, 64, 3), dtype=np.uint8) for _ in range(count))
@@ -197,6 +266,8 @@ def test_what_is_no_video(tmp_path):
     for path in (empty, text, headless, tmp_path / "missing.webm"):
         with pytest.raises(DataError, match=path.name):
             predict_video(Brightness(), path, tmp_path / "out.webm", progress=False)
+    with pytest.raises(DataError, match="missing.webm.*\n.*no such file"):  # not that the output is there
+        predict_video(Brightness(), tmp_path / "missing.webm", text, progress=False)
     with pytest.raises(DataError, match="camera 99"):
         predict_video(Brightness(), 99, tmp_path / "out.webm", progress=False)
     assert not (tmp_path / "out.webm").exists()
