@@ -164,8 +164,8 @@ def output_file(out: str | Path, name: str, endings: Iterable[str], overwrite: b
 def atomic_write(path: str | Path, data: bytes) -> None:
     """Write a file so that a reader sees the old bytes or the new ones, whatever happens in between.
 
-    The bytes go to a temporary file beside it, are flushed to the disk, and then take its name in one step. The
-    temporary name is fixed: what a killed writer left is overwritten by the next one. One writer at a time.
+    The bytes go to a temporary file beside it, are flushed to the disk, and then take its name in one step. Of several
+    processes that write it at once, the last one's bytes stay.
 
     Raises:
         OSError: the disk is full or the folder cannot be written. The old file is as it was.
@@ -178,8 +178,9 @@ def atomic_write(path: str | Path, data: bytes) -> None:
 def atomic_file(path: str | Path) -> Iterator[Path]:
     """Write a file that appears under its name only when it is complete.
 
-    Yields a temporary path beside `path`, with the same ending. It takes the name at the end of the block; if the
-    block fails, it is removed and the old file is as it was.
+    Yields a temporary path beside `path`, with the same ending and the number of this process in its name. It takes
+    the name at the end of the block; if the block fails, it is removed and the old file is as it was. A process that
+    is killed in the block leaves it.
 
     Raises:
         OSError: as for `atomic_write`.
@@ -193,7 +194,7 @@ def atomic_file(path: str | Path) -> Iterator[Path]:
         'whole'
     """
     path = Path(path).expanduser()
-    temporary = path.with_name(f".{path.stem}.tmp{path.suffix}")
+    temporary = path.with_name(f".{path.stem}.{os.getpid()}.tmp{path.suffix}")
     try:
         yield temporary
         with open(temporary, "rb+") as file:

@@ -13,7 +13,7 @@ from seglab import viz
 from seglab.errors import ArgumentError
 from seglab.labels import DRONE, PETS, VOC
 from seglab.metrics import BandMatrix, SizedIoU, calibration
-from seglab.training import History
+from seglab.training import History, Monitor
 from seglab.viz import live
 
 mpl.use("agg")
@@ -230,10 +230,10 @@ def test_live_curves_mark_the_best_epoch_and_where_the_rate_fell():
 
 
 def test_live_curves_take_what_a_history_has():
-    only_loss = History("loss", "min")
+    only_loss = History(Monitor("loss"))
     only_loss.add({"epoch": 1, "loss": float("nan")}, {})  # no rate, nothing best
     assert len(live.draw_history(only_loss).axes) == 1
-    classifier = History("dog IoU")
+    classifier = History(Monitor("dog IoU"))
     classifier.add({"epoch": 1, "loss": 1.0, "accuracy": 0.5, "dog IoU": 0.2}, {})
     titles = [axis.get_title(loc="left").split("  ")[0] for axis in live.draw_history(classifier).axes]
     assert titles == ["loss", "dog IoU"]

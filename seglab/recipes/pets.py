@@ -18,7 +18,7 @@ from seglab.errors import ArgumentError
 from seglab.metrics import SegmentationScores
 from seglab.models import GCN, BackboneWithHeads, build
 from seglab.models.grid import GridModel
-from seglab.training import Evaluator, History, evaluate, fit, make_loss
+from seglab.training import History, Monitor, evaluate, fit, make_loss
 from seglab.viz import LiveCurve
 
 OPTIMIZERS = ("adamw", "adam", "sgd")
@@ -110,7 +110,7 @@ class PetsRecipe:
             print(f"{self.model}: pictures of {size} px" + (f", k = {model.k}" if isinstance(model, GCN) else ""))
         history = fit(model, train, splits.val, optimizer=stepper, scheduler=scheduler, epochs=epochs,
                       batch_size=self.batch_size, val_batch_size=1, normalize=normalize, loss=criterion, folder=folder,
-                      monitor=Evaluator("miou", worst_score=0.0, threshold=1e-4), seed=seed, resume=resume,
+                      monitor=Monitor("miou", worst_score=0.0), seed=seed, resume=resume,
                       num_workers=num_workers, progress=progress,
                       on_epoch=LiveCurve(path=Path(folder) / "curve.png") if folder is not None else None)
         if folder is not None and history.best_epoch:

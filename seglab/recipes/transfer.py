@@ -17,7 +17,7 @@ from seglab.errors import CheckpointError
 from seglab.files import atomic_write
 from seglab.metrics import ClassificationScores, classification_scores
 from seglab.models import Classifier, classifier
-from seglab.training import History, evaluate, extract_features, fit, is_better, load_weights
+from seglab.training import History, evaluate, extract_features, fit, load_weights
 
 
 @dataclass(frozen=True)
@@ -70,7 +70,7 @@ class TransferRecipe:
                 head = history
                 history = self._finetune(model, splits, folder, epochs or self.finetune_epochs, seed, progress, resume)
                 reached = math.nan if history.best_value is None else history.best_value  # NaN is never better
-                if not is_better(reached, head.best_value, head.mode):
+                if not head.monitor.is_better(reached, head.best_value):
                     atomic_write(folder / "best.safetensors", (folder / "head" / "best.safetensors").read_bytes())
                     if progress:
                         print(f"kept the head alone: fine-tuning reached {reached:.4f} on val, "

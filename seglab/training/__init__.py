@@ -3,10 +3,9 @@
 from __future__ import annotations
 
 from seglab.checkpoint import load_checkpoint, load_weights, save_checkpoint
-from seglab.training.evaluator import Evaluator
 from seglab.training.features import FeatureDataset, extract_features
-from seglab.training.history import History, is_better
-from seglab.training.loop import epoch_order, fit
+from seglab.training.history import History
+from seglab.training.loop import fit
 from seglab.training.losses import (
     LOSSES,
     CombinedLoss,
@@ -16,11 +15,13 @@ from seglab.training.losses import (
     lovasz_loss,
     make_loss,
 )
+from seglab.training.monitor import Monitor
+from seglab.training.order import epoch_order
 from seglab.training.scoring import evaluate
 from seglab.training.sizes import evaluate_by_size
 from seglab.training.tuning import LoaderSpeeds, choose_num_workers, find_batch_size, largest_batch
 
-__all__ = ["LOSSES", "CombinedLoss", "Evaluator", "FeatureDataset", "History", "LoaderSpeeds", "choose_num_workers",
+__all__ = ["LOSSES", "CombinedLoss", "FeatureDataset", "History", "LoaderSpeeds", "Monitor", "choose_num_workers",
            "cross_entropy", "dice_loss", "epoch_order", "evaluate", "evaluate_by_size", "extract_features",
-           "find_batch_size", "fit", "iou_loss", "is_better", "largest_batch", "load_checkpoint", "load_weights",
+           "find_batch_size", "fit", "iou_loss", "largest_batch", "load_checkpoint", "load_weights",
            "lovasz_loss", "make_loss", "save_checkpoint"]

@@ -7,31 +7,65 @@ from contextlib import contextmanager
 from pathlib import Path
 from typing import Any
 
+from accelerate import Accelerator
 from filelock import FileLock, Timeout
-from torch import nn
+from torch import Tensor, nn
 from torch.optim import Optimizer
 from torch.optim.lr_scheduler import LRScheduler, ReduceLROnPlateau
 
 from seglab.checkpoint import check_weights, load_checkpoint, plain_state, save_checkpoint
 from seglab.datasets.protocols import Samples
 from seglab.errors import CheckpointError
-from seglab.training.evaluator import Evaluator
 from seglab.training.history import History
+from seglab.training.monitor import Monitor
+from seglab.training.schedule import Schedule
 
 
 class Run:
-    """A run's folder: what is saved, restored and locked. Without a folder it does nothing."""
+    """What makes a run survive: it is saved, restored and locked. Only the main process writes.
 
-    def __init__(self, folder: str | Path | None, settings: dict[str, Any], model: nn.Module, optimizer: Optimizer,
-                 scheduler: LRScheduler | None, history: History) -> None:
-        self.folder = Path(folder) if folder is not None else None
-        self.settings, self.model, self.optimizer = settings, model, optimizer
-        self.scheduler, self.history = scheduler, history
+    Args:
+        folder: where its files are; None keeps the last epoch in memory, for Ctrl-C alone.
+        settings: what has to be the same for the run to go on, see `run_settings`.
+        model: not wrapped.
+        schedule: with the optimizer.
+        history: is filled with the epochs that were there.
+        accelerator: knows which process this is.
+    """
+
+    def __init__(self, folder: str | Path | None, settings: dict[str, Any], model: nn.Module, schedule: Schedule,
+                 history: History, accelerator: Accelerator) -> None:
+        self.folder = Path(folder).expanduser() if folder is not None else None
+        self.settings, self.model, self.schedule, self.history = settings, model, schedule, history
+        self.accelerator, self.is_main = accelerator, accelerator.is_main_process
+        self._kept: dict[str, Any] = {}
 
     @contextmanager
-    def locked(self, is_main: bool) -> Iterator[None]:
+    def going_on(self, resume: bool) -> Iterator[None]:
+        """Go on after the last finished epoch; after Ctrl-C in the block, everything is as that epoch left it."""
+        with self._locked():
+            self.restore(resume)
+            self.schedule.check(len(self.history))
+            self.accelerator.wait_for_everyone()  # every process has looked before the first one writes
+            # The weights to start from: a run killed in its first epoch starts again from the same. Or the history, in
+            # case the run was killed just before it was written.
+            self.save() if len(self.history) < self.schedule.epochs else self.save_history()
+            try:
+                yield
+            except KeyboardInterrupt:
+                self._put(load_checkpoint(self.folder / "last.safetensors") if self.folder is not None else self._kept)
+                self.history.interrupted = True
+                if self.is_main:
+                    print(f"Stopped by hand after {len(self.history)} of {self.schedule.epochs} epochs; the model is "
+                          "as the last of them left it."
+                          + (f" Call fit again with folder={str(self.folder)!r} to go on." if self.folder else ""))
+                return
+            self.accelerator.wait_for_everyone()  # every process finds the files that the main one wrote
+
+    @contextmanager
+    def _locked(self) -> Iterator[None]:
         """Keep other runs out of the folder. The lock ends with the process, however that ends."""
-        if self.folder is None or not is_main:
+        if self.folder is None or not self.is_main:
             yield
             return
         try:
@@ -46,21 +80,23 @@ class Run:
             raise CheckpointError(f"{self.folder}: run folder", found=str(error), expected="a writable folder",
                                   fix="Choose another folder.") from error
         try:
+            for left in self.folder.glob(".*.tmp.*"):  # by a run that was killed while it wrote
+                left.unlink(missing_ok=True)
             yield
         finally:
             lock.release()
 
     def save(self, is_best: bool = False) -> None:
         """Write the best checkpoint, then the last, then the history that can be read from the last."""
-        if self.folder is None:
-            return
         content = {"settings": self.settings, "model": plain_state(self.model), "history": self.history.to_dict()}
-        if is_best:
-            save_checkpoint(self.folder / "best.safetensors", content)
-        state = {"optimizer": self.optimizer.state_dict(), "timings": self.history.timings,
-                 "scheduler": self.scheduler.state_dict() if self.scheduler is not None else None}
-        save_checkpoint(self.folder / "last.safetensors", content | state)
-        self.save_history()
+        state = {**self.schedule.state_dict(), "timings": self.history.timings}
+        if self.folder is None:
+            self._kept = _copied(content | state)
+        elif self.is_main:
+            if is_best:
+                save_checkpoint(self.folder / "best.safetensors", content)
+            save_checkpoint(self.folder / "last.safetensors", content | state)
+            self.save_history()
 
     def restore(self, resume: bool) -> None:
         """Put the last checkpoint into model, optimizer, scheduler and history, if there is one and it fits."""
@@ -74,27 +110,30 @@ class Run:
         check_weights(self.model, content["model"], path)
         older = {"accumulate": 1, "mode": content["history"]["mode"], "threshold": 1e-4}  # what others did not say
         there = older | {"labels": self.settings["labels"]} | content["settings"]
+        if self.settings["groups"] == plain_groups(content["optimizer"]["param_groups"]):
+            self.settings["groups"] = there["groups"]  # an optimizer that took part in the run so far
         differing = [f"{key} {there.get(key)!r} there, {value!r} here"
                      for key, value in self.settings.items() if there.get(key) != value]
         if differing:
             raise CheckpointError(f"{path}: a run with other settings", found="; ".join(differing),
                                   expected="the settings of the run that is to go on",
                                   fix="Choose another folder, or repeat the settings.")
+        self._put(content)
+
+    def _put(self, content: dict[str, Any]) -> None:
+        rows = content["history"]["rows"]
         self.model.load_state_dict(content["model"])
-        self.optimizer.load_state_dict(content["optimizer"])
-        if self.scheduler is not None:
-            self.scheduler.load_state_dict(content["scheduler"])
-        for name, value in content["history"].items():
-            setattr(self.history, name, value)
-        self.history.timings = content["timings"]
+        self.schedule.restore(content, len(rows))
+        self.history.rows, self.history.timings = rows, content["timings"]
+        self.history.best_epoch = content["history"]["best_epoch"]
+        self.history.best_value = content["history"]["best_value"]
 
     def save_history(self) -> None:
         """Write history.json and timings.json; they can be read from the last checkpoint too."""
-        if self.folder is None:
+        if self.folder is None or not self.is_main:
             return
         try:
-            if self.folder is not None:
-                self.history.save(self.folder)
+            self.history.save(self.folder)
         except OSError as error:
             raise CheckpointError(f"{self.folder}: history.json cannot be written", found=str(error),
                                   expected="room for some kilobytes",
@@ -103,26 +142,40 @@ class Run:
 
 
 def run_settings(model: nn.Module, optimizer: Optimizer, scheduler: LRScheduler | None, normalize: nn.Module,
-                 train: Samples, batch_size: int, accumulate: int, seed: int, evaluator: Evaluator,
+                 train: Samples, batch_size: int, accumulate: int, seed: int, monitor: Monitor,
                  loss: Callable[..., Any]) -> dict[str, Any]:
     """What must be the same for a run to go on, as plain values. The number of epochs may grow."""
     inner = getattr(optimizer, "optimizer", optimizer)
-    groups = [{k: list(v) if isinstance(v, tuple) else v for k, v in group.items()
-               if k not in {"params", "initial_lr"} and isinstance(v, (bool, int, float, str, tuple, type(None)))}
-              for group in inner.param_groups]
     labels = getattr(train, "label_set", None)
     # Of losses, only those of make_loss have a name. "ce" is the one that has always been the default.
     loss_name = getattr(loss, "name", None)
-    watched: dict[str, Any] = {"monitor": evaluator.column, "mode": evaluator.mode, "threshold": evaluator.threshold,
-               "worst_score": evaluator.worst_score}
+    watched: dict[str, Any] = {"monitor": monitor.name, "mode": monitor.mode, "threshold": monitor.threshold,
+                               "worst_score": monitor.worst_score}
     if isinstance(scheduler, ReduceLROnPlateau):  # these come back with its state, whatever is asked for now
         watched["plateau"] = {name: getattr(scheduler, name) for name in (
             "patience", "factor", "threshold", "threshold_mode", "cooldown", "min_lrs", "eps")}
     return {"model": getattr(model, "recipe", {"name": type(model).__name__}), "optimizer": type(inner).__name__,
-            "groups": groups, "scheduler": type(scheduler).__name__ if scheduler is not None else None,
+            "groups": plain_groups(inner.param_groups),
+            "scheduler": type(scheduler).__name__ if scheduler is not None else None,
             "normalize": {key: list(getattr(normalize, key)) for key in ("mean", "std") if hasattr(normalize, key)},
             "size": getattr(train, "size", None),
             "classes": list(labels.classes) if labels is not None else None,
             "labels": labels.name if labels is not None else None, "pictures": len(train),
             "batch_size": batch_size, "accumulate": accumulate, "seed": seed,
             "loss": loss_name if isinstance(loss_name, str) and loss_name != "ce" else None, **watched}
+
+
+def plain_groups(groups: list[dict[str, Any]]) -> list[dict[str, Any]]:
+    """The rates and the like of an optimizer's groups, as plain values."""
+    return [{k: list(v) if isinstance(v, tuple) else v for k, v in group.items()
+             if k not in {"params", "initial_lr"} and isinstance(v, (bool, int, float, str, tuple, type(None)))}
+            for group in groups]
+
+
+def _copied(value: Any) -> Any:
+    """The same tree of dicts, lists, tensors and plain values, in the computer's memory."""
+    if isinstance(value, Tensor):
+        return value.detach().to("cpu", copy=True)
+    if isinstance(value, dict):
+        return {k: _copied(v) for k, v in value.items()}
+    return type(value)(map(_copied, value)) if isinstance(value, (list, tuple)) else value

@@ -19,8 +19,9 @@ from torch.utils.data import DataLoader
 from seglab.datasets.protocols import Samples, as_dataset
 from seglab.datasets.transforms import Normalize, collate
 from seglab.errors import ArgumentError, TrainingError
-from seglab.training.loop import Loss, autocast, choose_precision
+from seglab.training.loop import Loss
 from seglab.training.losses import cross_entropy
+from seglab.training.precision import autocast, choose_precision
 
 #: More loader processes have to be faster by this factor to be worth their memory.
 _WORTH = 1.1

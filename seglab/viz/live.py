@@ -101,13 +101,14 @@ def default_columns(history: History) -> list[str]:
     """What is drawn where nobody asks for columns: the loss, and the score that is watched, else mIoU or accuracy.
 
     Example:
-        >>> history = History("loss", "min")
+        >>> from seglab.training import Monitor
+        >>> history = History(Monitor("loss"))
         >>> _ = history.add({"epoch": 1, "loss": 0.7, "lr": 0.1, "miou": 0.4}, {})
         >>> default_columns(history)
         ['loss', 'miou']
     """
     known = history.rows[0] if history.rows else {}
-    scores = [name for name in (history.monitor, "miou", "accuracy") if name in known and name != "loss"]
+    scores = [name for name in (history.monitor.name, "miou", "accuracy") if name in known and name != "loss"]
     return ["loss", *scores[:1]]
 
 

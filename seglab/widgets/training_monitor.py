@@ -231,7 +231,7 @@ class TrainingMonitor(PictureWidget):
                 self._sent_rows = len(self._rows)
                 names = [*({"epoch": 1} | history.rows[0]), *_TIMES] if history and self._rows else []
                 self.table = {"names": names, "rows": list(self._rows), "best": history.best_epoch if history else 0,
-                              "watched": history.monitor if history else ""}
+                              "watched": history.monitor.name if history else ""}
             self.progress = {"status": self._status, "done": self._done, "total": self._total, "epochs": self._epochs,
                              "elapsed": round(start - self._start, 2), "rate": _plain(self._rate)}
         # A single slow message, while others use the machine, is no reason to fall silent.

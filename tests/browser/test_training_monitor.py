@@ -6,7 +6,7 @@ import math
 
 import pytest
 
-from seglab.training import History
+from seglab.training import History, Monitor
 from seglab.widgets.training_monitor import TrainingMonitor
 from tests.browser.conftest import SCREENSHOTS
 from tests.browser.stage import settle
@@ -161,7 +161,7 @@ def test_another_training_begins_with_empty_curves(stage, six_of_eight):
     stage.push()
     settle(page)
     assert page.get_by_role("table").count() == 0 and page.get_by_text("step 1 of 52").is_visible()
-    only_loss = History("loss", "min")
+    only_loss = History(Monitor("loss"))
     only_loss.add({"epoch": 1, "loss": 0.5, "lr": 0.1}, {})
     monitor.step(STEPS, 4 * STEPS)
     monitor(only_loss)

@@ -14,7 +14,7 @@ from seglab.inference import class_probabilities
 from seglab.models import build, classifier
 from seglab.recipes.learning_curve import accuracy, train_head
 from seglab.training import FeatureDataset, cross_entropy, load_checkpoint, make_loss
-from seglab.training.loop import choose_precision
+from seglab.training.precision import choose_precision
 from tests.training.runs import Blobs, same_bits, train
 
 BF16 = torch.cuda.is_available() and torch.cuda.is_bf16_supported(including_emulation=False)

@@ -60,7 +60,7 @@ def test_the_head_becomes_what_the_slow_way_makes_of_it(data, model):
     assert history["loss"] == pytest.approx(slow_history["loss"], abs=1e-4)
     assert history["accuracy"] == slow_history["accuracy"]
     assert set(history.rows[0]) == {"epoch", "loss", "lr", "accuracy", "mean_class_accuracy"}
-    assert history.monitor == "accuracy"
+    assert history.monitor.name == "accuracy"
     found = evaluate(fast, data, normalize=Normalize(**fast.normalize), batch_size=4)
     assert torch.equal(found.matrix(), evaluate(fast, features, normalize=nn.Identity(), batch_size=7).matrix())
 

@@ -17,7 +17,7 @@ from PIL import Image
 
 from seglab.errors import ArgumentError
 from seglab.lessons import execute
-from seglab.training import History
+from seglab.training import History, Monitor
 from seglab.widgets import training_monitor
 from seglab.widgets.training_monitor import TrainingMonitor
 from tests.training.runs import train
@@ -239,7 +239,7 @@ def test_pictures_are_refreshed_seldom_in_between(kernel, monkeypatch):
 
 
 def test_without_on_step_and_for_hundreds_of_epochs():
-    monitor, history = TrainingMonitor(epochs=300, log_loss=True), History("loss", "min")
+    monitor, history = TrainingMonitor(epochs=300, log_loss=True), History(Monitor("loss"))
     for _ in range(300):
         monitor(grow(history))
     assert monitor.progress["status"] == "done" and len(monitor.table["rows"]) == 300 and monitor.table["best"] == 300
@@ -256,7 +256,7 @@ def test_fit_knows_the_number_of_epochs_better():
 
 
 def test_a_history_with_only_a_loss():
-    monitor, history = TrainingMonitor(epochs=1), History("loss", "min")
+    monitor, history = TrainingMonitor(epochs=1), History(Monitor("loss"))
     history.add({"epoch": 1, "loss": 0.5, "lr": 0.1}, {})
     monitor(history)
     assert monitor.columns == [] and monitor.picture().shape == (290, 420, 3)
@@ -266,13 +266,13 @@ def test_a_history_with_only_a_loss():
 def test_the_next_training_may_have_other_scores_unless_columns_were_asked_for():
     monitor = TrainingMonitor(epochs=1)
     run(monitor, History(), 1)
-    monitor(grow(History("accuracy"), accuracy=0.5))
+    monitor(grow(History(Monitor("accuracy")), accuracy=0.5))
     assert monitor.columns == ["accuracy"] and len(monitor.table["rows"]) == 1
     assert monitor.table["watched"] == "accuracy"
     asked = TrainingMonitor(epochs=1, columns=["miou", "pixel_accuracy"])
     run(asked, History(), 1)
     with pytest.raises(ArgumentError, match=r"'miou', 'pixel_accuracy'(.|\n)*accuracy"):
-        asked(grow(History("accuracy"), accuracy=0.5))
+        asked(grow(History(Monitor("accuracy")), accuracy=0.5))
     with pytest.raises(ArgumentError, match=r"'loss'"):
         monitor.columns = ["loss"]
 

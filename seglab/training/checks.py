@@ -1,0 +1,86 @@
+"""What `fit` checks: before it trains, that its arguments go together; after an epoch, that the loss is a number."""
+
+from __future__ import annotations
+
+from numbers import Integral
+from pathlib import Path
+from typing import Any
+
+from torch import Tensor, nn
+from torch.optim import Optimizer
+from torch.optim.lr_scheduler import LRScheduler, ReduceLROnPlateau
+
+from seglab.datasets.protocols import Samples
+from seglab.errors import ArgumentError, TrainingError
+from seglab.training.monitor import Monitor
+from seglab.training.validation import score_names
+
+
+def whole_numbers(least: int, **values: Any) -> list[int]:
+    """The values, as plain ints.
+
+    Raises:
+        ArgumentError: one is no whole number (2.0 and True are none), or smaller than the least.
+
+    Example:
+        >>> whole_numbers(1, epochs=3, batch_size=8)
+        [3, 8]
+    """
+    for name, value in values.items():
+        if isinstance(value, bool) or not isinstance(value, Integral) or value < least:
+            raise ArgumentError(name, found=repr(value), expected=f"a whole number, {least} or more")
+    return [int(value) for value in values.values()]
+
+
+def check_arguments(model: nn.Module, train: Samples, val: Samples | None, optimizer: Optimizer) -> None:
+    """Raise an ArgumentError if there is nothing to train, or on, or if the model has another number of classes."""
+    for name, data in (("training pictures", train), ("validation pictures", val)):
+        if data is not None and len(data) < 1:
+            raise ArgumentError(name, found=len(data), expected="1 or more")
+    if not any(p.requires_grad for group in optimizer.param_groups for p in group["params"]):
+        raise ArgumentError("optimizer", found="no parameter that trains: all of them are frozen",
+                            expected="some with requires_grad",
+                            fix='Leave something free (model.freeze("backbone") leaves the head), then make the '
+                                "optimizer from model.parameter_groups(lr).")
+    labels, built = getattr(train, "label_set", None), getattr(model, "recipe", {}).get("num_classes")
+    if labels is not None and built not in {None, len(labels)}:
+        raise ArgumentError("model", found=f"{built} classes", expected=f"{len(labels)}, those of {labels.name!r}",
+                            fix="Build it with num_classes=len(dataset.label_set).")
+
+
+def choose_monitor(monitor: str | Monitor | None, val: Samples | None, scheduler: LRScheduler | None) -> Monitor:
+    """The rule for the best epoch, of a column that the history will have; a plateau has to wait for the same."""
+    columns = ["loss", *score_names(val)]
+    if not isinstance(monitor, Monitor):
+        monitor = Monitor(monitor or next(name for name in ("miou", "accuracy", "loss") if name in columns))
+    fix = "Pass val= to have scores to watch." if val is None else None
+    if callable(monitor.metric):
+        if val is None:
+            raise ArgumentError("monitor", found=f"{monitor.name!r}, but no val", expected="pictures to score", fix=fix)
+        if monitor.name in {"epoch", "lr", *columns}:
+            raise ArgumentError("Monitor name", found=repr(monitor.name),
+                                expected=f"another one than the history's epoch, lr, {', '.join(columns)}")
+    elif monitor.name not in columns:
+        raise ArgumentError("monitor", found=repr(monitor.name), expected=" or ".join(columns), fix=fix)
+    if isinstance(scheduler, ReduceLROnPlateau) and scheduler.mode != monitor.mode:
+        raise ArgumentError("scheduler", found=f"ReduceLROnPlateau that waits for the {scheduler.mode}imum",
+                            expected=f"the {monitor.mode}imum, as {monitor.name!r} is watched",
+                            fix=f"ReduceLROnPlateau(optimizer, mode={monitor.mode!r})")
+    return monitor
+
+
+def finite_mean(losses: Tensor, epoch: int, rate: float, folder: Path | None) -> float:
+    """The mean of an epoch's losses (B,), float; the only read from the device in an epoch: it waits for all steps.
+
+    Raises:
+        TrainingError: one of them is not finite.
+    """
+    losses = losses.cpu().double()
+    if losses.isfinite().all():
+        return losses.mean().item()
+    step = int((~losses.isfinite()).int().argmax())  # the first of them
+    kept = f" {folder / 'last.safetensors'} holds the epoch before." if folder is not None else ""
+    raise TrainingError(f"the loss is {losses[step].item()} in epoch {epoch + 1}, first at step {step + 1}",
+                        found=losses[step].item(), expected="a finite number",
+                        fix=f"Lower the learning rate (now {rate:g}), and check that the pictures are normalised and "
+                            f"the loss divides by no count that can be 0.{kept}")

@@ -1,0 +1,160 @@
+"""The optimizer's steps in a run, and the scheduler that changes the rate with them.
+
+A schedule belongs to a number of steps. So that it neither ends before the run does, nor goes on with the rates of a
+shorter run when more epochs are asked for, its length is compared with the run's, and a scheduler made anew is stepped
+over the steps that are done already.
+"""
+
+from __future__ import annotations
+
+import math
+import warnings
+from collections import Counter
+from collections.abc import Callable
+from typing import Any
+
+from torch.optim import Optimizer
+from torch.optim.lr_scheduler import (
+    CosineAnnealingLR,
+    LinearLR,
+    LRScheduler,
+    MultiStepLR,
+    OneCycleLR,
+    PolynomialLR,
+    ReduceLROnPlateau,
+    SequentialLR,
+)
+
+from seglab.errors import ArgumentError
+
+#: What they call the number of steps after which their rate stays at 0, climbs again, or they fail.
+_LENGTHS = {OneCycleLR: "total_steps", PolynomialLR: "total_iters", CosineAnnealingLR: "T_max", LinearLR: "total_iters"}
+
+
+class Schedule:
+    """An optimizer and its scheduler, if there is one.
+
+    Args:
+        scheduler: stepped with the optimizer, a plateau at the end of each epoch.
+        optimizer: the one that it belongs to.
+        epochs: of the whole run.
+        batches: in each.
+        accumulate: batches that make up one optimizer step.
+        say: prints a line.
+
+    Raises:
+        ArgumentError: the scheduler is known to be too short.
+    """
+
+    def __init__(self, scheduler: LRScheduler | None, optimizer: Optimizer, epochs: int, batches: int, accumulate: int,
+                 say: Callable[[str], None] = print) -> None:
+        self.scheduler, self.optimizer, self.epochs, self.batches = scheduler, optimizer, epochs, batches
+        self.accumulate, self.say = accumulate, say
+        self.steps = math.ceil(batches / accumulate)  # of the optimizer, in an epoch
+        self.rate: float = optimizer.param_groups[0]["lr"]
+        if self._is_new():
+            self.check(0)
+
+    def group(self, batch: int) -> tuple[int, bool]:
+        """How many batches make up the optimizer step that this one belongs to, and whether it is the last of them."""
+        first = batch - batch % self.accumulate
+        size = min(self.accumulate, self.batches - first)
+        return size, batch == first + size - 1
+
+    def step(self) -> None:
+        """Note the rate of the optimizer's step, and set that of the next."""
+        self.rate = self.optimizer.param_groups[0]["lr"]
+        if self.scheduler is not None and not isinstance(self.scheduler, ReduceLROnPlateau):
+            self.scheduler.step()
+
+    def end_epoch(self, value: float) -> None:
+        """Tell a plateau what the epoch reached."""
+        if isinstance(self.scheduler, ReduceLROnPlateau):
+            self.scheduler.step(value)
+
+    def state_dict(self) -> dict[str, Any]:
+        """What `restore` needs."""
+        return {"optimizer": self.optimizer.state_dict(),
+                "scheduler": self.scheduler.state_dict() if self.scheduler is not None else None}
+
+    def restore(self, state: dict[str, Any], finished: int) -> None:
+        """Put back what `state_dict` returned after some epochs, with the rates of the scheduler that is here now.
+
+        A new scheduler is stepped over the finished epochs: that gives the saved rates if it is the saved one, and
+        those of a straight run if it is of another length. One that was used already gets the saved state.
+        """
+        groups = None
+        if self._is_new() and 0 < finished < self.epochs:
+            assert self.scheduler is not None
+            with warnings.catch_warnings():  # of a scheduler that is stepped without its optimizer
+                warnings.filterwarnings("ignore", "Detected call of `lr_scheduler.step", UserWarning)
+                for _ in range(finished * self.steps):
+                    self.scheduler.step()
+            groups = [{k: v for k, v in group.items() if k != "params"} for group in self.optimizer.param_groups]
+        elif self.scheduler is not None:
+            self.scheduler.load_state_dict(state["scheduler"])
+            for part in _parts(self.scheduler):
+                if isinstance(part, MultiStepLR):  # a checkpoint made it a plain dict
+                    part.milestones = Counter(part.milestones)
+        self.optimizer.load_state_dict(state["optimizer"])
+        if groups is not None:
+            self._take_over(groups, state["scheduler"], finished)
+
+    def _take_over(self, groups: list[dict[str, Any]], saved: dict[str, Any], finished: int) -> None:
+        """Give the optimizer the rates and momenta of the new scheduler, and say so if they were others."""
+        old = [dict(group) for group in self.optimizer.param_groups]
+        for group, new in zip(self.optimizer.param_groups, groups, strict=True):
+            group.update(new)
+        if any(group[key] != value for group, new in zip(old, groups, strict=True) for key, value in new.items()):
+            assert self.scheduler is not None
+            now = self.scheduler.state_dict()
+            changes = [f"{name} {saved[name]} -> {now[name]}" for name in now if name != "last_epoch"
+                       and not name.startswith("_") and isinstance(saved.get(name), (int, float, str))
+                       and saved[name] != now[name]]
+            self.say(f"The {type(self.scheduler).__name__} is not the one that the finished {finished} epochs had"
+                     f"{': ' + ', '.join(changes) if changes else ''}. From here on the rate is that of a run that had "
+                     f"it from the start, {groups[0]['lr']:.4g} instead of {old[0]['lr']:.4g}.")
+
+    def check(self, finished: int) -> None:
+        """Raise an ArgumentError if the scheduler is known to end before the run, some of whose epochs are finished."""
+        if self.scheduler is None or isinstance(self.scheduler, ReduceLROnPlateau):
+            return
+        needed = _position(self.scheduler) + (self.epochs - finished) * self.steps
+        counted = (f"fit steps it once per optimizer step, {self.steps} times an epoch "
+                   f"({self.batches} batches, accumulate={self.accumulate})")
+        for part, steps in _parts(self.scheduler, needed).items():
+            name = next((name for kind, name in _LENGTHS.items() if isinstance(part, kind)), None)
+            if name is None or (isinstance(part, LinearLR) and part.end_factor > 0):
+                continue
+            length, kind = getattr(part, name), type(part).__name__
+            if length < steps:
+                raise ArgumentError("scheduler", found=f"{kind} with {name}={length}",
+                                    expected=f"{name}={steps} or more with epochs={self.epochs}; {counted}",
+                                    fix=f"Make the {kind} with {name}={steps}, or ask for fewer epochs.")
+            if length == self.epochs * self.batches > steps:
+                self.say(f"Note: the {kind} is as long as there are batches, {length}, and this run ends after "
+                         f"{steps} steps of it: {counted}.")
+
+    def _is_new(self) -> bool:
+        """True for a scheduler that can be stepped from its beginning."""
+        return (self.scheduler is not None and not isinstance(self.scheduler, ReduceLROnPlateau)
+                and _position(self.scheduler) == 0)
+
+
+def _position(scheduler: LRScheduler) -> int:
+    """How often a scheduler was stepped; of those that make up a ChainedScheduler, the first."""
+    return scheduler.last_epoch if hasattr(scheduler, "last_epoch") else _position(scheduler._schedulers[0])
+
+
+def _parts(scheduler: LRScheduler, steps: int = 0) -> dict[LRScheduler, int]:
+    """The schedulers that make up one, itself if it is simple, and over how many steps of so many each goes."""
+    if isinstance(scheduler, SequentialLR):
+        starts = [0, *scheduler._milestones]
+        ends = [*scheduler._milestones, max(steps, starts[-1])]
+        lengths = [max(0, min(end, steps) - start) for start, end in zip(starts, ends, strict=True)]
+    elif hasattr(scheduler, "_schedulers"):
+        lengths = [steps] * len(scheduler._schedulers)
+    else:
+        return {scheduler: steps}
+    return {part: length for inner, given in zip(scheduler._schedulers, lengths, strict=True)
+            for part, length in _parts(inner, given).items()}
