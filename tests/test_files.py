@@ -10,6 +10,7 @@ import pytest
 
 from seglab.errors import DataError
 from seglab.files import atomic_file, atomic_folder, atomic_write, read_text
+from tests import processes
 
 there_or_not = pytest.mark.parametrize("old", [None, b"old"])
 
@@ -72,6 +73,23 @@ def test_a_writer_that_stops_half_way_leaves_the_old_file(tmp_path, monkeypatch,
     with pytest.raises(type(error)):
         atomic_write(path, b"whole")
     assert content(path) == old and os.listdir(tmp_path) == ["a.txt"] * (old is not None)
+
+
+def write_often(path, letter):
+    for _ in range(200):
+        atomic_write(path, letter * 10_000)
+
+
+@pytest.mark.slow
+def test_processes_that_write_one_file_at_once_do_not_disturb_each_other(tmp_path):
+    path = tmp_path / "a.txt"
+    writers = [processes.prepared().Process(target=write_often, args=(path, letter)) for letter in (b"a", b"b", b"c")]
+    for writer in writers:
+        writer.start()
+    for writer in writers:
+        writer.join()
+    assert [writer.exitcode for writer in writers] == [0, 0, 0]
+    assert path.read_bytes() in {letter * 10_000 for letter in (b"a", b"b", b"c")} and os.listdir(tmp_path) == ["a.txt"]
 
 
 def test_a_folder_is_filled_beside_and_renamed(tmp_path):

@@ -110,8 +110,8 @@ class Run:
         check_weights(self.model, content["model"], path)
         older = {"accumulate": 1, "mode": content["history"]["mode"], "threshold": 1e-4}  # what others did not say
         there = older | {"labels": self.settings["labels"]} | content["settings"]
-        if self.settings["groups"] == plain_groups(content["optimizer"]["param_groups"]):
-            self.settings["groups"] = there["groups"]  # an optimizer that took part in the run so far
+        if _unmoved(self.schedule.optimizer.param_groups) == _unmoved(content["optimizer"]["param_groups"]):
+            self.settings["groups"] = there["groups"]  # another length, or an optimizer that was in the run so far
         differing = [f"{key} {there.get(key)!r} there, {value!r} here"
                      for key, value in self.settings.items() if there.get(key) != value]
         if differing:
@@ -170,6 +170,12 @@ def plain_groups(groups: list[dict[str, Any]]) -> list[dict[str, Any]]:
     return [{k: list(v) if isinstance(v, tuple) else v for k, v in group.items()
              if k not in {"params", "initial_lr"} and isinstance(v, (bool, int, float, str, tuple, type(None)))}
             for group in groups]
+
+
+def _unmoved(groups: list[dict[str, Any]]) -> list[dict[str, Any]]:
+    """The same without what a scheduler moves: the rate, but for the first one, and a momentum that goes in cycles."""
+    return plain_groups([{k: v for k, v in {**group, "lr": group.get("initial_lr", group["lr"])}.items()
+                          if "max_momentum" not in group or k not in {"momentum", "betas"}} for group in groups])
 
 
 def _copied(value: Any) -> Any:

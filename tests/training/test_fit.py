@@ -3,7 +3,9 @@ from __future__ import annotations
 import copy
 import json
 import math
+import random
 
+import numpy as np
 import pytest
 import torch
 import torch.nn.functional as F
@@ -81,6 +83,24 @@ def test_the_result_does_not_depend_on_the_number_of_workers():
     assert same_bits(first[1].state_dict(), second[1].state_dict())
 
 
+def darker(image, mask):
+    """An augmentation that draws from NumPy's and Python's generators, as many do."""
+    return (image * np.random.uniform(0.5, 1) * random.uniform(0.5, 1)).to(torch.uint8), mask
+
+
+@pytest.mark.slow
+def test_what_numpy_and_python_draw_does_not_depend_on_workers_or_on_what_was_drawn_before():
+    def fit(num_workers, seed=0):
+        np.random.seed(num_workers), random.seed(num_workers)
+        torch.manual_seed(0)
+        model = build("single_conv", 3)
+        return seglab.fit(model, Blobs(12, transforms=darker), optimizer=torch.optim.SGD(model.parameters(), 0.1),
+                          epochs=2, batch_size=4, num_workers=num_workers, progress=False, seed=seed)
+
+    first = fit(0)
+    assert fit(2) == first != fit(0, seed=1)
+
+
 def test_augmentation_differs_between_epochs():
     seen = []
 
@@ -96,7 +116,6 @@ def test_augmentation_differs_between_epochs():
     assert len({tuple(sorted(seen[i:i + 4])) for i in range(0, 24, 4)}) > 1
 
 
-@pytest.mark.slow
 class Noisy(nn.Module):
     """Draws a number at each training step, as dropout does, and writes it down."""
 
@@ -139,27 +158,30 @@ def test_noise_inside_the_model_does_not_depend_on_what_loading_draws():
 
 
 def test_loading_a_picture_leaves_the_random_state_as_it_was():
+    def states():
+        return [torch.get_rng_state(), *map(str, (random.getstate(), np.random.get_state(legacy=False)["state"]))]
+
     class Draws(Blobs):
         def __getitem__(self, index):
-            self.last = torch.rand(5)
+            self.last = torch.cat([torch.rand(3), torch.tensor([random.random(), np.random.rand()])])
             if index == 3:
                 raise OSError("cut off")
             return super().__getitem__(index)
 
     data = Draws(4)
-    seeded, state, drawn = Seeded(data, seed=1), torch.get_rng_state(), []
+    seeded, before, drawn = Seeded(data, seed=1), states(), []
     for where in ((0, 0), (0, 1), (1, 0), (1, 1)):
         seeded.__getitems__([where])
         drawn.append(data.last)
-        assert torch.equal(torch.get_rng_state(), state)
-    assert not any(torch.equal(a, b) for i, a in enumerate(drawn) for b in drawn[:i])
+        assert same_bits(states(), before)
+    assert not any((a == b).any() for i, a in enumerate(drawn) for b in drawn[:i])
     torch.rand(9)
     seeded.__getitems__([(0, 1)])
     assert torch.equal(data.last, drawn[1])
-    state = torch.get_rng_state()
+    before = states()
     with pytest.raises(OSError, match="cut off"):
         seeded.__getitems__([(0, 3)])
-    assert torch.equal(torch.get_rng_state(), state)
+    assert same_bits(states(), before)
 
 
 @pytest.mark.parametrize("accumulate", [1, 2])
@@ -363,10 +385,12 @@ def test_batchnorm_and_dropout_resume_too(tmp_path):
 def test_arguments():
     with pytest.raises(ArgumentError, match="epochs"):
         train(None, epochs=0)
-    for name in ("accumulate", "val_batch_size"):
-        for bad in (0, -1, 1.5):
-            with pytest.raises(ArgumentError, match=name):
+    for name in ("epochs", "batch_size", "accumulate", "val_batch_size"):
+        for bad in (0, -1, 1.5, 2.0, True, "2", math.nan):
+            with pytest.raises(ArgumentError, match=rf"{name}(.|\n)*{bad!r}(.|\n)*a whole number, 1 or more"):
                 train(None, **{name: bad})
+    with pytest.raises(ArgumentError, match="seed"):
+        train(None, seed=0.5)
     with pytest.raises(ArgumentError, match="training pictures"):
         train(None, count=0)
     with pytest.raises(ArgumentError, match="'fp8'"):
@@ -375,6 +399,31 @@ def test_arguments():
         train(None, monitor="mIoU")
     with pytest.raises(ArgumentError, match="evaluation pictures"):
         seglab.evaluate(build("single_conv", 3), [])
+
+
+def test_numbers_of_numpy_are_numbers(tmp_path):
+    count = np.int64(2)
+    theirs, _ = train(tmp_path, epochs=count, batch_size=count, accumulate=count, val_batch_size=count, seed=count)
+    assert theirs == train(None, epochs=2, batch_size=2, accumulate=2, val_batch_size=2, seed=2)[0]
+    assert train(tmp_path, epochs=2, batch_size=2, accumulate=2, seed=2)[0] == theirs
+
+
+def test_a_folder_in_the_home_folder(tmp_path, monkeypatch):
+    for name in ("HOME", "USERPROFILE"):
+        monkeypatch.setenv(name, str(tmp_path))
+    monkeypatch.chdir(tmp_path)
+    history, _ = train("~/runs/first", epochs=1)
+    assert (tmp_path / "runs" / "first" / "last.safetensors").exists() and not (tmp_path / "~").exists()
+    assert train(tmp_path / "runs" / "first", epochs=1)[0] == history
+
+
+def test_what_a_killed_writer_left_goes_with_the_next_run(tmp_path):
+    train(tmp_path, epochs=1)
+    names = {path.name for path in tmp_path.iterdir()}
+    for left in (".last.123.tmp.safetensors", ".history.7.tmp.json", ".best.tmp.safetensors"):
+        (tmp_path / left).write_bytes(b"half")
+    train(tmp_path, epochs=2)
+    assert {path.name for path in tmp_path.iterdir()} == names
 
 
 def test_a_model_with_other_classes_is_refused_before_training(drone_train):

@@ -9,11 +9,12 @@ from pathlib import Path
 
 import pytest
 import torch
+from torch import nn
 from torch.distributed.launcher.api import LaunchConfig, elastic_launch
 
 import seglab
 from seglab.models import build
-from seglab.training import load_checkpoint
+from seglab.training import load_checkpoint, load_weights
 from seglab.training.run import Run
 from tests.processes import prepared
 from tests.training.runs import Blobs
@@ -32,6 +33,14 @@ def train_both_ways(folder: Path) -> None:
         restore(run, resume)
 
     Run.restore = slowly
+    replace = os.replace
+
+    def watched(new: Path, path: Path) -> None:
+        with open(folder / "writers.txt", "a") as file:
+            file.write(f"{os.environ['RANK']}\n")
+        replace(new, path)
+
+    os.replace = watched  # which is how a file gets its name
     for batch_size, accumulate in WAYS:
         place = folder / f"{batch_size}-{accumulate}"
 
@@ -44,6 +53,17 @@ def train_both_ways(folder: Path) -> None:
         seglab.fit(model, Blobs(12), Blobs(7, seed=5), optimizer=torch.optim.SGD(model.parameters(), 0.1), epochs=2,
                    batch_size=batch_size, accumulate=accumulate, folder=place, resume=False, progress=False,
                    on_step=on_step)
+
+
+    for pictures in (7, 1):
+        torch.manual_seed(0)
+        model = with_batchnorm()
+        seglab.fit(model, Blobs(12), Blobs(pictures, seed=5), optimizer=torch.optim.SGD(model.parameters(), 0.5),
+                   epochs=2, batch_size=2, folder=folder / f"{pictures}-pictures", progress=False)
+
+
+def with_batchnorm() -> nn.Module:
+    return nn.Sequential(nn.Conv2d(3, 3, 3, padding=1), nn.BatchNorm2d(3, momentum=0.5), nn.Conv2d(3, 3, 1))
 
 
 def launch(folder: Path) -> None:
@@ -65,8 +85,10 @@ def two(tmp_path_factory: pytest.TempPathFactory) -> Path:
     return folder
 
 
-@pytest.mark.slow
-@pytest.mark.skipif(not hasattr(os, "fork"), reason="this system cannot fork processes")
+pytestmark = [pytest.mark.slow,
+              pytest.mark.skipif(not hasattr(os, "fork"), reason="this system cannot fork processes")]
+
+
 @pytest.mark.parametrize(("batch_size", "accumulate"), WAYS)
 def test_two_processes_equal_one_with_all_pictures_of_a_step(two, batch_size, accumulate):
     torch.manual_seed(0)
@@ -83,3 +105,17 @@ def test_two_processes_equal_one_with_all_pictures_of_a_step(two, batch_size, ac
     weights = load_checkpoint(folder / "last.safetensors")["model"]
     for name, tensor in model.state_dict().items():
         assert torch.allclose(tensor, weights[name], atol=1e-6)
+
+
+@pytest.mark.parametrize("pictures", [7, 1])  # more than processes, and fewer
+def test_validation_scores_the_weights_that_are_saved(two, pictures):
+    folder = two / f"{pictures}-pictures"
+    for name in ("last", "best"):
+        model = load_weights(with_batchnorm(), folder / f"{name}.safetensors")
+        scores = seglab.evaluate(model, Blobs(pictures, seed=5)).compute()
+        row = load_checkpoint(folder / f"{name}.safetensors")["history"]["rows"][-1]
+        assert (scores.pixel_accuracy, scores.miou) == pytest.approx((row["pixel_accuracy"], row["miou"]), abs=1e-9)
+
+
+def test_only_the_main_process_writes(two):
+    assert set((two / "writers.txt").read_text().split()) == {"0"}
