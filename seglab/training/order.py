@@ -9,6 +9,7 @@ from contextlib import contextmanager
 
 import numpy as np
 import torch
+from numpy.random import mtrand
 from torch.utils.data import Dataset, Sampler
 
 from seglab.datasets.protocols import Sample, Samples
@@ -77,11 +78,11 @@ _OURS = np.random.MT19937()  # of the kind that np.random has
 @contextmanager
 def _randomness_kept() -> Iterator[None]:
     """Afterwards, dropout in this very process goes on as if nothing had been drawn inside."""
-    states = torch.get_rng_state(), random.getstate(), np.random.get_bit_generator()
-    np.random.set_bit_generator(_OURS)  # reading NumPy's state and writing it back takes a hundred times as long
+    states = torch.get_rng_state(), random.getstate(), mtrand.get_bit_generator()
+    mtrand.set_bit_generator(_OURS)  # reading NumPy's state and writing it back takes a hundred times as long
     try:
         yield
     finally:
         torch.set_rng_state(states[0])
         random.setstate(states[1])
-        np.random.set_bit_generator(states[2])
+        mtrand.set_bit_generator(states[2])

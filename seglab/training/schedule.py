@@ -54,6 +54,7 @@ class Schedule:
         self.rate: float = optimizer.param_groups[0]["lr"]
         if self._is_new():
             self.check(0)
+            self._note()
 
     def group(self, batch: int) -> tuple[int, bool]:
         """How many batches make up the optimizer step that this one belongs to, and whether it is the last of them."""
@@ -93,7 +94,7 @@ class Schedule:
             groups = [{k: v for k, v in group.items() if k != "params"} for group in self.optimizer.param_groups]
         elif self.scheduler is not None:
             self.scheduler.load_state_dict(state["scheduler"])
-            for part in _parts(self.scheduler):
+            for part, _ in _parts(self.scheduler):
                 if isinstance(part, MultiStepLR):  # a checkpoint made it a plain dict
                     part.milestones = Counter(part.milestones)
         self.optimizer.load_state_dict(state["optimizer"])
@@ -119,21 +120,24 @@ class Schedule:
         """Raise an ArgumentError if the scheduler is known to end before the run, some of whose epochs are finished."""
         if self.scheduler is None or isinstance(self.scheduler, ReduceLROnPlateau):
             return
-        needed = _position(self.scheduler) + (self.epochs - finished) * self.steps
-        counted = (f"fit steps it once per optimizer step, {self.steps} times an epoch "
-                   f"({self.batches} batches, accumulate={self.accumulate})")
-        for part, steps in _parts(self.scheduler, needed).items():
-            name = next((name for kind, name in _LENGTHS.items() if isinstance(part, kind)), None)
-            if name is None or (isinstance(part, LinearLR) and part.end_factor > 0):
-                continue
-            length, kind = getattr(part, name), type(part).__name__
+        for part, steps in _parts(self.scheduler, _position(self.scheduler) + (self.epochs - finished) * self.steps):
+            name, length = _length(part)
             if length < steps:
-                raise ArgumentError("scheduler", found=f"{kind} with {name}={length}",
-                                    expected=f"{name}={steps} or more with epochs={self.epochs}; {counted}",
-                                    fix=f"Make the {kind} with {name}={steps}, or ask for fewer epochs.")
-            if length == self.epochs * self.batches > steps:
-                self.say(f"Note: the {kind} is as long as there are batches, {length}, and this run ends after "
-                         f"{steps} steps of it: {counted}.")
+                raise ArgumentError("scheduler", found=f"{type(part).__name__} with {name}={length}",
+                                    expected=f"{name}={steps} or more with epochs={self.epochs}; {self._counted()}",
+                                    fix=f"Make it with {name}={steps}, or ask for fewer epochs.")
+
+    def _note(self) -> None:
+        """Say so where somebody seems to have counted batches instead of steps; it may be a run to be prolonged."""
+        assert self.scheduler is not None
+        for part, steps in _parts(self.scheduler, self.epochs * self.steps):
+            if _length(part)[1] == self.epochs * self.batches > steps:
+                self.say(f"Note: {type(part).__name__} is as long as there are batches, {self.epochs * self.batches}, "
+                         f"and this run ends after {steps} steps of it: {self._counted()}.")
+
+    def _counted(self) -> str:
+        return (f"fit steps it once per optimizer step, {self.steps} times an epoch "
+                f"({self.batches} batches, accumulate={self.accumulate})")
 
     def _is_new(self) -> bool:
         """True for a scheduler that can be stepped from its beginning."""
@@ -143,18 +147,26 @@ class Schedule:
 
 def _position(scheduler: LRScheduler) -> int:
     """How often a scheduler was stepped; of those that make up a ChainedScheduler, the first."""
-    return scheduler.last_epoch if hasattr(scheduler, "last_epoch") else _position(scheduler._schedulers[0])
+    inside = getattr(scheduler, "_schedulers", [])
+    return scheduler.last_epoch if hasattr(scheduler, "last_epoch") else _position(inside[0])
 
 
-def _parts(scheduler: LRScheduler, steps: int = 0) -> dict[LRScheduler, int]:
+def _length(scheduler: LRScheduler) -> tuple[str, float]:
+    """The length of a simple scheduler and what it is called; infinity if it has none."""
+    name = next((name for kind, name in _LENGTHS.items() if isinstance(scheduler, kind)), "")
+    if not name or (isinstance(scheduler, LinearLR) and scheduler.end_factor > 0):
+        return name, math.inf
+    return name, getattr(scheduler, name)
+
+
+def _parts(scheduler: LRScheduler, steps: int = 0) -> list[tuple[LRScheduler, int]]:
     """The schedulers that make up one, itself if it is simple, and over how many steps of so many each goes."""
+    inside = getattr(scheduler, "_schedulers", None)  # of SequentialLR and ChainedScheduler
+    if inside is None:
+        return [(scheduler, steps)]
+    lengths = [steps] * len(inside)
     if isinstance(scheduler, SequentialLR):
         starts = [0, *scheduler._milestones]
         ends = [*scheduler._milestones, max(steps, starts[-1])]
         lengths = [max(0, min(end, steps) - start) for start, end in zip(starts, ends, strict=True)]
-    elif hasattr(scheduler, "_schedulers"):
-        lengths = [steps] * len(scheduler._schedulers)
-    else:
-        return {scheduler: steps}
-    return {part: length for inner, given in zip(scheduler._schedulers, lengths, strict=True)
-            for part, length in _parts(inner, given).items()}
+    return [part for inner, given in zip(inside, lengths, strict=True) for part in _parts(inner, given)]

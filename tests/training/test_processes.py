@@ -54,7 +54,6 @@ def train_both_ways(folder: Path) -> None:
                    batch_size=batch_size, accumulate=accumulate, folder=place, resume=False, progress=False,
                    on_step=on_step)
 
-
     for pictures in (7, 1):
         torch.manual_seed(0)
         model = with_batchnorm()

@@ -14,7 +14,6 @@ from seglab.models import build
 from seglab.training import cross_entropy, load_checkpoint
 from tests.training.runs import Blobs, same_bits, train
 
-
 #: (optimizer, steps of the run) -> scheduler. An epoch of these tests has three steps.
 SCHEDULES = {
     "StepLR": lambda o, n: torchs.StepLR(o, 4, 0.5),
@@ -119,7 +118,8 @@ def test_steps_are_those_of_the_optimizer(tmp_path, capsys):
     assert len(rates_of(None, "OneCycleLR", 2, steps=4, accumulate=2)) == 6
     assert capsys.readouterr().out == ""
     rates_of(None, "OneCycleLR", 2, steps=6, accumulate=2)  # as long as there are batches
-    assert "ends after 4 steps" in capsys.readouterr().out
+    told = capsys.readouterr().out
+    assert len(told.splitlines()) == 1 and "ends after 4 steps" in told
     straight = rates_of(None, "OneCycleLR", 4, steps=8, accumulate=2)
     for epochs in (1, 2, 3):
         rates_of(tmp_path, "OneCycleLR", epochs, steps=8, accumulate=2)
