@@ -129,7 +129,8 @@ def fit(model: nn.Module, train: Samples, val: Samples | None = None, *, optimiz
     order = Order(len(train), seed)
     loader = DataLoader(Seeded(train, seed), batch_size, sampler=order, collate_fn=collate, num_workers=num_workers,
                         pin_memory=device.type == "cuda")
-    model, optimizer, loader = accelerator.prepare(model, optimizer, loader)
+    model, wrapped, loader = accelerator.prepare(model, optimizer, loader)
+    optimizer = wrapped.optimizer  # PyTorch's own: the wrapper searches the disk for a package at every step
     normalize = normalize.to(device)
     plain_model = accelerator.unwrap_model(model, keep_torch_compile=False)
 

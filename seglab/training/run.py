@@ -145,7 +145,6 @@ def run_settings(model: nn.Module, optimizer: Optimizer, scheduler: LRScheduler 
                  train: Samples, batch_size: int, accumulate: int, seed: int, monitor: Monitor,
                  loss: Callable[..., Any]) -> dict[str, Any]:
     """What must be the same for a run to go on, as plain values. The number of epochs may grow."""
-    inner = getattr(optimizer, "optimizer", optimizer)
     labels = getattr(train, "label_set", None)
     # Of losses, only those of make_loss have a name. "ce" is the one that has always been the default.
     loss_name = getattr(loss, "name", None)
@@ -154,8 +153,8 @@ def run_settings(model: nn.Module, optimizer: Optimizer, scheduler: LRScheduler 
     if isinstance(scheduler, ReduceLROnPlateau):  # these come back with its state, whatever is asked for now
         watched["plateau"] = {name: getattr(scheduler, name) for name in (
             "patience", "factor", "threshold", "threshold_mode", "cooldown", "min_lrs", "eps")}
-    return {"model": getattr(model, "recipe", {"name": type(model).__name__}), "optimizer": type(inner).__name__,
-            "groups": plain_groups(inner.param_groups),
+    return {"model": getattr(model, "recipe", {"name": type(model).__name__}), "optimizer": type(optimizer).__name__,
+            "groups": plain_groups(optimizer.param_groups),
             "scheduler": type(scheduler).__name__ if scheduler is not None else None,
             "normalize": {key: list(getattr(normalize, key)) for key in ("mean", "std") if hasattr(normalize, key)},
             "size": getattr(train, "size", None),
