@@ -22,8 +22,8 @@ import torch
 
 from seglab.datasets import Normalize, Samples, open_dataset
 from seglab.models import Classifier, classifier
-from seglab.recipes.learning_curve import accuracy
 from seglab.training import extract_features, fit
+from seglab.training.features import accuracy
 
 EPOCHS = 10
 

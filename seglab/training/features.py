@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import hashlib
-import itertools
+import math
 from collections.abc import Iterator
 from concurrent.futures import ThreadPoolExecutor
 from pathlib import Path
@@ -24,19 +24,13 @@ from seglab.files import atomic_write, data_home
 from seglab.labels import LabelSet
 from seglab.models import Classifier, fold_batch_norm
 from seglab.progress import progress_bar
-
-_THREADS = 4  # Pillow decodes outside Python's global lock
-_AHEAD = 16  # pictures that are decoded ahead of the network
+from seglab.training.loop import fit
 
 
 class FeatureDataset(Dataset[Sample]):
-    """Features and labels in memory; `dataset[i]` is ((D,) float32, int).
+    """Features (N, D) float32 and labels (N,) int64 in memory; `dataset[i]` is ((D,) float32, int).
 
-    Attributes:
-        features: (N, D) float32.
-        labels: (N,) int64.
-        label_set: the classes, or None.
-        size: side of the pictures that they were computed from, or None.
+    `label_set` and `size` (of the pictures, in pixels) are those of the dataset that they were computed from.
     """
 
     def __init__(self, features: Tensor, labels: Tensor, label_set: LabelSet | None = None,
@@ -60,24 +54,19 @@ def extract_features(model: Classifier, data: Samples, *, batch_size: int | None
                      folder: str | Path | None = None, progress: bool = True) -> FeatureDataset:
     """Run a dataset once through a classifier's backbone and keep what its head would see.
 
-    Training the head on these features gives what training it behind the frozen backbone gives: in eval mode the
-    features of a picture depend on that picture alone, and are the same in every epoch.
+    In eval mode a picture's features depend on that picture alone, and are the same in every epoch: training the head
+    on them gives what training it behind the frozen backbone gives.
 
-    The cache is addressed by content: a picture's features are found again by a hash of its pixels, in a file named by
-    a hash of the weights. Changed pictures, other sizes or other weights can therefore never give stale features, and
-    datasets that share pictures share their features.
+    On disk, a picture's features are found by a hash of its pixels, in a file named by a hash of the weights: other
+    pictures, sizes or weights can never give stale features.
 
     Args:
         model: its backbone, its neck and `model.normalize` are used, in eval mode, on the device where it is.
-        data: a dataset of (uint8 image, int label), without random transforms: there is one set of features a picture.
+        data: (uint8 image, int label), without random transforms: there is one set of features a picture.
         batch_size: pictures at once. By default 6 on the CPU, where the maps of more no longer fit into the processor's
             caches, and 64 elsewhere.
-        cache: keep the features on disk, for the next time.
-        folder: where; `data/cache/features` by default.
+        cache: keep the features in `folder`, by default `data/cache/features`.
         progress: show a bar.
-
-    Returns:
-        the features, in the dataset's order.
 
     Raises:
         CacheError: the cache is damaged or cannot be written.
@@ -97,10 +86,13 @@ def extract_features(model: Classifier, data: Samples, *, batch_size: int | None
     try:
         folder.mkdir(parents=True, exist_ok=True)
         with FileLock(path.with_suffix(".lock")):  # one process computes, the others wait and read
-            known = _read(path)
+            known = parse_tensors(path.read_bytes()) if path.exists() else {}
             found, fresh = _extract(model, data, known, batch_size, progress)
             if fresh:
-                _write(path, known | fresh)
+                atomic_write(path, serialise_tensors(known | fresh))
+    except SafetensorError as error:
+        raise CacheError(f"{path}: the cache of features is damaged", found=str(error), expected="a safetensors file",
+                         fix="Delete this file; the features are computed again.") from error
     except OSError as error:
         raise CacheError(f"{folder}: the cache of features cannot be written", found=str(error),
                          expected="a folder with room for 4 bytes a feature",
@@ -109,54 +101,50 @@ def extract_features(model: Classifier, data: Samples, *, batch_size: int | None
 
 
 @torch.no_grad()
-def _extract(model: Classifier, data: Samples, known: dict[bytes, Tensor], batch_size: int | None,
-             progress: bool) -> tuple[FeatureDataset, dict[bytes, Tensor]]:
-    """The features of all pictures, and those that were not known."""
+def _extract(model: Classifier, data: Samples, known: dict[str, Tensor], batch_size: int | None,
+             progress: bool) -> tuple[FeatureDataset, dict[str, Tensor]]:
+    """The features of all pictures, and by the hash of their pixels those that were not known."""
     device = next(model.parameters()).device
     batch_size = batch_size or (6 if device.type == "cpu" else 64)
     normalize = Normalize(**model.normalize).to(device)
     network: Classifier | None = None
-    keys, labels = [], []
-    fresh: dict[bytes, Tensor] = {}
-    waiting: dict[bytes, Tensor] = {}
-    bar = progress_bar(_decoded(data), total=len(data), desc="features", unit="img", shown=progress)
-    for image, label in bar:
-        shape = repr(tuple(image.shape)).encode()
-        key = hashlib.blake2b(np.ascontiguousarray(image).data, digest_size=16, key=shape).digest()
-        keys.append(key)
-        labels.append(int(label))
-        if key not in known and key not in fresh:
-            waiting.setdefault(key, image)
-        if waiting and (len(waiting) == batch_size or len(keys) == len(data)):
+    keys, labels, fresh = [], [], {}
+    for batch in progress_bar(_batches(data, batch_size), total=-(-len(data) // batch_size), desc="features",
+                              unit="batch", shown=progress):
+        found = [_picture_key(image) for image, _ in batch]
+        keys += found
+        labels += [int(label) for _, label in batch]
+        new = {key: image for key, (image, _) in zip(found, batch, strict=True) if key not in known and key not in fresh}
+        if new:
             if network is None:  # folding makes it 1.4 times as fast on two cores
                 network = fold_batch_norm(model, torch.zeros(1, 3, 64, 64, device=device))
-            batch = torch.stack(list(waiting.values())).contiguous(memory_format=torch.channels_last)
-            rows = network.features(normalize(batch.to(device))).float().cpu()  # (N, 3, H, W) -> (N, D)
-            fresh |= {key: row.clone() for key, row in zip(waiting, rows, strict=True)}
-            waiting = {}
+            images = torch.stack(list(new.values())).contiguous(memory_format=torch.channels_last)
+            rows = network.features(normalize(images.to(device))).float().cpu()  # (N, 3, H, W) -> (N, D)
+            fresh |= {key: row.clone() for key, row in zip(new, rows, strict=True)}
     table = known | fresh
-    features = torch.stack([table[key] for key in keys])  # (N, D)
-    label_set, size = getattr(data, "label_set", None), getattr(data, "size", None)
-    return FeatureDataset(features, torch.tensor(labels), label_set, size), fresh
+    return FeatureDataset(torch.stack([table[key] for key in keys]), torch.tensor(labels),  # (N, D), (N,)
+                          getattr(data, "label_set", None), getattr(data, "size", None)), fresh
 
 
-def _decoded(data: Samples) -> Iterator[Sample]:
-    """All samples in order, decoded by a few threads a little ahead of the network."""
-    with ThreadPoolExecutor(_THREADS) as pool:
-        indices = iter(range(len(data)))
-        queue = [pool.submit(data.__getitem__, i) for i in itertools.islice(indices, _AHEAD)]
-        try:
-            while queue:
-                yield queue.pop(0).result()
-                queue += [pool.submit(data.__getitem__, i) for i in itertools.islice(indices, 1)]
-        finally:
-            for future in queue:
-                future.cancel()
+def _batches(data: Samples, size: int) -> Iterator[list[Sample]]:
+    """All samples in order. Threads decode the next batch meanwhile: Pillow works outside Python's global lock."""
+    with ThreadPoolExecutor(4) as pool:
+        ahead: Iterator[Sample] = iter(())
+        for start in range(0, len(data), size):
+            ready, ahead = ahead, pool.map(data.__getitem__, range(start, min(start + size, len(data))))
+            if start:
+                yield list(ready)
+        yield list(ahead)
+
+
+def _picture_key(image: Tensor) -> str:
+    shape = repr(tuple(image.shape)).encode()
+    return hashlib.blake2b(np.ascontiguousarray(image).data, digest_size=16, key=shape).hexdigest()
 
 
 def _weights_key(model: Classifier) -> str:
     """Hash of all that the features of a picture depend on."""
-    digest = hashlib.blake2b(repr(model.normalize).encode(), digest_size=12)
+    digest = hashlib.blake2b(f"rows by key, {model.normalize}".encode(), digest_size=12)
     for name, tensor in model.state_dict().items():
         if not name.startswith("head."):
             digest.update(name.encode())
@@ -164,18 +152,28 @@ def _weights_key(model: Classifier) -> str:
     return digest.hexdigest()
 
 
-def _read(path: Path) -> dict[bytes, Tensor]:
-    if not path.exists():
-        return {}
-    try:
-        stored = parse_tensors(path.read_bytes())
-        return dict(zip((bytes(row) for row in stored["keys"].numpy()), stored["features"], strict=True))
-    except (SafetensorError, KeyError, ValueError) as error:
-        raise CacheError(f"{path}: the cache of features is damaged", found=f"{error}",
-                         expected="a safetensors file with keys and features",
-                         fix="Delete this file; the features are computed again.") from error
+def choose_pictures(labels: Tensor, count: int, seed: int) -> list[int]:
+    """Indices of `count` pictures of each class, at random.
+
+    Example:
+        >>> len(choose_pictures(torch.tensor([0, 1, 0, 1, 0]), 2, seed=0))
+        4
+    """
+    rng = np.random.default_rng(seed)
+    chosen = [rng.permutation(np.flatnonzero(labels.numpy() == label))[:count] for label in labels.unique().tolist()]
+    return np.concatenate(chosen).tolist()
 
 
-def _write(path: Path, rows: dict[bytes, Tensor]) -> None:
-    keys = torch.from_numpy(np.frombuffer(b"".join(rows), dtype=np.uint8).copy()).view(-1, 16)  # (N, 16)
-    atomic_write(path, serialise_tensors({"keys": keys, "features": torch.stack(list(rows.values()))}))
+def train_head(model: Classifier, features: FeatureDataset, seed: int, steps: int = 200) -> None:
+    """Adam with a rate of 1e-3 on a classifier's head, in batches of 32."""
+    # The head alone: on features, an epoch takes no longer than to put all of a backbone's layers into train mode.
+    fit(model.head, features, optimizer=torch.optim.Adam(model.head.parameters(), 1e-3), batch_size=32, seed=seed,
+        epochs=math.ceil(steps / math.ceil(len(features) / 32)), normalize=torch.nn.Identity(), progress=False)
+    model.to(model.head.weight.device)  # where `fit` put the head
+
+
+@torch.no_grad()
+def accuracy(model: Classifier, features: FeatureDataset) -> float:
+    """Share of right answers of a classifier's head on features."""
+    found = model.head(features.features.to(model.head.weight.device)).argmax(1).cpu()  # (N, D) -> (N, C) -> (N,)
+    return (found == features.labels).double().mean().item()

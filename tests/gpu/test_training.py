@@ -12,8 +12,8 @@ from torch.profiler import ProfilerActivity, profile
 from seglab import evaluate, load_model, load_weights
 from seglab.inference import class_probabilities
 from seglab.models import build, classifier
-from seglab.recipes.learning_curve import accuracy, train_head
 from seglab.training import FeatureDataset, cross_entropy, load_checkpoint, make_loss
+from seglab.training.features import accuracy, train_head
 from seglab.training.precision import choose_precision
 from tests.training.runs import Blobs, same_bits, train
 

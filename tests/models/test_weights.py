@@ -57,7 +57,7 @@ def test_bundled_weights_are_small_and_described():
     assert model.label_set == PETS and not model.training
     assert model.recipe["backbone"] == "efficientnet_lite0"
     card = BUNDLED.with_suffix(".md").read_text(encoding="utf-8")
-    for word in ("CC BY-SA 4.0", "Oxford-IIIT Pet", "Parkhi", "python -m seglab.recipes.bundled", "seed"):
+    for word in ("CC BY-SA 4.0", "Oxford-IIIT Pet", "Parkhi", "python -m tools.bundled", "seed"):
         assert word in card, word
 
 

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-from dataclasses import replace
 from pathlib import Path
 
 import pytest
@@ -11,11 +10,9 @@ from typer.testing import CliRunner
 from seglab import recipes
 from seglab.cli import app
 from seglab.datasets import Coco, Samples
-from seglab.errors import ArgumentError, CheckpointError
+from seglab.errors import CheckpointError
 from seglab.models import load_model
-from seglab.recipes.ablation import STUDIES, ablation
 from seglab.recipes.coco import crop_size
-from seglab.recipes.records import read_record
 from seglab.samples import write_coco_sample
 from tests.datasets.coco.files import box, content, thing, write
 
@@ -97,21 +94,3 @@ def test_crops_are_as_published_and_smaller_for_small_pictures(tmp_path, size, c
     images, path = write(tmp_path, content([thing(1, box(0, 0, 9, 9))], size=size))
     data = Samples(Coco(tmp_path, images=images, annotations=path, categories=["cat"]), "all", cache=False)
     assert crop_size(data) == crop
-
-
-def test_the_ablation_changes_one_thing_at_a_time(few, monkeypatch, capsys):
-    study = STUDIES["deeplabv3"]  # two steps at least: only the second has another rate
-    monkeypatch.setitem(STUDIES, "deeplabv3", replace(study, recipe=replace(study.recipe, batch_size=2)))
-    rows, pictures = ablation(seeds=(0,), epochs=1, data=few)
-    assert [row["way"] for row in rows] == list(STUDIES["deeplabv3"].ways) and "1 epochs" in pictures
-    assert len({row["miou"] for row in rows}) == 3, "each change makes another network"
-    assert "without aux: mIoU" in capsys.readouterr().out
-
-
-def test_the_record_of_the_ablation_is_complete():
-    record = read_record("deeplabv3_ablation")
-    assert {(row["way"], row["seed"]) for row in record["rows"]} == {(way, s) for way in STUDIES["deeplabv3"].ways
-                                                                     for s in (0, 1, 2)}
-    assert record["command"] == "python -m seglab.recipes.ablation"
-    with pytest.raises(ArgumentError, match="deeplabv3_ablation"):
-        read_record("other")

@@ -16,9 +16,7 @@ from seglab.cli import app
 from seglab.datasets import Pets, Samples
 from seglab.errors import ArgumentError, CheckpointError
 from seglab.models import load_model
-from seglab.recipes.ablation import STUDIES, ablation
 from seglab.recipes.pets import crop_size, make_schedule
-from seglab.recipes.records import read_record
 from seglab.samples import write_coco_sample, write_pets_sample
 
 
@@ -41,7 +39,7 @@ def run(root, tmp_path_factory) -> Path:
     """Two epochs by the command line."""
     folder = tmp_path_factory.mktemp("run") / "first"
     result = CliRunner().invoke(app, ["train", "gcn-pets", "--data", str(root), "--epochs", "2", "--size", "96",
-                                      "--loss", "ce+0.5*dice", "--out", str(folder)])
+                                      "--loss", "ce+dice", "--out", str(folder)])
     assert result.exit_code == 0, result.output
     assert "gcn: pictures of 96 px, k = 1" in result.output
     lines = result.output.splitlines()
@@ -82,7 +80,7 @@ def test_predict_draws_with_it(run, root, tmp_path, monkeypatch):
 
 @pytest.mark.slow
 def test_a_run_goes_on_where_it_ended(run, root):
-    history, _, _ = recipes.train("gcn-pets", data=root, folder=run, epochs=2, size=96, loss="ce+0.5*dice",
+    history, _, _ = recipes.train("gcn-pets", data=root, folder=run, epochs=2, size=96, loss="ce+dice",
                                   progress=False)
     assert len(history) == 2
     with pytest.raises(CheckpointError, match="other settings"):
@@ -136,24 +134,6 @@ def test_what_cannot_be_trained_says_why(arguments, message, root):
 
 def test_crops_suit_the_pictures(root):
     assert crop_size(Samples(Pets(root), "train", progress=False)) == 160
-
-
-@pytest.mark.slow
-def test_the_study_changes_one_thing_at_a_time(root, monkeypatch):
-    study = STUDIES["gcn"]
-    monkeypatch.setitem(STUDIES, "gcn", replace(study, recipe=replace(study.recipe, size=128, batch_size=2)))
-    monkeypatch.setattr("seglab.recipes.pets.LiveCurve", lambda **_: None)  # six curves that nobody looks at
-    rows, pictures = ablation("gcn", seeds=(0,), epochs=1, data=root, progress=False)
-    assert [row["way"] for row in rows] == list(study.ways) and "1 epochs" in pictures
-    assert len({str(row["iou"]) for row in rows}) == len(rows), "each change makes another network"
-    assert all(0 <= row["bands"]["4"] <= 1 and row["seconds"] > 0 for row in rows)
-
-
-def test_the_record_is_complete():
-    record = read_record("gcn_ablation")
-    assert {(row["way"], row["seed"]) for row in record["rows"]} == {
-        (way, seed) for way in STUDIES["gcn"].ways for seed in (0, 1, 2)}
-    assert record["command"] == "python -m seglab.recipes.ablation gcn"
 
 
 def test_an_unknown_target_is_refused_in_python(root):

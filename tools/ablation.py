@@ -1,7 +1,7 @@
 """What the parts of a recipe are worth: the same training without one, or with another, three seeds each.
 
-`python -m seglab.recipes.ablation deeplabv3` trains lesson 4's nine small networks in ten minutes on one CPU core,
-`… gcn` lesson 5's eighteen in half an hour. What they wrote for the lessons lies in `recorded/`.
+`python -m tools.ablation deeplabv3` trains lesson 4's nine small networks in ten minutes on one CPU core,
+`… gcn` lesson 5's eighteen in half an hour. What they wrote for the lessons lies in `seglab/recorded/`.
 """
 
 from __future__ import annotations
@@ -19,8 +19,8 @@ from seglab.metrics import BandMatrix, SegmentationScores
 from seglab.models import load_model
 from seglab.recipes.coco import CocoRecipe
 from seglab.recipes.pets import PetsRecipe
-from seglab.recipes.records import write_record
 from seglab.training import History, evaluate
+from tools.records import write_record
 
 
 @dataclass(frozen=True)
@@ -89,7 +89,7 @@ def main() -> None:
     parser.add_argument("--out", type=Path, help="by default STUDY_ablation.json")
     arguments = parser.parse_args()
     rows, pictures = ablation(arguments.study)
-    command = "python -m seglab.recipes.ablation" + f" {arguments.study}" * (arguments.study != "deeplabv3")
+    command = "python -m tools.ablation" + f" {arguments.study}" * (arguments.study != "deeplabv3")
     write_record(arguments.out or Path(f"{arguments.study}_ablation.json"), command, pictures, rows)
 
 

@@ -8,8 +8,8 @@ import sys
 import pytest
 import torch
 
-from seglab.recipes import ablation, learning_curve
 from seglab.samples import write_catdog_sample
+from tools import ablation, learning_curve
 
 ROWS = [{"way": "one", "seed": 0, "miou": 0.5}]
 
@@ -25,7 +25,7 @@ def test_a_study_is_written_with_its_command(arguments, study, out, tmp_path, mo
     (written,) = tmp_path.iterdir()
     record = json.loads(written.read_text(encoding="utf-8"))
     assert written.name == out and record["rows"] == ROWS and record["pictures"] == f"the pictures of {study}"
-    assert record["command"] == " ".join(["python -m seglab.recipes.ablation", *arguments[:1]])
+    assert record["command"] == " ".join(["python -m tools.ablation", *arguments[:1]])
     assert record["versions"]["torch"] == torch.__version__ and "cores" in record["machine"]
 
 
@@ -39,5 +39,5 @@ def test_a_learning_curve_is_written_with_its_command(tmp_path, monkeypatch):
     record = json.loads(out.read_text(encoding="utf-8"))
     ((splits, effort),) = seen
     assert effort == 0.5 and splits.train[0][0].shape == (3, 32, 32) and record["rows"] == ROWS
-    assert record["command"] == "python -m seglab.recipes.learning_curve DATA --size 32 --effort 0.5"
+    assert record["command"] == "python -m tools.learning_curve DATA --size 32 --effort 0.5"
     assert record["pictures"] == str(splits)

@@ -1,4 +1,4 @@
-"""How the bundled networks were trained: `python -m seglab.recipes.bundled DATA [--model gcn]`, on two CPU cores.
+"""How the bundled networks were trained: `python -m tools.bundled DATA [--model gcn]`, on two CPU cores.
 
 DATA holds two copies of the Oxford-IIIT Pet dataset (Parkhi et al. 2012, CC BY-SA 4.0): `pets/` with some breeds at
 full size (`images/`, `annotations/trimaps/`, `annotations/trainval.txt`), and `pets128/` with all breeds at 128 pixels

@@ -1,7 +1,7 @@
 """Accuracy against the number of training pictures: frozen, fine-tuned, and from scratch.
 
-`python -m seglab.recipes.learning_curve [DATA]` measures it in half an hour on two CPU cores. What it wrote for the
-lesson lies in `recorded/`.
+`python -m tools.learning_curve [DATA]` measures it in half an hour on two CPU cores. What it wrote for the
+lesson lies in `seglab/recorded/`.
 """
 
 from __future__ import annotations
@@ -12,14 +12,14 @@ from collections.abc import Sequence
 from pathlib import Path
 from typing import Any
 
-import numpy as np
 import torch
 
 from seglab.datasets import Normalize, Samples, Splits, open_dataset
 from seglab.models import Classifier, classifier
-from seglab.recipes.records import read_record, write_record
 from seglab.recipes.transfer import augmented, score_classifier
-from seglab.training import FeatureDataset, extract_features, fit
+from seglab.training import extract_features, fit
+from seglab.training.features import accuracy, choose_pictures, train_head
+from tools.records import write_record
 
 WAYS = ("frozen", "fine-tuned", "from scratch")
 _BATCH = 16
@@ -72,28 +72,6 @@ def learning_curve(splits: Splits, counts: Sequence[int] = (20, 100, 500),
     return rows
 
 
-def choose_pictures(labels: torch.Tensor, count: int, seed: int) -> list[int]:
-    """Indices of `count` pictures of each class, at random."""
-    rng = np.random.default_rng(seed)
-    chosen = [rng.permutation(np.flatnonzero(labels.numpy() == label))[:count] for label in labels.unique().tolist()]
-    return np.concatenate(chosen).tolist()
-
-
-def train_head(model: Classifier, features: FeatureDataset, seed: int, steps: int = 200) -> None:
-    """Adam with a rate of 1e-3 on the head, in batches of 32."""
-    # The head alone: on features, an epoch takes no longer than to put all of a backbone's layers into train mode.
-    fit(model.head, features, optimizer=torch.optim.Adam(model.head.parameters(), 1e-3), batch_size=32, seed=seed,
-        epochs=math.ceil(steps / math.ceil(len(features) / 32)), normalize=torch.nn.Identity(), progress=False)
-    model.to(model.head.weight.device)  # where `fit` put the head
-
-
-@torch.no_grad()
-def accuracy(model: Classifier, features: FeatureDataset) -> float:
-    """Share of right answers of the head on features."""
-    found = model.head(features.features.to(model.head.weight.device)).argmax(1).cpu()  # (N, D) -> (N, C) -> (N,)
-    return (found == features.labels).double().mean().item()
-
-
 def _train(model: Classifier, data: Samples, groups: list[dict[str, Any]], steps: int, seed: int) -> None:
     each = math.ceil(len(data) / _BATCH)
     epochs = max(1, round(steps / each))
@@ -101,22 +79,6 @@ def _train(model: Classifier, data: Samples, groups: list[dict[str, Any]], steps
     cosine = torch.optim.lr_scheduler.CosineAnnealingLR(adam, epochs * each)
     fit(model, augmented(data), optimizer=adam, scheduler=cosine, epochs=epochs, batch_size=_BATCH, seed=seed,
         normalize=Normalize(**model.normalize), progress=False)
-
-
-def recorded(name: str) -> dict[str, object]:
-    """A measurement that takes too long for a lesson, as `main` wrote it: "drawings" or "photographs".
-
-    Returns:
-        {"rows", as `learning_curve` returns them, "command", "pictures", "machine", "versions"}.
-
-    Raises:
-        ArgumentError: another name.
-
-    Example:
-        >>> sorted({row["way"] for row in recorded("drawings")["rows"]})
-        ['fine-tuned', 'from scratch', 'frozen']
-    """
-    return read_record(f"learning_curve_{name}")
 
 
 def main() -> None:
@@ -129,7 +91,7 @@ def main() -> None:
     parser.add_argument("--effort", type=float, default=1.0)
     options = parser.parse_args()
     splits = open_dataset("catdog", source="real" if options.data else "sample", root=options.data, size=options.size)
-    command = f"python -m seglab.recipes.learning_curve{' DATA' * bool(options.data)}"
+    command = f"python -m tools.learning_curve{' DATA' * bool(options.data)}"
     write_record(options.out, f"{command} --size {options.size} --effort {options.effort:g}", str(splits),
                  learning_curve(splits, effort=options.effort))
 

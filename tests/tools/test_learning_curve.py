@@ -8,8 +8,10 @@ import torch
 
 from seglab.datasets import open_dataset
 from seglab.errors import ArgumentError
-from seglab.recipes.learning_curve import WAYS, choose_pictures, learning_curve, recorded
+from seglab.recorded import read_record
 from seglab.samples import write_catdog_sample
+from seglab.training.features import choose_pictures
+from tools.learning_curve import WAYS, learning_curve
 
 
 def test_the_same_pictures_for_all_ways_and_others_for_each_seed():
@@ -33,10 +35,10 @@ def test_a_small_curve_runs_and_repeats(tmp_path, monkeypatch, capsys):
 
 @pytest.mark.parametrize("name", ["drawings", "photographs"])
 def test_records_are_complete_and_say_where_they_come_from(name):
-    record = recorded(name)
+    record = read_record(f"learning_curve_{name}")
     assert {(row["way"], row["pictures"], row["seed"]) for row in record["rows"]} == {
         (way, count, seed) for way in WAYS for count in (20, 100, 500) for seed in (0, 1, 2)}
-    assert record["command"].startswith("python -m seglab.recipes.learning_curve")
+    assert record["command"].startswith("python -m tools.learning_curve")
     assert set(record) == {"command", "pictures", "machine", "versions", "rows"}
     means = {way: np.mean([r["accuracy"] for r in record["rows"] if r["way"] == way]) for way in WAYS}
     assert means["from scratch"] < means["frozen"] and means["from scratch"] < means["fine-tuned"]
@@ -44,4 +46,4 @@ def test_records_are_complete_and_say_where_they_come_from(name):
 
 def test_an_unknown_record():
     with pytest.raises(ArgumentError, match="photographs"):
-        recorded("paintings")
+        read_record("paintings")

@@ -13,9 +13,9 @@ from PIL import Image
 from seglab.checkpoint import load_checkpoint
 from seglab.datasets import Pets, Samples
 from seglab.models import BUNDLED, load_model
-from seglab.recipes import bundled
-from seglab.recipes.bundled import MIN_SIZE, STAGES, Stage, export, read_large, read_small, score, train_stage
 from seglab.samples import write_pets_sample
+from tools import bundled
+from tools.bundled import MIN_SIZE, STAGES, Stage, export, read_large, read_small, score, train_stage
 
 
 @pytest.fixture(scope="module")
