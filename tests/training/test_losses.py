@@ -15,13 +15,13 @@ from torch._subclasses.fake_tensor import DataDependentOutputException, FakeTens
 
 from seglab.errors import ArgumentError, CheckpointError
 from seglab.metrics import confusion_matrix, scores
-from seglab.training import LOSSES, CombinedLoss, cross_entropy, dice_loss, iou_loss, lovasz_loss, make_loss
+from seglab.training import LOSSES, cross_entropy, dice_loss, iou_loss, lovasz_loss, make_loss
 from tests.training.runs import train
 
 LOSS_FUNCTIONS = [
     pytest.param(loss, id=name) for name, loss in (
         *LOSSES.items(), ("weighted", functools.partial(cross_entropy, class_weights=(1.0, 0.3, 2.0))),
-        ("ce+dice", make_loss("0.5*ce+dice")))]
+        ("ce+dice", make_loss("ce+dice")))]
 every_loss = pytest.mark.parametrize("loss", LOSS_FUNCTIONS)
 
 
@@ -201,7 +201,7 @@ def test_a_classifiers_labels_are_masks_of_one_pixel(loss):
 @every_loss
 def test_arguments(loss):
     logits, masks = batch()
-    with pytest.raises(ArgumentError, match=r"'aux'(.|\n)*\(2, 5\)(.|\n)*\(4, 5\)"):
+    with pytest.raises(ArgumentError, match=r"'aux'(.|\n)*\(2, 3, 2, 5\) for masks \(2, 4, 5\)"):
         loss({"out": logits, "aux": logits[:, :, :2]}, masks)
     with pytest.raises(ArgumentError, match=r"\(1, 4, 5\)"):
         loss(logits, masks[:1])
@@ -214,26 +214,16 @@ def test_arguments(loss):
         loss(logits, torch.full((2, 4, 5), -1))
 
 
-@pytest.mark.parametrize("weights", [[1.0, 2.0], [1.0, -1.0, 1.0], [1.0, float("nan"), 1.0]])
-def test_class_weights_are_checked(weights):
-    with pytest.raises(ArgumentError, match="3 numbers from 0"):
-        cross_entropy(*batch(), class_weights=weights)
-
-
 def test_losses_by_name():
     logits, masks = batch()
-    loss = make_loss("dice + 0.5*cross_entropy")
-    assert loss.name == "0.5*ce+dice" and make_loss(loss.name) == loss == CombinedLoss({"ce": 0.5, "dice": 1})
-    assert hash(loss) == hash(pickle.loads(pickle.dumps(loss))) and loss != make_loss("ce+dice") and loss != "ce+dice"
-    assert repr(loss) == "CombinedLoss({'ce': 0.5, 'dice': 1.0})"
-    assert torch.allclose(loss(logits, masks), 0.5 * cross_entropy(logits, masks) + dice_loss(logits, masks))
-    assert make_loss("ce")(logits, masks) == cross_entropy(logits, masks)
-    assert make_loss("1e-3*lovasz").terms == (("lovasz", 0.001),)
+    loss = make_loss("dice + ce")
+    assert loss.name == "ce+dice" and make_loss(loss.name) == loss == pickle.loads(pickle.dumps(loss))
+    assert torch.allclose(loss(logits, masks), cross_entropy(logits, masks) + dice_loss(logits, masks))
+    assert make_loss("ce")(logits, masks) == cross_entropy(logits, masks) and make_loss("ce") != loss
 
 
-@pytest.mark.parametrize("text", ["", "focal", "ce+", "ce+ce", "ce+cross_entropy", "0*ce", "-1*ce", "nan*ce", "x*ce",
-                                  "dice*0.5"])
-def test_unknown_names_and_odd_weights_are_refused(text):
+@pytest.mark.parametrize("text", ["", "focal", "ce+", "ce+ce", "0.5*ce", "ce,dice"])
+def test_unknown_names_are_refused(text):
     with pytest.raises(ArgumentError, match="loss"):
         make_loss(text)
 
