@@ -82,7 +82,7 @@ class CocoRecipe:
         accumulate = -(-self.batch_size // (at_once or self.batch_size))
         at_once = -(-self.batch_size // accumulate)
         if num_workers is None:  # without a GPU, all cores belong to the network
-            num_workers = choose_num_workers(train, at_once).best if device.type != "cpu" else 0
+            num_workers = choose_num_workers(train, at_once) if device.type != "cpu" else 0
         if progress:
             print(f"crops of {crop} px, {accumulate} × {at_once} pictures a step, {num_workers} loader workers")
         epochs = epochs or self.epochs
