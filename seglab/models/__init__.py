@@ -17,12 +17,7 @@ from seglab.models.deeplabv3 import ASPP, DeepLabHead, DeepLabV3
 from seglab.models.fcn import FCN, BackboneWithHeads, FCNHead, SkipFCN
 from seglab.models.fold import fold_batch_norm
 from seglab.models.gcn import GCN, BoundaryRefinement, GlobalConvBlock
-from seglab.models.receptive_field import (
-    ReceptiveField,
-    effective_receptive_field,
-    receptive_field,
-    receptive_reach,
-)
+from seglab.models.receptive_field import effective_receptive_field, receptive_reach
 from seglab.models.single_conv import SingleConv
 from seglab.models.weights import BUNDLED, COCO, choose, coco_weights, fetch, imagenet_classifier, load_imagenet
 
@@ -33,9 +28,9 @@ _BACKBONES = {name: signature(model).parameters["backbone"].default for name, mo
               if "backbone" in signature(model).parameters}
 
 __all__ = ["ASPP", "BUNDLED", "FCN", "GCN", "BackboneWithHeads", "BoundaryRefinement", "Classifier", "DeepLabHead",
-           "DeepLabV3", "FCNHead", "GlobalConvBlock", "IntermediateLayerGetter", "Model", "ReceptiveField",
-           "SingleConv", "SkipFCN", "build", "build_backbone", "classifier", "effective_receptive_field",
-           "fold_batch_norm", "imagenet_classifier", "list_models", "load_model", "receptive_field", "receptive_reach"]
+           "DeepLabV3", "FCNHead", "GlobalConvBlock", "IntermediateLayerGetter", "Model", "SingleConv", "SkipFCN",
+           "build", "build_backbone", "classifier", "effective_receptive_field", "fold_batch_norm",
+           "imagenet_classifier", "list_models", "load_model", "receptive_reach"]
 
 
 def list_models() -> list[str]:

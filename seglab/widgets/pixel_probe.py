@@ -110,7 +110,7 @@ class PixelProbe(PictureWidget):
             self._inside = self._segmenter.inside(image[None])[0]  # the picture as the network sees it
             try:
                 self._reach = receptive_reach(model, self._inside.shape[:2])
-            except ArgumentError as error:  # of a transformer, for instance; the heat works
+            except ArgumentError as error:  # of scores that are smaller than the picture; the heat works
                 problem = " ".join(str(error).split())
         content = _content(image, mask, self._truth, self._probabilities, len(labels))
         content |= {"classes": classes_of(labels), "model": model is not None, "reach": self._reach, "problem": problem,
