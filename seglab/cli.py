@@ -253,8 +253,8 @@ def _box(size: str) -> tuple[int, int]:
 @app.command()
 @_friendly
 def convert(
-    source: Annotated[Path, typer.Argument(help="A .pth state dict or TorchScript archive of torchvision's "
-                                           "FCN (resnet50, resnet101) or DeepLabV3 (those, mobilenet_v3_large).")],
+    source: Annotated[Path, typer.Argument(help="A .pth file, a state dict of torchvision's FCN (resnet50, "
+                                           "resnet101) or DeepLabV3 (those, mobilenet_v3_large).")],
     target: Annotated[Path, typer.Argument(help="The .safetensors file to write.")],
     overwrite: Annotated[bool, typer.Option("--overwrite", help="Replace the file if it is there.")] = False,
 ) -> None:

@@ -204,20 +204,15 @@ def published(narrow):
 
 
 @pytest.mark.slow
-@pytest.mark.filterwarnings("ignore:.torch.jit")
-@pytest.mark.parametrize("kind", ["state dict", "training checkpoint", "torchscript"])
-def test_convert_and_verify(published, tmp_path, kind):
+@pytest.mark.parametrize(("wrapper", "prefix", "others"), [
+    (None, "", {}), (None, "_orig_mod.", {}), ("model", "module.", {}), ("model_state_dict", "net.", {}),
+    ("state_dict", "model.", {"loss.weight": torch.ones(4)})])
+def test_convert_and_verify(published, tmp_path, wrapper, prefix, others):
     path, target = tmp_path / "in.pth", tmp_path / "out.safetensors"
-    state = published.state_dict()
-    if kind == "state dict":
-        torch.save(state, path)
-    elif kind == "training checkpoint":
-        torch.save({"model": {f"module.{k}": v for k, v in state.items()}, "epoch": 3}, path)
-    else:
-        with torch.no_grad():
-            torch.jit.trace(published, torch.zeros(1, 3, 32, 32), strict=False, check_trace=False).save(str(path))
+    state = {f"{prefix}{key}": tensor for key, tensor in published.state_dict().items()} | others
+    torch.save(state if wrapper is None else {wrapper: state, "epoch": 3}, path)
     line = convert(path, target)
-    assert "fcn_resnet50, 4 classes, with aux" in line
+    assert "fcn_resnet50, 4 classes, with aux" in line and ("without 1 tensors" in line) == bool(others)
     model = load_model(target)
     images = torch.randn(1, 3, 43, 57)
     with torch.no_grad():
@@ -239,6 +234,29 @@ def test_convert_knows_deeplabv3(narrow, tmp_path, name, aux):
     images = torch.randn(1, 3, 43, 57)
     with torch.no_grad():
         torch.testing.assert_close(model(images)["out"], original(images)["out"], rtol=1e-5, atol=1e-5)
+
+
+@pytest.mark.slow
+def test_convert_leaves_out_an_auxiliary_head_of_other_classes(published, tmp_path):
+    """As whoever gave torchvision's network a new head, and forgot the other one."""
+    published.aux_classifier[4] = torch.nn.Conv2d(256, 21, 1)
+    torch.save(published.state_dict(), tmp_path / "in.pth")
+    line = convert(tmp_path / "in.pth", tmp_path / "out.safetensors")
+    assert "4 classes, without aux (that in the file has 21)" in line
+    assert set(load_model(tmp_path / "out.safetensors")(torch.zeros(1, 3, 32, 32))) == {"out"}
+
+
+def test_one_channel_is_refused_with_the_way_out(narrow, tmp_path):
+    torch.save(theirs("fcn_resnet50", 1).state_dict(), tmp_path / "in.pth")
+    with pytest.raises(ArgumentError, match=r"one output channel(.|\n)*two channels, background and object"):
+        convert(tmp_path / "in.pth", tmp_path / "out.safetensors")
+
+
+@pytest.mark.filterwarnings("ignore:.torch.jit")
+def test_torchscript_holds_code_and_is_refused(tmp_path):
+    torch.jit.trace(torch.nn.Conv2d(3, 2, 1), torch.zeros(1, 3, 4, 4)).save(str(tmp_path / "in.pth"))
+    with pytest.raises(CheckpointError, match=r"TorchScript archive(.|\n)*torch.jit.load\(path\).state_dict\(\)"):
+        convert(tmp_path / "in.pth", tmp_path / "out.safetensors")
 
 
 @pytest.mark.slow
