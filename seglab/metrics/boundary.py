@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import itertools
 import math
 from collections.abc import Sequence
 from dataclasses import dataclass
@@ -12,8 +11,17 @@ import numpy as np
 import torch
 
 from seglab.errors import ArgumentError
-from seglab.labels import IGNORE, LabelSet
-from seglab.metrics.segmentation import ConfusionMatrix, SegmentationScores, _tensor, predictions, scores
+from seglab.labels import LabelSet
+from seglab.metrics.segmentation import ConfusionMatrix, SegmentationScores, as_tensor, predictions, scores
+
+
+def exact_distance(inside: np.ndarray) -> np.ndarray:
+    """Euclidean distance of each True pixel to the nearest False one, in pixels: (H, W) bool -> (H, W) float64."""
+    # The precise kind: masks of 3 or 5 pixels are off by some per cent, which would move pixels between bands.
+    found = cv2.distanceTransform(inside.view(np.uint8), cv2.DIST_L2, cv2.DIST_MASK_PRECISE).astype(np.float64)
+    # Its last digits differ from call to call (OpenCV issue 24082), and 8.000001 would lie beyond a band of 8. The
+    # square of a distance is a whole number: rounded, it is exact up to distances of about 1,000.
+    return np.sqrt(np.rint(found**2))
 
 
 def boundary_distance(mask: torch.Tensor | np.ndarray) -> np.ndarray:
@@ -35,23 +43,15 @@ def boundary_distance(mask: torch.Tensor | np.ndarray) -> np.ndarray:
         >>> boundary_distance(np.array([[0, 0, 0, 1, 255]])).tolist()
         [[3.0, 2.0, 1.0, 1.0, 1.0]]
     """
-    given = _tensor("mask", mask)
+    given = as_tensor("mask", mask)
     if given.ndim != 2 or given.is_floating_point():
         raise ArgumentError("mask", found=f"shape {tuple(given.shape)}, {given.dtype}", expected="integers, (H, W)")
     values = given.cpu().numpy()
     distance = np.full(values.shape, np.inf, dtype=np.float32)
     ids = np.unique(values)
     for value in ids if len(ids) > 1 else ():
-        inside = (values == value).view(np.uint8)
-        left, top, width, height = cv2.boundingRect(inside)
-        # One pixel more on each side: nothing beyond can be nearer.
-        part = slice(max(top - 1, 0), top + height + 1), slice(max(left - 1, 0), left + width + 1)
-        there = inside[part]
-        # The precise kind: masks of 3 or 5 pixels are off by some per cent, which would move pixels between bands.
-        found = cv2.distanceTransform(there, cv2.DIST_L2, cv2.DIST_MASK_PRECISE).astype(np.float64)
-        # Its last digits differ from call to call (OpenCV issue 24082), and 8.000001 would lie beyond a band of 8. The
-        # square of a distance is a whole number: rounded, it is exact up to distances of about 1,000.
-        np.copyto(distance[part], np.sqrt(np.rint(found**2)), where=there.view(bool), casting="same_kind")
+        inside = values == value
+        distance[inside] = exact_distance(inside)[inside]
     return distance
 
 
@@ -63,11 +63,6 @@ class BoundaryScores:
     bands: tuple[SegmentationScores, ...]  #: W: of all pixels at most so far from an outline
     beyond: SegmentationScores  #: of the pixels farther away than the widest
     total: SegmentationScores  #: of all pixels
-
-    @property
-    def inside(self) -> SegmentationScores:
-        """The scores within the widest band."""
-        return self.bands[-1]
 
     @property
     def pixel_accuracy(self) -> list[float]:
@@ -111,13 +106,9 @@ class BandMatrix:
     Args:
         num_classes: the number of classes C, 1 to 255, or a label set.
         widths: rising, in pixels of the masks as they come: of full pictures and of resized ones they differ.
-        ignore_index: the id in the target that is not scored, 0 to 255.
 
     Attributes:
         rings: W + 1 `ConfusionMatrix`, of the pixels up to the first width, from there to the next, …, and beyond.
-
-    Raises:
-        ArgumentError: an argument is out of range.
 
     Source: Kohli, Ladický and Torr, "Robust higher order potentials for enforcing label consistency" (2009), section 6;
     Krähenbühl and Koltun (2011), arXiv 1210.5644, figure 6; Chen et al., "DeepLab" (2016), arXiv 1606.00915, figure 11.
@@ -131,41 +122,25 @@ class BandMatrix:
         ([0.5, 0.75], 1.0)
     """
 
-    def __init__(self, num_classes: int | LabelSet, widths: Sequence[float] = (1, 2, 4, 8, 16),
-                 ignore_index: int = IGNORE) -> None:
+    def __init__(self, num_classes: int | LabelSet, widths: Sequence[float] = (1, 2, 4, 8, 16)) -> None:
         self.widths = tuple(widths)
-        if (not self.widths or not 0 < self.widths[0] <= self.widths[-1] < math.inf
-                or any(not a < b for a, b in itertools.pairwise(self.widths))):
+        if not (self.widths and all(a < b for a, b in zip((0, *widths), (*widths, math.inf), strict=True))):
             raise ArgumentError("widths", found=self.widths, expected="numbers of pixels above 0, rising")
-        self.rings = [ConfusionMatrix(num_classes, ignore_index) for _ in range(len(self.widths) + 1)]
-        self.num_classes, self.ignore_index = self.rings[0].num_classes, self.rings[0].ignore_index
+        self.rings = [ConfusionMatrix(num_classes) for _ in range(len(self.widths) + 1)]
+        self.num_classes = self.rings[0].num_classes
 
     def update(self, preds: torch.Tensor | np.ndarray, target: torch.Tensor | np.ndarray) -> None:
-        """Count one batch; distances are those within each picture.
-
-        Args:
-            preds: class ids, (N, H, W) or (H, W), any integer dtype; or logits, (N, C, H, W) or (C, H, W), floating.
-            target: class ids, (N, H, W) or (H, W), any integer dtype, `ignore_index` where not to score.
-
-        Raises:
-            ArgumentError: as for `ConfusionMatrix.update`; nothing of the batch is counted then.
-        """
-        preds, target = _tensor("preds", preds), _tensor("target", target).cpu()
+        """Count one batch, as `ConfusionMatrix.update` does; distances are those within each picture."""
+        preds, target = as_tensor("preds", preds), as_tensor("target", target).cpu()
         if preds.is_floating_point() and preds.ndim > 2 and preds.shape[-3] == self.num_classes:
             preds = predictions(preds)  # (N, H, W)
         preds = preds.cpu()
-        if preds.shape != target.shape or target.ndim not in (2, 3):
-            ConfusionMatrix(self.num_classes, self.ignore_index).update(preds, target)  # says what does not fit
+        ConfusionMatrix(self.num_classes).update(preds, target)  # says what does not fit, before anything is counted
         distances = [boundary_distance(mask) for mask in target.reshape(-1, *target.shape[-2:])]  # N of (H, W)
-        ring = torch.from_numpy(np.searchsorted(self.widths, np.stack(distances)))  # (N, H, W); 0 up to the first width
-        ring = ring.view(target.shape)
-        fresh = [ConfusionMatrix(self.num_classes, self.ignore_index) for _ in self.rings]
-        for number, matrix in enumerate(fresh):
+        ring = torch.from_numpy(np.searchsorted(self.widths, np.stack(distances))).view(target.shape)
+        for number, matrix in enumerate(self.rings):
             here = ring == number
-            if here.any():
-                matrix.update(preds[here][None], target[here][None])  # (1, pixels)
-        for mine, more in zip(self.rings, fresh, strict=True):
-            mine.merge(more)
+            matrix.update(preds[here][None], target[here][None])  # (1, pixels)
 
     def compute(self) -> BoundaryScores:
         """The scores of everything counted so far."""
@@ -176,11 +151,3 @@ class BandMatrix:
         """Forget all counts."""
         for ring in self.rings:
             ring.reset()
-
-    def merge(self, other: BandMatrix) -> BandMatrix:
-        """Add another metric's counts, and return this one. ArgumentError if they differ in widths or classes."""
-        if self.widths != other.widths:
-            raise ArgumentError("metrics that do not fit", found=f"widths {other.widths}", expected=self.widths)
-        for mine, theirs in zip(self.rings, other.rings, strict=True):
-            mine.merge(theirs)
-        return self

@@ -9,7 +9,7 @@ import torch
 
 from seglab.errors import ArgumentError
 from seglab.labels import LabelSet
-from seglab.metrics.segmentation import scores
+from seglab.metrics.segmentation import class_names, scores
 
 
 @dataclass(frozen=True, eq=False)
@@ -32,10 +32,7 @@ class ClassificationScores:
             class 1           0        2   1.000      0.500
             accuracy 0.8000 (8 of 10 pictures)
         """
-        names = label_set.classes if label_set else [f"class {i}" for i in range(len(self.matrix))]
-        if label_set is not None and len(label_set) != len(self.matrix):
-            raise ArgumentError(f"label set {label_set.name!r}", found=f"{len(names)} classes",
-                                expected=f"{len(self.matrix)}, as in the confusion matrix")
+        names = class_names(label_set, len(self.matrix))
         width = max(len(name) for name in (*names, "truth"))
         cells = [max(len(name), 7) for name in names]
         head = "  ".join(f"{name:>{cell}}" for name, cell in zip(names, cells, strict=True))

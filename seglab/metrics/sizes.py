@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import itertools
 from collections.abc import Sequence
 from dataclasses import dataclass
 
@@ -12,7 +11,8 @@ import torch
 
 from seglab.errors import ArgumentError
 from seglab.labels import IGNORE, LabelSet
-from seglab.metrics.segmentation import _tensor, confusion_matrix
+from seglab.metrics.boundary import exact_distance
+from seglab.metrics.segmentation import as_tensor, class_names, confusion_matrix
 
 #: Where medium and large objects begin, in pixels of area. Source: COCO's detection evaluation.
 COCO_BOUNDS = (32**2, 96**2)
@@ -57,10 +57,7 @@ class SizedScores:
             class 1  1.000     (1)  0.500     (1)    nan     (0)          0
             mean     1.000     (1)  0.500     (1)    nan     (0)          0
         """
-        names = label_set.classes if label_set else [f"class {i}" for i in range(len(self.support))]
-        if label_set is not None and len(label_set) != len(self.support):
-            raise ArgumentError(f"label set {label_set.name!r}", found=f"{len(names)} classes",
-                                expected=f"{len(self.support)}, as in the scores")
+        names = class_names(label_set, len(self.support))
         width = max(len(name) for name in (*names, "class"))
         rows = [*zip(names[1:], self.iou[1:], self.objects[1:], self.false_positives[1:, -1].tolist(), strict=True),
                 ("mean", self.miou, self.objects.sum(0), int(self.false_positives[:, -1].sum()))]
@@ -79,20 +76,16 @@ class SizedIoU:
     pixel counts where its object belongs by area. A pixel wrongly predicted as c counts with the nearest true pixel of
     class c in the picture (Euclidean; of buckets at the same distance, with the smaller). In pictures without a true
     pixel of class c it counts in a bucket of its own, "none". So the buckets add up exactly to the confusion matrix.
-    Background, class 0, has no objects and is left out; so is what is ignored.
+    Background, class 0, has no objects and is left out; so is what is ignored, 255.
 
     Args:
         num_classes: the number of classes C, background included, 1 to 255, or a label set.
         bounds: rising areas in pixels at which the next bucket begins; an object of just that area belongs to the upper
             one. The default are COCO's: small below 32², medium below 96², large.
-        ignore_index: the id in the target that is not scored, 0 to 255.
 
     Attributes:
         counts: the state, (4, C, B) int64: hits, true pixels, wrongly predicted pixels, objects. Its sum over several
             processes is their joint state.
-
-    Raises:
-        ArgumentError: an argument is out of range.
 
     Source: the areas are those of COCO's detection evaluation (Lin et al. 2014, arXiv 1405.0312).
 
@@ -105,19 +98,13 @@ class SizedIoU:
         (('small', 'medium', 'large', 'none'), [0.0, 1.0, nan, nan])
     """
 
-    def __init__(self, num_classes: int | LabelSet, bounds: Sequence[float] = COCO_BOUNDS,
-                 ignore_index: int = IGNORE) -> None:
+    def __init__(self, num_classes: int | LabelSet, bounds: Sequence[float] = COCO_BOUNDS) -> None:
         self.num_classes = len(num_classes) if isinstance(num_classes, LabelSet) else int(num_classes)
-        self.bounds, self.ignore_index = tuple(bounds), int(ignore_index)
-        if not 1 <= self.num_classes <= 255 or not 0 <= self.ignore_index <= 255:
-            raise ArgumentError("SizedIoU", found=f"num_classes {num_classes}, ignore_index {ignore_index}",
-                                expected="1 to 255 classes, or a label set, and an id 0 to 255")
-        if not self.bounds or self.bounds[0] <= 0 or any(a >= b for a, b in itertools.pairwise(self.bounds)):
+        self.bounds = tuple(bounds)
+        if not self.bounds or any(a >= b for a, b in zip((0, *self.bounds), self.bounds, strict=False)):
             raise ArgumentError("bounds", found=self.bounds, expected="areas above 0, rising, such as (1024, 9216)")
-        if len(self.bounds) == 2:
-            self.buckets: tuple[str, ...] = ("small", "medium", "large", "none")
-        else:
-            self.buckets = (*(f"< {bound:g}" for bound in self.bounds), f">= {self.bounds[-1]:g}", "none")
+        self.buckets: tuple[str, ...] = ("small", "medium", "large", "none") if len(self.bounds) == 2 else (
+            *(f"< {bound:g}" for bound in self.bounds), f">= {self.bounds[-1]:g}", "none")
         self.counts = torch.zeros((4, self.num_classes, len(self.buckets)), dtype=torch.int64)
 
     def update(self, preds: torch.Tensor | np.ndarray, target: torch.Tensor | np.ndarray,
@@ -126,7 +113,7 @@ class SizedIoU:
 
         Args:
             preds: class ids, (H, W), any integer dtype.
-            target: class ids, (H, W), any integer dtype, `ignore_index` where not to score.
+            target: class ids, (H, W), any integer dtype, 255 where not to score.
             objects: (H, W) integers: which object a pixel shows, from 1, and 0 for none. What a number shows is the
                 target's word: an object counts for each class that its pixels have. True pixels without a number, and
                 all if `objects` is None, form objects as they hang together, corner to corner (8-neighbourhood).
@@ -136,85 +123,57 @@ class SizedIoU:
         Raises:
             ArgumentError: shapes or dtypes do not fit, an id is no class, or an object has no area.
         """
-        preds, target = (_tensor(name, ids).cpu() for name, ids in (("preds", preds), ("target", target)))
-        numbers, sizes = self._check_objects(target, objects, areas)
+        preds, target = (as_tensor(name, ids).cpu() for name, ids in (("preds", preds), ("target", target)))
         if target.ndim != 2 or preds.is_floating_point():
             raise ArgumentError("preds and target", found=f"{tuple(preds.shape)} {preds.dtype}, {tuple(target.shape)}",
                                 expected="class ids of one picture, (H, W)", fix="Give one picture at a time.")
-        matrix = confusion_matrix(preds, target, self.num_classes, self.ignore_index)  # it names what does not fit
+        matrix = confusion_matrix(preds, target, self.num_classes)  # it names what does not fit
+        numbers, sizes = _numbers_and_areas(target, objects, areas)
         said, truth = preds.numpy(), target.numpy()
-        scored = truth != self.ignore_index
         for class_id in (matrix.sum(0) + matrix.sum(1)).nonzero().flatten().tolist():
             if class_id > 0:
-                true, found = (truth == class_id) & scored, (said == class_id) & scored
+                true, found = truth == class_id, (said == class_id) & (truth != IGNORE)
                 left, top, width, height = cv2.boundingRect((true | found).view(np.uint8))
                 part = slice(top, top + height), slice(left, left + width)  # all that counts, and often little
-                self._count(self.counts.numpy()[:, class_id], true[part], found[part],
-                            numbers[part] if numbers is not None else None, sizes)
+                self._count(self.counts.numpy()[:, class_id], true[part], found[part], numbers[part], sizes)
 
-    def _check_objects(self, target: torch.Tensor, objects: torch.Tensor | np.ndarray | None,
-                       areas: Sequence[float] | None) -> tuple[np.ndarray | None, np.ndarray]:
-        """The map of objects, and the areas by number, with a place for 0."""
-        if objects is None:
-            if areas is not None:
-                raise ArgumentError("areas", found="areas, but no objects", expected="both, or objects alone")
-            return None, np.zeros(1)
-        map_of = _tensor("objects", objects)
-        if map_of.shape != target.shape or map_of.is_floating_point() or (map_of.numel() and map_of.min() < 0):
-            raise ArgumentError("objects", found=f"{tuple(map_of.shape)} {map_of.dtype}",
-                                expected=f"whole numbers from 0, {tuple(target.shape)} as the target")
-        numbers = map_of.cpu().numpy().astype(np.int64)
-        if areas is None:
-            return numbers, np.bincount(numbers.ravel(), minlength=1).astype(np.float64)
-        sizes = np.asarray(areas, dtype=np.float64)
-        if sizes.ndim != 1 or numbers.max(initial=0) > len(sizes) or not (sizes >= 0).all():
-            raise ArgumentError("areas", found=f"shape {sizes.shape}, from {sizes.min(initial=np.inf):g}",
-                                expected=f"{numbers.max(initial=0)} or more numbers from 0, one for each object")
-        return numbers, np.concatenate([[0.0], sizes])
-
-    def _count(self, counts: np.ndarray, true: np.ndarray, found: np.ndarray, numbers: np.ndarray | None,
+    def _count(self, counts: np.ndarray, true: np.ndarray, found: np.ndarray, numbers: np.ndarray,
                areas: np.ndarray) -> None:
         """Add one class in one picture to its counts, (4, B): `true` and `found` are (H, W) bool."""
         place = np.full(true.shape, len(self.buckets) - 1, dtype=np.int16)  # (H, W) buckets, first "none"
-        if numbers is not None:
-            counts[3] += self._put(place, true & (numbers > 0), numbers, areas)
-        loose = true if numbers is None else true & (numbers == 0)
-        if loose.any():
-            _, parts, stats, _ = cv2.connectedComponentsWithStats(loose.astype(np.uint8), connectivity=8)
-            counts[3] += self._put(place, loose, parts, stats[:, cv2.CC_STAT_AREA])
+        _, parts, stats, _ = cv2.connectedComponentsWithStats((true & (numbers == 0)).astype(np.uint8), connectivity=8)
+        for shown, number, area in ((true & (numbers > 0), numbers, areas),
+                                    (parts > 0, parts, stats[:, cv2.CC_STAT_AREA])):
+            bucket, seen = np.searchsorted(self.bounds, area, side="right"), number[shown]  # by number; (pixels,)
+            place[shown] = bucket[seen]
+            counts[3] += np.bincount(bucket[np.unique(seen)], minlength=len(self.buckets))
         false = found & ~true
         if true.any() and false.any():
-            place[false] = _nearest(place, true, false)
+            present = np.unique(place[true])
+            distances = [exact_distance(~(true & (place == bucket)))[false] for bucket in present]
+            place[false] = present[np.argmin(distances, axis=0)]  # the first wins a tie
         for row, pixels in enumerate((found & true, true, false)):
             counts[row] += np.bincount(place[pixels], minlength=len(self.buckets))
-
-    def _put(self, place: np.ndarray, shown: np.ndarray, numbers: np.ndarray, areas: np.ndarray) -> np.ndarray:
-        """Write the buckets of the shown objects into `place`; how many objects are in each bucket."""
-        bucket = np.searchsorted(self.bounds, areas, side="right")  # by object number
-        seen = numbers[shown]
-        place[shown] = bucket[seen]
-        return np.bincount(bucket[np.bincount(seen).nonzero()], minlength=len(self.buckets))
 
     def compute(self) -> SizedScores:
         """The scores of all that was counted."""
         return SizedScores(self.buckets, *self.counts.clone())
 
-    def merge(self, other: SizedIoU) -> SizedIoU:
-        """Add what another metric has counted; ArgumentError if it counts something else."""
-        mine, theirs = ((m.num_classes, m.bounds, m.ignore_index) for m in (self, other))
-        if mine != theirs:
-            raise ArgumentError("merge", found=f"(classes, bounds, ignore_index) {theirs}", expected=mine)
-        self.counts += other.counts
-        return self
 
-
-def _nearest(place: np.ndarray, true: np.ndarray, wanted: np.ndarray) -> np.ndarray:
-    """For each wanted pixel, the bucket of the nearest true one: exact distances to each bucket, then the least."""
-    present = np.bincount(place[true]).nonzero()[0]
-    if len(present) == 1:
-        return present[0]
-    # OpenCV can also label the nearest pixel, but only with distances that are off by some per cent.
-    distances = [cv2.distanceTransform((~(true & (place == bucket))).astype(np.uint8), cv2.DIST_L2,
-                                       cv2.DIST_MASK_PRECISE)[wanted].astype(np.float64) for bucket in present]
-    # Squares are whole numbers; the last digits differ from call to call (OpenCV issue 24082) and would break ties.
-    return present[np.argmin(np.rint(np.square(distances)), axis=0)]  # the first wins a tie
+def _numbers_and_areas(target: torch.Tensor, objects: torch.Tensor | np.ndarray | None,
+                       areas: Sequence[float] | None) -> tuple[np.ndarray, np.ndarray]:
+    """The map of objects, 0 for none, and the areas by number, with a place for 0."""
+    if objects is None:
+        return np.zeros(target.shape, dtype=np.int64), np.zeros(1)
+    given = as_tensor("objects", objects)
+    if given.shape != target.shape or given.is_floating_point() or (given.numel() and given.min() < 0):
+        raise ArgumentError("objects", found=f"{tuple(given.shape)} {given.dtype}",
+                            expected=f"whole numbers from 0, {tuple(target.shape)} as the target")
+    numbers = given.cpu().numpy().astype(np.int64)
+    if areas is None:
+        return numbers, np.bincount(numbers.ravel(), minlength=1).astype(np.float64)
+    sizes = np.asarray([0, *areas], dtype=np.float64)
+    if numbers.max(initial=0) >= len(sizes) or not (sizes >= 0).all():
+        raise ArgumentError("areas", found=f"{len(areas)} numbers, from {sizes.min():g}",
+                            expected=f"{numbers.max(initial=0)} or more numbers from 0, one for each object")
+    return numbers, sizes

@@ -69,8 +69,6 @@ def test_updates_never_wait_and_may_mix_devices():
     for one in (preds, logits, preds):
         expected.update(one, target)
     assert torch.equal(metric.matrix(), expected.matrix())
-    assert torch.equal((expected + metric).matrix(), 2 * expected.matrix())
-    assert torch.equal((metric + expected).matrix(), 2 * expected.matrix())
     with no_waiting(), pytest.raises(RuntimeError, match="synchronizing"):  # so the check above can fail
         metric.counts.sum().item()
 

@@ -74,27 +74,24 @@ def test_bands_count_the_pixels_that_are_near(target, seed, widths):
         assert torch.equal(band.matrix, counted(distance <= width))
     assert torch.equal(found.beyond.matrix, counted(distance > widths[-1]))
     assert torch.equal(found.total.matrix, counted(np.ones(target.shape, bool)))
-    assert found.inside is found.bands[-1]
     want = [scores(counted(distance <= width)) for width in widths]
     assert np.array_equal(found.pixel_accuracy, [one.pixel_accuracy for one in want], equal_nan=True)
     assert np.array_equal(found.miou, [one.miou for one in want], equal_nan=True)
 
 
-def test_batches_logits_and_merging_give_the_same():
+def test_batches_and_logits_give_the_same():
     rng = np.random.default_rng(0)
     target = rng.choice(np.array([0, 1, 2, 255], np.uint8), (3, 8, 9))
     logits = torch.from_numpy(rng.normal(size=(3, 3, 8, 9)).astype(np.float32))
-    whole, single, merged = (BandMatrix(3) for _ in range(3))
+    whole, single, ids = (BandMatrix(3) for _ in range(3))
     whole.update(logits, target)
     for one, mask in zip(logits, target, strict=True):
-        part = BandMatrix(3)
-        part.update(one, torch.from_numpy(mask))
-        assert merged.merge(part) is merged
-        single.update(one.argmax(0), mask)
+        single.update(one, torch.from_numpy(mask))
+        ids.update(one.argmax(0), mask)
     plain = ConfusionMatrix(3)
     plain.update(logits, target)
     assert torch.equal(whole.compute().total.matrix, plain.matrix())
-    for other in (single, merged):
+    for other in (single, ids):
         assert all(torch.equal(a.counts, b.counts) for a, b in zip(whole.rings, other.rings, strict=True))
     whole.reset()
     assert whole.compute().total.matrix.sum() == 0
@@ -123,10 +120,6 @@ def test_a_batch_that_does_not_fit_is_not_counted_at_all():
         with pytest.raises(ArgumentError, match="preds|target"):
             metric.update(preds, target)
     assert sum(ring.counts.sum() for ring in metric.rings) == 0
-    with pytest.raises(ArgumentError, match=r"\(1, 2\)"):
-        metric.merge(BandMatrix(2, widths=(1, 2)))
-    with pytest.raises(ArgumentError, match="classes"):
-        metric.merge(BandMatrix(3, widths=(1,)))
 
 
 @pytest.mark.parametrize("turns", range(4))
