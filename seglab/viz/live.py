@@ -6,13 +6,15 @@ import io
 from collections.abc import Sequence
 from pathlib import Path
 
+import matplotlib as mpl
 from matplotlib.figure import Figure
 from matplotlib.ticker import MaxNLocator
 
 from seglab.errors import ArgumentError
 from seglab.files import atomic_write
-from seglab.training.history import History
+from seglab.history import History
 from seglab.viz.pictures import RIGHT, WRONG
+from seglab.viz.plots import STYLE
 
 _LINE, _BEST = (tuple(value / 255 for value in colour) for colour in (RIGHT, WRONG))
 
@@ -20,11 +22,8 @@ _LINE, _BEST = (tuple(value / 255 for value in colour) for colour in (RIGHT, WRO
 class LiveCurve:
     """The curves of a training as a PNG file, drawn anew after each epoch: `fit(..., on_epoch=LiveCurve("curve.png"))`.
 
-    For a training in a terminal: an image viewer shows how far it is. In a notebook, `widgets.TrainingMonitor` shows
-    more, and needs no file.
-
-    The best epoch is marked. A thin vertical line stands where a constant learning rate fell by half or
-    more.
+    For a training in a terminal; in a notebook, `widgets.TrainingMonitor` shows more, and needs no file. The best epoch
+    is marked. A thin vertical line stands where a constant learning rate fell by half or more.
 
     Args:
         path: a PNG file, written whole or not at all; its folder is made.
@@ -36,6 +35,7 @@ class LiveCurve:
 
     Example:
         >>> import tempfile
+        >>> from seglab.training import History
         >>> history = History()
         >>> _ = history.add({"epoch": 1, "loss": 0.7, "lr": 0.1, "miou": 0.4}, {})
         >>> path = Path(tempfile.mkdtemp()) / "curves.png"
@@ -55,13 +55,9 @@ class LiveCurve:
         atomic_write(self.path, picture.getvalue())
 
 
+@mpl.rc_context(STYLE)
 def draw_history(history: History, columns: Sequence[str] | None = None) -> Figure:
-    """The figure of a `LiveCurve` and of a `TrainingMonitor`. Matplotlib does not keep it: there is nothing to close.
-
-    Args:
-        history: one or more epochs.
-        columns: as for `LiveCurve`.
-    """
+    """The figure of a `LiveCurve` and a `TrainingMonitor`. Matplotlib does not keep it: there is nothing to close."""
     columns = list(columns) if columns is not None else default_columns(history)
     known = list(history.rows[0]) if history.rows else []
     if not columns or (missing := [column for column in columns if column not in known]):
@@ -85,15 +81,12 @@ def draw_history(history: History, columns: Sequence[str] | None = None) -> Figu
             axis.plot([history.best_epoch], [best], "o", markersize=9, markerfacecolor="none", markeredgewidth=1.8,
                       markeredgecolor=_BEST, zorder=3)
             title += f"   {best:.4g} in the best epoch, {history.best_epoch}"
-        axis.set_title(title, fontsize=10, loc="left")
+        axis.set_title(title, loc="left")
         axis.set_xlabel("epoch", fontsize=9)
         margin = max(0.5, 0.03 * len(history))  # room for a ring around the last epoch
         axis.set_xlim(1 - margin, max(len(history), 2) + margin)
         axis.xaxis.set_major_locator(MaxNLocator(integer=True, min_n_ticks=1))
-        axis.spines[["top", "right"]].set_visible(False)
         axis.tick_params(labelsize=8)
-        axis.grid(color="0.92")
-        axis.set_axisbelow(True)
     return figure
 
 
@@ -113,12 +106,8 @@ def default_columns(history: History) -> list[str]:
 
 
 def _drops(history: History) -> list[tuple[float, float]]:
-    """Where a rate that stood still fell by half or more: (place between two epochs, the new rate).
-
-    A rate that changes all the time, as in a cycle, has no such places.
-    """
+    """Where a rate that stood still fell by half or more: (place between two epochs, the new rate)."""
     rates = [row.get("lr") for row in history.rows]
-    before = [rates[0], *rates] if rates else []
-    return [(number + 0.5, new) for number, (older, old, new) in enumerate(zip(before, rates, rates[1:], strict=False),
-                                                                            start=1)
+    steps = zip([*rates[:1], *rates], rates, rates[1:], strict=False)  # (the one before, old, new)
+    return [(number + 0.5, new) for number, (older, old, new) in enumerate(steps, start=1)
             if old and old == older and new is not None and new <= old / 2]

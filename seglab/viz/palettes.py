@@ -3,117 +3,54 @@
 from __future__ import annotations
 
 from dataclasses import replace
-from functools import cache
 
 import numpy as np
-from skimage.color import rgb2lab
 
 from seglab.errors import ArgumentError
 from seglab.labels import LabelSet
 
-#: What a dichromat sees of linear RGB. Source: Machado, Oliveira and Fernandes, "A Physiologically-based Model for
-#: Simulation of Color Vision Deficiency" (2009), severity 1.0.
-_DICHROMATS = {
-    "protanopia": ((0.152286, 1.052583, -0.204868), (0.114503, 0.786281, 0.099216), (-0.003882, -0.048116, 1.051998)),
-    "deuteranopia": ((0.367322, 0.860646, -0.227968), (0.280085, 0.672501, 0.047413),
-                     (-0.011820, 0.042940, 0.968881)),
-    "tritanopia": ((1.255528, -0.076749, -0.178779), (-0.078411, 0.930809, 0.147602), (0.004733, 0.691367, 0.303900)),
-}
-#: Okabe and Ito, "Color Universal Design" (2008), without black.
-_OKABE_ITO = ((0, 114, 178), (230, 159, 0), (86, 180, 233), (213, 94, 0), (0, 158, 115), (240, 228, 66),
-              (204, 121, 167))
+#: 255 colours, RGB. The first seven are those of Okabe and Ito, "Color Universal Design" (2008), without black; each
+#: further one is, among 729, the farthest from all before it, as `tools/palette.py` computes. Black, white and light
+#: grey stay free: they are the background, paper and ignored.
+_COLOURS = np.frombuffer(bytes.fromhex(
+    "0072b2e69f0056b4e9d55e00009e73f0e442cc79a78000ff60200000208060406000ff9f9f80ffdf00404000409fbf60"
+    "8000bfbfff809fdfffbf009f80bf806060ff9f4000bf9f9f606060ffbfbf404040002000ff8040008040806080804020"
+    "ffff002020202000204000608060df609f609f80bf0000bfff40609fdf600040809f9fff602060000040ffbf008080df"
+    "dfffdfbf40bf40dfdf80df8060209f4040df004020df9fbf8040bf9fff60808080804080bfbf9f4020408000209f6040"
+    "df80dfdf009fbf00ffbf8040800080604000809fbfdfbf4040009f0000ff000060ff408000ffffbfbfffbf9f409fffbf"
+    "bf20609f009fbf602080602040000000bfbf809f20ff809f0000dfffdfff0060dfdfff9f9f000080dfbf80bfdf80bf00"
+    "402000800040402060000080ffffbf0060809f609f0040bf60ff409f60ffdf9fffff6060dfbfdfdfdf80002040df60ff"
+    "ff60008040df6000df20bf40bf808040604020602080df00004060bfdfdfdf80202080bfdf9f809fdf9f9f2020ff409f"
+    "609fdfbf400040209fdf00ff60bfffffbf80002060df60602040ffdf0060df00bfffdf9fff9f60808040bf0040ff40df"
+    "0020bfbfbfbf60df409f208060ffdfdfdfbf8000dfdf8080bf809f4020209f6080ff0040bf80df402080bfbf80bfff00"
+    "206060408080df9fdfffdfdf400080dfdf00609f80ff40bf9f20bfdf602000df60802040609fffbfbf20df80ffffff80"
+    "bfdf40ff2000dfff609f809f00009f9f60df608000df809fff404080bf9f0020ff00bf8080606060609f4080df00ff60"
+    "009f20bf00209f8040ffdf60004040ffbfff60bf60bf9fdf9f6060df00206060df9f80dfbf9fbfff9fbf404060ff9f9f"
+    "9f9f60dfdf9f8020df6060209f60209f808080bfbfbf2000bfffff20004000002040409fbf9f8080609fdfffbfdf8060"
+    "bf60ffdfbf9fff9f80600000dfdfffbf204020609f2000009fff9f009fbf60ff80ff9f009f2040df00808040609f40df"
+    "40ffbf804040bf9f00df80bf802080ffbf9f00bf9fff9fdf808060bfbf60dfbfff8060ffbf8020dfbf80802060"
+), dtype=np.uint8).reshape(-1, 3)
 
 
-def simulate(colours: np.ndarray, vision: str) -> np.ndarray:
-    """Colours as a dichromat sees them.
-
-    Args:
-        colours: (..., 3) uint8 RGB.
-        vision: "protanopia", "deuteranopia" or "tritanopia".
-
-    Returns:
-        (..., 3) uint8 RGB.
-
-    Raises:
-        ArgumentError: another kind of vision.
-
-    Source: Machado, Oliveira and Fernandes (2009), severity 1.0, applied in linear RGB.
-
-    Example:
-        >>> red, green = simulate(np.array([[200, 60, 0], [110, 110, 0]], np.uint8), "deuteranopia").astype(int)
-        >>> int(abs(red - green).max()) < 40  # red and olive look nearly alike
-        True
-    """
-    if vision not in _DICHROMATS:
-        raise ArgumentError("vision", found=repr(vision), expected=", ".join(map(repr, _DICHROMATS)))
-    values = np.asarray(colours) / 255
-    linear = np.where(values <= 0.04045, values / 12.92, ((values + 0.055) / 1.055) ** 2.4)
-    seen = (linear @ np.array(_DICHROMATS[vision]).T).clip(0, 1)
-    values = np.where(seen <= 0.0031308, seen * 12.92, 1.055 * seen ** (1 / 2.4) - 0.055)
-    return (values * 255).round().astype(np.uint8)
-
-
-def least_difference(colours: np.ndarray) -> float:
-    """The smallest difference (CIE 1976, in Lab) of any two of (C, 3) colours, for the eyes that see it least.
-
-    2 is just noticeable side by side; 10 is told apart at a glance.
-
-    Example:
-        >>> least_difference(np.array([[0, 0, 0], [255, 255, 255]], np.uint8)) > 90
-        True
-    """
-    worst = np.inf
-    for lab in _seen(np.asarray(colours)):
-        apart = np.linalg.norm(lab[:, None] - lab[None], axis=-1)  # (C, C)
-        np.fill_diagonal(apart, np.inf)
-        worst = min(worst, float(apart.min()))
-    return worst
-
-
-@cache
-def _candidates() -> tuple[np.ndarray, np.ndarray]:
-    levels = np.linspace(0, 255, 9).round().astype(np.uint8)
-    grid = np.stack(np.meshgrid(levels, levels, levels), -1).reshape(-1, 3)  # (729, 3)
-    return grid, _seen(grid)
-
-
-def _seen(colours: np.ndarray) -> np.ndarray:
-    """Lab of (C, 3) colours for normal and dichromatic eyes, (4, C, 3)."""
-    views = [colours, *(simulate(colours, vision) for vision in _DICHROMATS)]
-    return np.stack([rgb2lab(view[None])[0] for view in views])
-
-
-@cache
 def colour_blind_safe(count: int, background: bool = False) -> np.ndarray:
     """Colours that differ for normal, red-, green- and blue-blind eyes alike: (count, 3) uint8.
 
-    The first seven are those of Okabe and Ito. Each further one is, among 729, the one whose nearest neighbour is
-    farthest away for the eyes that see the difference least. Beyond some 20 classes no palette is safe; the differences
-    are then as large as they can be.
+    Beyond some 20 classes no palette is safe; the differences are then as large as they can be.
 
     Args:
-        count: number of classes, from 1.
+        count: number of classes, 1 to 255.
         background: class 0 is black.
 
     Raises:
-        ArgumentError: a count below 1.
+        ArgumentError: another count.
 
     Example:
         >>> colour_blind_safe(3, background=True).tolist()
         [[0, 0, 0], [0, 114, 178], [230, 159, 0]]
     """
-    if count < 1:
-        raise ArgumentError("count", found=count, expected="1 or more")
-    chosen = [*([(0, 0, 0)] if background else []), *_OKABE_ITO][:count]
-    grid, seen = _candidates()  # (729, 3), (4, 729, 3)
-    # White-ish and black stay free: they are paper, ignore, and the background.
-    taken = _seen(np.array([*chosen, (0, 0, 0), (255, 255, 255), (235, 235, 235)], dtype=np.uint8))
-    nearest = np.linalg.norm(seen[:, :, None] - taken[:, None], axis=-1).min(axis=(0, 2))  # (729,)
-    while len(chosen) < count:
-        best = int(nearest.argmax())
-        chosen.append(tuple(grid[best].tolist()))
-        nearest = np.minimum(nearest, np.linalg.norm(seen - seen[:, best][:, None], axis=-1).min(axis=0))
-    return np.array(chosen, dtype=np.uint8)
+    if not 1 <= count <= 255:
+        raise ArgumentError("count", found=count, expected="1 to 255")
+    return np.concatenate([np.zeros((1 if background else 0, 3), np.uint8), _COLOURS])[:count]
 
 
 def safe_label_set(label_set: LabelSet) -> LabelSet:

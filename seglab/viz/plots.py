@@ -3,21 +3,29 @@
 from __future__ import annotations
 
 from collections.abc import Mapping, Sequence
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
+import matplotlib as mpl
 import numpy as np
 from matplotlib import pyplot as plt
+from matplotlib.axes import Axes
 from matplotlib.figure import Figure
 
 from seglab.errors import ArgumentError
 from seglab.labels import LabelSet
 from seglab.metrics import BoundaryScores, Calibration, SizedScores
-from seglab.training.history import History
 from seglab.viz.pictures import RIGHT
 
+if TYPE_CHECKING:  # drawing comes before training
+    from seglab.training.history import History
+
+#: No frame above and at the right, a pale grid behind what is drawn, small letters.
+STYLE = {"axes.spines.top": False, "axes.spines.right": False, "axes.grid": True, "axes.axisbelow": True,
+         "grid.color": "0.92", "axes.titlesize": 10, "legend.frameon": False, "legend.fontsize": 8}
 _WAYS = ((0, 114, 178), (0, 158, 115), (213, 94, 0))  # from the palette of RIGHT and WRONG (Okabe and Ito)
 
 
+@mpl.rc_context(STYLE | {"axes.grid.axis": "x"})
 def plot_shares(shares: Mapping[str, Sequence[float]], label_set: LabelSet) -> Figure:
     """Class shares as horizontal bars on a logarithmic axis, most frequent class on top.
 
@@ -25,30 +33,26 @@ def plot_shares(shares: Mapping[str, Sequence[float]], label_set: LabelSet) -> F
         shares: one series a split: C shares of all scored pixels, in [0, 1].
         label_set: names and colours.
     """
-    first = np.asarray(next(iter(shares.values())))
-    order = np.argsort(first)  # bars are drawn from the bottom up
+    order = np.argsort(next(iter(shares.values())))  # bars are drawn from the bottom up
     figure, axis = plt.subplots(figsize=(7.5, 0.7 + 0.2 * len(label_set)))
-    markers = iter("o|x")
-    for number, (name, series) in enumerate(shares.items()):
+    for (name, series), marker in zip(shares.items(), (None, "o", "|", "x"), strict=False):
         values = np.asarray(series)[order]
-        if number == 0:
+        if marker is None:
             axis.barh(range(len(order)), values, color=[label_set.palette[i] / 255 for i in order], edgecolor="0.4",
                       linewidth=0.5, label=name)
         else:
-            axis.plot(values, range(len(order)), next(markers), color="black", markersize=5, label=name)
+            axis.plot(values, range(len(order)), marker, color="black", markersize=5, label=name)
     axis.set_xscale("log")
     axis.set_xlim(1e-5, 1)
     axis.set_xticks([1e-4, 1e-3, 1e-2, 1e-1, 1], ["0.01 %", "0.1 %", "1 %", "10 %", "100 %"])
     axis.set_yticks(range(len(order)), [label_set.classes[i] for i in order], fontsize=8)
     axis.set_xlabel("share of pixels (logarithmic)")
-    axis.spines[["top", "right"]].set_visible(False)
-    axis.grid(axis="x", color="0.9")
-    axis.set_axisbelow(True)
-    axis.legend(frameon=False, loc="lower right", fontsize=8)
+    axis.legend(loc="lower right")
     figure.tight_layout()
     return figure
 
 
+@mpl.rc_context(STYLE)
 def plot_history(histories: Mapping[str, History],
                  columns: Sequence[str] = ("loss", "pixel_accuracy", "miou")) -> Figure:
     """Curves over the epochs, one panel a column, one line a run."""
@@ -56,35 +60,65 @@ def plot_history(histories: Mapping[str, History],
     for axis, column in zip(axes[0], columns, strict=True):
         for name, history in histories.items():
             axis.plot(range(1, len(history) + 1), history[column], marker="o", markersize=3, label=name)
-        axis.set_title({"miou": "mIoU"}.get(column, column.replace("_", " ")), fontsize=10)
+        axis.set_title({"miou": "mIoU"}.get(column, column.replace("_", " ")))
         axis.set_xlabel("epoch", fontsize=9)
         axis.xaxis.get_major_locator().set_params(integer=True)
-        axis.spines[["top", "right"]].set_visible(False)
-        axis.grid(color="0.92")
     figure.tight_layout()
     if len(histories) > 1:
-        figure.legend(*axes[0][0].get_legend_handles_labels(), loc="upper center", bbox_to_anchor=(0.5, 0), ncol=3,
-                      frameon=False, fontsize=8)
+        figure.legend(*axes[0][0].get_legend_handles_labels(), loc="upper center", bbox_to_anchor=(0.5, 0), ncol=3)
     return figure
 
 
+@mpl.rc_context(STYLE | {"axes.grid.axis": "y"})
 def plot_iou(ious: Mapping[str, Sequence[float]], label_set: LabelSet) -> Figure:
     """Per-class IoU of one or more models side by side; classes that do not occur (NaN) are left out."""
     table = np.array([np.asarray(v, dtype=float) for v in ious.values()])  # (models, C)
     classes = [i for i in range(len(label_set)) if not np.isnan(table[:, i]).all()]
     classes.sort(key=lambda i: -np.nanmax(table[:, i]))
     figure, axis = plt.subplots(figsize=(8.4, 3.0))
-    width = 0.8 / len(ious)
-    for number, (name, values) in enumerate(zip(ious, table, strict=True)):
-        places = np.arange(len(classes)) + (number - (len(ious) - 1) / 2) * width
-        axis.bar(places, np.nan_to_num(values[classes]), width, label=name)
+    for places, name, values in _beside(len(classes), ious, table):
+        axis.bar(places, np.nan_to_num(values[classes]), 0.8 / len(ious), label=name)
     axis.set_xticks(range(len(classes)), [label_set.classes[i] for i in classes], rotation=60, ha="right", fontsize=8)
+    _iou_axis(axis)
+    axis.legend()
+    figure.tight_layout()
+    return figure
+
+
+def _beside(groups: int, names: Any, rows: Any) -> list[tuple[np.ndarray, Any, Any]]:
+    """(the places of its bars, a name, a row) of each series, beside each other within groups of a width of 0.8."""
+    return [(np.arange(groups) + (number - (len(rows) - 1) / 2) * 0.8 / len(rows), name, row)
+            for number, (name, row) in enumerate(zip(names, rows, strict=True))]
+
+
+def _iou_axis(axis: Axes) -> None:
     axis.set_ylabel("IoU")
     axis.set_ylim(0, 1)
-    axis.spines[["top", "right"]].set_visible(False)
-    axis.grid(axis="y", color="0.92")
-    axis.set_axisbelow(True)
-    axis.legend(frameon=False, fontsize=8)
+
+
+@mpl.rc_context(STYLE | {"axes.grid.axis": "y"})
+def plot_sizes(scores: SizedScores, label_set: LabelSet) -> Figure:
+    """IoU by the size of objects: a group a size, a bar a class, the number of objects below each bar.
+
+    Classes without any object are left out, and so is the bucket "none", which has no object. With more than nine
+    classes, the numbers below are those of the groups.
+    """
+    iou, objects = np.asarray(scores.iou)[:, :-1], np.asarray(scores.objects)[:, :-1]  # (C, B - 1) each
+    classes = [i for i in range(1, len(iou)) if objects[i].any()]
+    few = len(classes) <= 9
+    figure, axis = plt.subplots(figsize=(8.4, 3.0))
+    for places, class_id, values in _beside(iou.shape[1], classes, iou[classes]):
+        axis.bar(places, np.nan_to_num(values), 0.8 / len(classes), label=label_set.classes[class_id],
+                 color=label_set.palette[class_id] / 255, edgecolor="white")
+        for place, count in zip(places, objects[class_id] if few else (), strict=few):
+            axis.annotate(f"{count}", (place, 0), (0, -3), textcoords="offset points", ha="center", va="top",
+                          fontsize=8, color="0.4")
+    totals = [f"{name} objects" + ("" if few else f"\n{count}")
+              for name, count in zip(scores.buckets, objects.sum(0), strict=False)]
+    axis.set_xticks(range(iou.shape[1]), totals)
+    axis.tick_params(axis="x", length=0, pad=16 if few else 6)
+    _iou_axis(axis)
+    axis.legend(loc="upper left", bbox_to_anchor=(1, 1), ncols=1 + len(classes) // 13)
     figure.tight_layout()
     return figure
 
@@ -102,8 +136,7 @@ def plot_confusion(matrix: object, label_set: LabelSet, shares: bool = False) ->
     rows = counts.sum(1, keepdims=True)  # (C, 1)
     parts = counts / np.maximum(rows, 1)
     many = len(counts) > 6
-    cell = 0.38 if many else 0.7  # inches
-    side = 1.5 + cell * len(counts)
+    side = 1.5 + (0.38 if many else 0.7) * len(counts)  # inches
     figure, axis = plt.subplots(figsize=(side, side))
     axis.imshow(parts, cmap="Blues", vmin=0, vmax=1)
     for row, column in np.ndindex(*counts.shape):
@@ -123,50 +156,14 @@ def plot_confusion(matrix: object, label_set: LabelSet, shares: bool = False) ->
     return figure
 
 
-def plot_sizes(scores: SizedScores, label_set: LabelSet) -> Figure:
-    """IoU by the size of objects: a group a size, a bar a class, the number of objects below each bar.
-
-    Classes without any object are left out, and so is the bucket "none", which has no object. With more than nine
-    classes, the numbers below are those of the groups.
-    """
-    iou, objects = np.asarray(scores.iou)[:, :-1], np.asarray(scores.objects)[:, :-1]  # (C, B - 1) each
-    classes = [i for i in range(1, len(iou)) if objects[i].any()]
-    few = len(classes) <= 9
-    figure, axis = plt.subplots(figsize=(8.4, 3.0))
-    width = 0.8 / max(len(classes), 1)
-    for number, class_id in enumerate(classes):
-        places = np.arange(iou.shape[1]) + (number - (len(classes) - 1) / 2) * width
-        axis.bar(places, np.nan_to_num(iou[class_id]), width, label=label_set.classes[class_id],
-                 color=label_set.palette[class_id] / 255, edgecolor="white")
-        for place, count in zip(places, objects[class_id] if few else (), strict=few):
-            axis.annotate(f"{count}", (place, 0), (0, -3), textcoords="offset points", ha="center", va="top",
-                          fontsize=8, color="0.4")
-    totals = [f"{name} objects" + ("" if few else f"\n{count}")
-              for name, count in zip(scores.buckets, objects.sum(0), strict=False)]
-    axis.set_xticks(range(iou.shape[1]), totals)
-    axis.tick_params(axis="x", length=0, pad=16 if few else 6)
-    axis.set_ylabel("IoU")
-    axis.set_ylim(0, 1)
-    axis.spines[["top", "right"]].set_visible(False)
-    axis.grid(axis="y", color="0.92")
-    axis.set_axisbelow(True)
-    axis.legend(frameon=False, fontsize=8, loc="upper left", bbox_to_anchor=(1, 1), ncols=1 + len(classes) // 13)
-    figure.tight_layout()
-    return figure
-
-
+@mpl.rc_context(STYLE)
 def plot_bands(found: Mapping[str, BoundaryScores], score: str = "pixel_accuracy") -> Figure:
     """A score in bands of rising width along the outlines, one line a model; at the right, beyond the widest band.
 
     Args:
-        found: {model: scores}, as `BandMatrix.compute()` gives them.
+        found: {model: scores}, as `BandMatrix.compute()` gives them; ArgumentError if their bands differ.
         score: "pixel_accuracy" or "miou".
-
-    Raises:
-        ArgumentError: another score, or models that were measured in different bands.
     """
-    if score not in {"pixel_accuracy", "miou"}:
-        raise ArgumentError("score", found=repr(score), expected='"pixel_accuracy" or "miou"')
     (widths, *others) = {one.widths for one in found.values()}
     if others:
         raise ArgumentError("found", found=f"bands of {widths} and of {others[0]}", expected="the same for all models")
@@ -179,13 +176,12 @@ def plot_bands(found: Mapping[str, BoundaryScores], score: str = "pixel_accuracy
     axis.set_xticks([*places, len(widths)], [*(f"{width:g}" for width in widths), "beyond"])
     axis.set_xlabel("within so many pixels of an outline", fontsize=9)
     axis.set_ylabel({"miou": "mIoU"}.get(score, "pixel accuracy"))
-    axis.spines[["top", "right"]].set_visible(False)
-    axis.grid(color="0.92")
-    axis.legend(frameon=False, fontsize=8, loc="lower right")
+    axis.legend(loc="lower right")
     figure.tight_layout()
     return figure
 
 
+@mpl.rc_context(STYLE | {"axes.grid": False})
 def plot_calibration(found: Mapping[str, Calibration]) -> Figure:
     """Accuracy against confidence, one panel a classifier; bars say how many pictures lie in each bin."""
     figure, axes = plt.subplots(1, len(found), figsize=(3.4 * len(found), 3.1), squeeze=False, sharey=True)
@@ -196,21 +192,21 @@ def plot_calibration(found: Mapping[str, Calibration]) -> Figure:
         axis.plot([0, 1], [0, 1], "--", color="0.5", linewidth=1, label="as sure as right")
         filled = one.counts > 0
         axis.plot(one.confidence[filled], one.accuracy[filled], "o-", color=np.array(RIGHT) / 255, label="accuracy")
-        axis.set_title(f"{name}: error {one.error:.3f}", fontsize=10)
+        axis.set_title(f"{name}: error {one.error:.3f}")
         axis.set_xlabel("confidence", fontsize=9)
         axis.set_ylim(0, 1.02)
-        axis.spines[["top", "right"]].set_visible(False)
-    axes[0][0].legend(frameon=False, fontsize=8, loc="upper left")
+    axes[0][0].legend(loc="upper left")
     figure.tight_layout()
     return figure
 
 
+@mpl.rc_context(STYLE | {"axes.grid.axis": "y"})
 def plot_learning_curves(panels: Mapping[str, Sequence[Mapping[str, Any]]]) -> Figure:
     """Accuracy against training pictures a class: a panel a dataset, a line a way, bars from worst seed to best.
 
     Args:
-        panels: {title: rows}; each row {"way", "pictures", "seed", "accuracy"}, as
-            `seglab.recipes.learning_curve.learning_curve` returns them.
+        panels: {title: rows}; each row {"way", "pictures", "seed", "accuracy"}, as `tools/learning_curve.py` records
+            them.
     """
     figure, axes = plt.subplots(1, len(panels), figsize=(4.2 * len(panels), 3.5), squeeze=False, sharey=True)
     for axis, (title, rows) in zip(axes[0], panels.items(), strict=True):
@@ -229,11 +225,9 @@ def plot_learning_curves(panels: Mapping[str, Sequence[Mapping[str, Any]]]) -> F
         axis.minorticks_off()
         axis.set_ylim(0.4, 1.02)
         axis.set_xlabel("training pictures a class")
-        axis.set_title(title, fontsize=10)
-        axis.spines[["top", "right"]].set_visible(False)
-        axis.grid(axis="y", color="0.92")
+        axis.set_title(title)
     axes[0][0].set_ylabel("test accuracy")
     figure.tight_layout(rect=(0, 0.06, 1, 1))
     lines = axes[0][0].get_legend_handles_labels()
-    figure.legend(*lines, frameon=False, fontsize=9, loc="lower center", ncols=len(lines[0]))
+    figure.legend(*lines, fontsize=9, loc="lower center", ncols=len(lines[0]))
     return figure
