@@ -5,13 +5,13 @@ from __future__ import annotations
 import base64
 import copy
 import time
-from collections.abc import Iterator
 from pathlib import Path
 
 import nbformat
 from nbclient import NotebookClient
 from nbclient.exceptions import CellExecutionError
 from nbconvert import HTMLExporter
+from nbconvert.preprocessors import CoalesceStreamsPreprocessor
 from nbformat import NotebookNode
 
 from seglab.errors import DataError, SeglabError
@@ -60,30 +60,18 @@ def execute(path: Path, timeout: int = 600, progress: bool = True) -> NotebookNo
 
 def without_live_outputs(notebook: NotebookNode) -> NotebookNode:
     """Remove what only lives in a running kernel (progress bars, widget ids), so that pages show no dead boxes."""
-    for cell in notebook.cells:
+    for i, cell in enumerate(notebook.cells):
         if cell.cell_type == "code":
             cell.metadata.pop("execution", None)  # times of the run: noise in every diff
-            cell.outputs = [o for o in _merged(cell.outputs) if o.output_type != "display_data" or set(o.data) != {
+            # How a kernel cuts its printing is a matter of timing.
+            CoalesceStreamsPreprocessor().preprocess_cell(cell, {}, i)
+            cell.outputs = [o for o in cell.outputs if o.output_type != "display_data" or set(o.data) != {
                 _LIVE, "text/plain"}]
             for output in cell.outputs:
                 output.get("data", {}).pop(_LIVE, None)
     notebook.metadata.pop("widgets", None)
     notebook.metadata["language_info"] = {"name": "python"}
     return notebook
-
-
-def _merged(outputs: list[NotebookNode]) -> Iterator[NotebookNode]:
-    """Join the pieces of one stream: how a kernel cuts its printing is a matter of timing."""
-    last = None
-    for output in outputs:
-        if last is not None and output.output_type == "stream" == last.output_type and output.name == last.name:
-            last.text += output.text
-            continue
-        if last is not None:
-            yield last
-        last = output
-    if last is not None:
-        yield last
 
 
 def to_html(notebook: NotebookNode, title: str) -> str:

@@ -46,7 +46,7 @@ def test_doctor_names_problems_and_what_to_do(tmp_path, drone_root, monkeypatch)
     assert "drone in" in (text := run("doctor")) and "12 pictures" in text
     monkeypatch.setenv("SEGLAB_DATA", str(tmp_path / "gone"))
     monkeypatch.setattr(doctor, "_LOW_DISK", 1 << 60)
-    monkeypatch.setattr(doctor, "_PACKAGES", ("torch", "no-such-package"))
+    monkeypatch.setattr(doctor, "_PACKAGES", {"torch": "torch", "no-such-package": "nonsense"})
     text = run("doctor", code=1)
     assert "gone" in text and "Correct SEGLAB_DATA" in text
     assert "Free some space" in text

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import copy
+import importlib.util
 import json
 import warnings
 from collections.abc import Callable, Sequence
@@ -24,6 +25,8 @@ TOLERANCE = 1e-4
 #: ONNX's version of the operators.
 OPSET = 20
 _SUFFIXES = {"onnx": ".onnx", "torchscript": ".pt"}
+#: What writes, translates and runs ONNX.
+_PACKAGES = ("onnx", "onnxscript", "onnxruntime")
 #: Height and width of the pictures to compare on: one odd, one of multiples of 32, and one that is large enough for
 #: networks that enlarge small pictures to leave it as it is.
 _SIZES = ((97, 131), (160, 224), (250, 289))
@@ -42,8 +45,7 @@ def export(checkpoint: str | Path, out: str | Path | None = None, format: str = 
     ONNX that is `metadata_props`; in TorchScript the extra file "seglab.json", one JSON object of all of them.
 
     Before the file takes its name it is read again and run on random pictures of each of `sizes`, alone and in batches;
-    its logits must agree with the network's to 1e-4 of the largest. ONNX files run in ONNX Runtime, on the CPU. Writing
-    one takes about half a minute, TorchScript a few seconds.
+    its logits must agree with the network's to 1e-4 of the largest. Writing ONNX takes about half a minute.
 
     Args:
         checkpoint: of `fit` or of `seglab convert`.
@@ -58,8 +60,7 @@ def export(checkpoint: str | Path, out: str | Path | None = None, format: str = 
     Raises:
         ArgumentError: an unknown format, another ending, or `out` is there already.
         CheckpointError: the checkpoint is unreadable, or holds weights that do not say of which model.
-        SeglabError: a package is missing, or the network cannot be exported, or the file gives other logits; nothing
-            is written then.
+        SeglabError: a package is missing, or the network cannot be exported, or the file gives other logits.
 
     Example:
         >>> import tempfile
@@ -76,9 +77,9 @@ def export(checkpoint: str | Path, out: str | Path | None = None, format: str = 
     if not out.parent.is_dir():
         raise ArgumentError("out", found=f"no folder {out.parent}", expected="a folder that is there")
     check_free(out, "out", overwrite)
-    _check_sizes(sizes)
-    if format == "onnx":
-        _check_packages()
+    if format == "onnx" and (missing := [name for name in _PACKAGES if importlib.util.find_spec(name) is None]):
+        raise SeglabError("export to onnx", found=f"no package {', '.join(missing)}", expected=", ".join(_PACKAGES),
+                          fix=f"python -m pip install {' '.join(_PACKAGES)}, or use --format torchscript.")
     model = load_model(checkpoint)
     about, network = _about(model), _Logits(model).eval()
     write, read = {"onnx": (_write_onnx, _read_onnx), "torchscript": (_write_torchscript, _read_torchscript)}[format]
@@ -161,26 +162,19 @@ def _read_onnx(path: Path) -> Callable[[Tensor], Tensor]:
     return lambda images: torch.from_numpy(session.run(["logits"], {"images": images.numpy()})[0])
 
 
+# TorchScript is deprecated, but is what LibTorch and PyTorch Mobile read; our user can do nothing about the warnings.
 def _write_torchscript(network: nn.Module, path: Path, about: dict[str, Any]) -> None:
     with warnings.catch_warnings(), torch.no_grad():
         # Tracing freezes what Python decides, and warns of it; where that matters, the comparison fails.
-        warnings.simplefilter("ignore", torch.jit.TracerWarning)
-        _ignore_deprecation()
-        # What is called "trace" is one run that is written down.
+        warnings.simplefilter("ignore")
         traced = torch.jit.trace(network, torch.zeros(_EXAMPLE), check_trace=False)  # the comparison checks more
         torch.jit.save(traced, str(path), _extra_files={"seglab.json": json.dumps(about)})
 
 
 def _read_torchscript(path: Path) -> Callable[[Tensor], Tensor]:
     with warnings.catch_warnings():
-        _ignore_deprecation()
+        warnings.simplefilter("ignore")
         return torch.jit.load(str(path), map_location="cpu")
-
-
-def _ignore_deprecation() -> None:
-    """TorchScript still works, and is what LibTorch and PyTorch Mobile read; our user cannot do anything about it."""
-    for category in (FutureWarning, DeprecationWarning):
-        warnings.filterwarnings("ignore", message=r"`torch\.jit\.\w+` is ", category=category)
 
 
 def _compare(network: nn.Module, path: Path, read: Callable[[Path], Callable[[Tensor], Tensor]],
@@ -217,23 +211,6 @@ def _about(model: Model) -> dict[str, Any]:
     if model.label_set is not None:
         known |= {"classes": list(model.label_set.classes), "colours": [list(c) for c in model.label_set.colours]}
     return {key: value for key, value in known.items() if value is not None}
-
-
-def _check_sizes(sizes: Sequence[tuple[int, int]]) -> None:
-    if not sizes or not all(len(size) == 2 and min(size) >= 1 for size in sizes):
-        raise ArgumentError("sizes", found=sizes, expected="one or more (height, width), in pixels")
-
-
-def _check_packages() -> None:
-    try:
-        import onnx  # noqa: F401  (torch's exporter needs it, and onnxscript)
-        import onnxruntime  # noqa: F401
-        import onnxscript  # noqa: F401
-    except ImportError as error:
-        raise SeglabError("export to onnx", found=f"no package {error.name}",
-                          expected="the packages onnx, onnxscript and onnxruntime",
-                          fix="python -m pip install onnx onnxscript onnxruntime, or use --format torchscript."
-                          ) from error
 
 
 def _reason(error: BaseException) -> str:

@@ -31,19 +31,13 @@ def as_picture(image: object) -> np.ndarray:
 
 
 def overlay(image: object, mask: object, label_set: LabelSet, alpha: float = 0.5) -> np.ndarray:
-    """Blend a mask's colours over its picture.
+    """Blend a mask's colours over its picture: (H, W, 3) uint8.
 
     Args:
         image: (3, H, W) or (H, W, 3) uint8.
-        mask: (H, W) uint8 class ids; ignored pixels show the picture.
+        mask: (H, W) uint8 class ids, of that size; ignored pixels show the picture.
         label_set: the colours.
         alpha: share of the mask, 0 to 1.
-
-    Returns:
-        (H, W, 3) uint8.
-
-    Raises:
-        ArgumentError: picture and mask of different size, or alpha out of range.
 
     Example:
         >>> from seglab.labels import PETS
@@ -70,11 +64,8 @@ def heat_overlay(image: object, heat: np.ndarray, alpha: float = 0.5) -> np.ndar
 
     Args:
         image: (3, H, W) or (H, W, 3) uint8.
-        heat: (H, W) in [0, 1], as `class_activation` returns it.
+        heat: (H, W) in [0, 1], of that size, as `class_activation` returns it.
         alpha: share of the map.
-
-    Raises:
-        ArgumentError: picture and map of different size.
 
     Example:
         >>> heat_overlay(np.zeros((1, 1, 3), np.uint8), np.zeros((1, 1))).shape
@@ -88,13 +79,9 @@ def heat_overlay(image: object, heat: np.ndarray, alpha: float = 0.5) -> np.ndar
 
 
 def add_legend(picture: np.ndarray, label_set: LabelSet, ids: Sequence[int], size: int | None = None) -> np.ndarray:
-    """A picture with a strip below that names classes beside their colours: (H, W, 3) uint8, higher than before.
+    """A picture with a strip below that names classes (255: "ignored") beside their colours: (H, W, 3) uint8.
 
-    Args:
-        picture: (H, W, 3) uint8.
-        label_set: names and colours.
-        ids: the classes to name; 255 reads "ignored".
-        size: of the letters, in pixels; by default they grow with the picture.
+    `size` is that of the letters, in pixels; by default they grow with the picture.
     """
     width = picture.shape[1]
     size = max(11, round(width / 45)) if size is None else size
@@ -121,11 +108,7 @@ def add_legend(picture: np.ndarray, label_set: LabelSet, ids: Sequence[int], siz
 
 
 def error_map(prediction: object, truth: object) -> np.ndarray:
-    """Where a prediction is right (blue), wrong (orange) or not scored (grey): (H, W, 3) uint8.
-
-    Raises:
-        ArgumentError: prediction and truth of different size.
-    """
+    """Where a prediction is right (blue), wrong (orange) or not scored (grey): (H, W, 3) uint8."""
     prediction, truth = np.asarray(prediction), np.asarray(truth)
     if prediction.shape != truth.shape:
         raise ArgumentError("prediction", found=f"shape {prediction.shape}", expected=f"{truth.shape}, as the truth")
