@@ -20,7 +20,7 @@ from pathlib import Path
 
 import torch
 
-from seglab.datasets import Normalize, Samples, open_dataset
+from seglab.datasets import Samples, open_dataset
 from seglab.models import Classifier, classifier
 from seglab.training import extract_features, fit
 from seglab.training.features import accuracy
@@ -30,13 +30,13 @@ EPOCHS = 10
 
 def slow(model: Classifier, data: Samples) -> None:
     fit(model, data, optimizer=torch.optim.Adam(model.parameter_groups(1e-3)), epochs=EPOCHS, batch_size=32,
-        normalize=Normalize(**model.normalize), progress=False)
+        progress=False)
 
 
 def fast(model: Classifier, data: Samples, cache: Path | None = None) -> None:
     features = extract_features(model, data, cache=cache is not None, folder=cache, progress=False)
     fit(model, features, optimizer=torch.optim.Adam(model.parameter_groups(1e-3)), epochs=EPOCHS, batch_size=32,
-        normalize=torch.nn.Identity(), progress=False)
+        progress=False)
 
 
 def timed(train: Callable, *arguments: object) -> float:

@@ -25,7 +25,7 @@ import torch
 from torch import nn
 
 sys.path.insert(0, str(Path(__file__).resolve().parents[1]))
-from seglab.datasets import Normalize, VideoReader
+from seglab.datasets import VideoReader
 from seglab.inference import predict, predict_video
 from seglab.labels import VOC
 from seglab.models import build
@@ -65,7 +65,7 @@ def compare_overlays(repeats: int) -> None:
 
 def compare_video(name: str, model: nn.Module, size: tuple[int, int], repeats: int, frames: int,
                   batch: int = 4) -> None:
-    normalize = Normalize(**model.normalize)
+    normalize = model.card.normalize
     with tempfile.TemporaryDirectory() as folder:
         video = write_video_sample(Path(folder) / "in.webm", count=frames, size=size, progress=False)
         pixels = [torch.from_numpy(np.stack(list(VideoReader(video))[:batch])).permute(0, 3, 1, 2)]

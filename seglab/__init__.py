@@ -25,28 +25,28 @@ if TYPE_CHECKING:  # what checkers and editors see; a test compares it with the 
     from seglab import training as training
     from seglab import viz as viz
     from seglab import widgets as widgets
-    from seglab.checkpoint import load_weights as load_weights
     from seglab.errors import SeglabError as SeglabError
+    from seglab.history import History as History
+    from seglab.inference.evaluate import evaluate as evaluate
     from seglab.labels import LabelSet as LabelSet
     from seglab.metrics import ConfusionMatrix as ConfusionMatrix
     from seglab.models import build as build
     from seglab.models import load_model as load_model
-    from seglab.training.history import History as History
+    from seglab.models import load_weights as load_weights
     from seglab.training.loop import fit as fit
-    from seglab.training.scoring import evaluate as evaluate
 
 __version__ = "0.1.0"
 
 _WHERE = {
     "ConfusionMatrix": "seglab.metrics",
-    "History": "seglab.training.history",
+    "History": "seglab.history",
     "LabelSet": "seglab.labels",
     "SeglabError": "seglab.errors",
     "build": "seglab.models",
-    "evaluate": "seglab.training.scoring",
+    "evaluate": "seglab.inference.evaluate",
     "fit": "seglab.training.loop",
     "load_model": "seglab.models",
-    "load_weights": "seglab.checkpoint",
+    "load_weights": "seglab.models",
 }
 _ROOMS = ("checkpoint", "cli", "datasets", "doctor", "errors", "files", "inference", "labels", "lessons", "metrics",
           "models", "recipes", "samples", "training", "viz", "widgets")

@@ -9,7 +9,7 @@ from __future__ import annotations
 import json
 import struct
 from pathlib import Path
-from typing import Any, TypeVar
+from typing import Any
 
 import safetensors
 from safetensors.torch import load as parse_tensors
@@ -18,8 +18,6 @@ from torch import Tensor, nn
 
 from seglab.errors import CheckpointError
 from seglab.files import atomic_write
-
-Network = TypeVar("Network", bound=nn.Module)
 
 _FORMAT = "seglab-checkpoint-1"
 
@@ -57,30 +55,20 @@ def load_checkpoint(path: str | Path) -> dict[str, Any]:
     return _unpack(content, tensors)
 
 
-def read_settings(path: str | Path) -> dict[str, Any]:
-    """What a checkpoint says about its model: the settings of the run that wrote it; empty for bare weights.
+def read_checkpoint(path: str | Path) -> tuple[dict[str, Any], dict[str, Tensor]]:
+    """(the content of a checkpoint, its weights); of a bare safetensors file, nothing and its tensors.
 
     Raises:
-        CheckpointError: as for `load_checkpoint`.
+        CheckpointError: missing, cut off, or without weights.
     """
-    content, tensors = _read(Path(path))
-    return {} if content is None else _unpack(content, tensors).get("settings", {})
-
-
-def load_weights(model: Network, path: str | Path) -> Network:
-    """Put the weights of a checkpoint, or of a bare safetensors file, into a model, strictly.
-
-    Returns:
-        the same model.
-
-    Raises:
-        CheckpointError: unreadable, or of another model or number of classes; the model is unchanged.
-    """
-    content, tensors = _read(Path(path))
-    weights = tensors if content is None else _unpack(content, tensors)["model"]
-    check_weights(model, weights, path)
-    model.load_state_dict(weights)
-    return model
+    packed, tensors = _read(Path(path))
+    if packed is None:
+        return {}, tensors
+    content = _unpack(packed, tensors)
+    if not isinstance(weights := content.get("model"), dict):
+        raise CheckpointError(f"{path}: checkpoint", found="no weights in it", expected="those of a model",
+                              fix="Copy it again, or train again.")
+    return content, weights
 
 
 def _read(path: Path) -> tuple[Any, dict[str, Tensor]]:

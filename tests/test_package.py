@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import ast
+import importlib
 import re
 import subprocess
 import sys
@@ -14,8 +15,8 @@ import seglab
 
 ROOT = Path(__file__).parents[1]
 #: The design's chain: a room may import from itself and from those to its left.
-CHAIN = ("errors", "files", "progress", "recorded", "checkpoint", "labels", "metrics", "datasets", "samples", "models",
-         "training", "viz", "inference", "widgets", "recipes", "doctor", "check", "lessons", "cli")
+CHAIN = ("errors", "files", "progress", "recorded", "checkpoint", "labels", "metrics", "history", "datasets", "samples",
+         "models", "viz", "inference", "training", "widgets", "recipes", "doctor", "check", "lessons", "cli")
 CONDA_NAMES = {"torch": "pytorch", "opencv-python": "py-opencv", "matplotlib": "matplotlib-base"}
 
 
@@ -92,6 +93,23 @@ def test_workflows_call_what_is_there():
     assert all(f'python: ["{oldest}", ' in line for line in text.splitlines() if "python: [" in line)
     for action in re.findall(r"uses: (\S+)", text):
         assert re.fullmatch(r"actions/[\w-]+@[0-9a-f]{40}", action), f"{action} is not pinned by a hash"
+
+
+@pytest.mark.filterwarnings("ignore:.*classes never occur")
+def test_the_reader_and_the_test_in_contributing_work(tmp_path, monkeypatch):
+    """As files: a cache's name depends on the reader's source."""
+    from seglab.datasets import Reader
+
+    text = (ROOT / "CONTRIBUTING.md").read_text(encoding="utf-8")
+    monkeypatch.setattr(Reader, "kinds", dict(Reader.kinds))
+    monkeypatch.syspath_prepend(tmp_path)
+    for name, code in zip(("leaves", "a_test_of_leaves"), re.findall(r"```python\n(.*?)```", text, re.DOTALL)[:2],
+                          strict=True):
+        (tmp_path / f"{name}.py").write_text(code, encoding="utf-8")
+        module = importlib.import_module(name)
+        monkeypatch.delitem(sys.modules, name)
+    (tmp_path / "data").mkdir()
+    module.test_leaves_are_read_and_9_is_ignored(tmp_path / "data")
 
 
 def test_no_path_of_any_machine_in_the_tree():

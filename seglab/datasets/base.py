@@ -191,6 +191,7 @@ class Samples(Dataset[Sample]):
         left_out, bad: {name: reason} of pictures of the split that are not used; empty of a subset.
         pixels: how many pixels each id from 0 to 255 has, (256,) int64; None without a cache, and of a subset.
         key: of the cache; None without, and of a subset.
+        origin: {"name", "source", "layout", "options"} of the dataset, if `open_dataset` opened it; else empty.
 
     Raises:
         ArgumentError: an option that is not listed above.
@@ -236,6 +237,7 @@ class Samples(Dataset[Sample]):
         self.entries = [one for one in entries if one.name not in self.left_out and one.image not in reader.bad]
         self.pixels: np.ndarray | None = None
         self.key: str | None = None
+        self.origin: Mapping[str, Any] = {}
         self._cache: PixelCache | None = None
         self._rows: Sequence[int] = range(len(self.entries))  # of the cache
         self._remark = _UNREAD

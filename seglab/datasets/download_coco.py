@@ -41,7 +41,7 @@ def download_coco(folder: str | Path, categories: Iterable[int | str] | None = (
 
     Args:
         folder: for `annotations/`, `train2017/` and `val2017/`.
-        categories: names or ids; None for all 80.
+        categories: names or ids; None or "all" for all 80.
         pictures: how many of train2017; of val2017 a fifth as many. Where there are fewer, all of them, and a warning.
         progress: show bars.
         base_url: a mirror.
@@ -89,7 +89,7 @@ def download_coco(folder: str | Path, categories: Iterable[int | str] | None = (
 def _wanted(categories: Iterable[int | str] | None) -> dict[str, int]:
     names = FasterRCNN_ResNet50_FPN_Weights.DEFAULT.meta["categories"]  # the published ids are their places
     known = {name: number for number, name in enumerate(names) if name not in {"__background__", "N/A"}}
-    asked = known if categories is None else [categories] if isinstance(categories, str) else list(categories)
+    asked = known if categories in (None, "all") else [categories] if isinstance(categories, str) else list(categories)
     chosen = [names[item] if isinstance(item, int) and 0 < item < len(names) else item for item in asked]
     for item, name in zip(asked, chosen, strict=True):
         if name not in known:

@@ -153,7 +153,7 @@ def square(image: np.ndarray, size: int, crop: float = 0.875) -> np.ndarray:
 @contextmanager
 def opened(path: str | Path) -> Iterator[Image.Image]:
     """Open a picture or mask; whatever is wrong with the file, here or while it is decoded, is a DataError."""
-    path = Path(path)
+    path = Path(path).expanduser()
     try:
         with Image.open(path, formats=_FORMATS) as image:
             yield image

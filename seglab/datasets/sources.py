@@ -6,7 +6,7 @@ import os
 import sys
 import warnings
 from collections.abc import Mapping
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any
 
@@ -32,11 +32,13 @@ class Splits:
         name: of the layout, or of the folder for layouts that any dataset may have.
         source: "sample" or "real".
         parts: {"train", "val", "test": samples}; a dataset may have "test" alone.
+        options: that it was opened with, those that decide on pictures and masks.
     """
 
     name: str
     source: str
     parts: Mapping[str, Samples]
+    options: Mapping[str, Any] = field(default_factory=dict)
 
     @property
     def label_set(self) -> LabelSet:
@@ -133,7 +135,11 @@ def open_dataset(which: str | Path = "drone", *, root: str | Path | None = None,
         split_entries(reader, "train")  # says what there is
     if progress:
         print(*reader.notes, sep="\n", end="\n" * bool(reader.notes), file=sys.stderr)
-    splits = Splits(reader.title if source == "real" else name, source, parts)
+    kept = {key: list(value) if isinstance(value, tuple) else value for key, value in options.items()
+            if key not in {"cache", "problems"}}
+    splits = Splits(reader.title if source == "real" else name, source, parts, kept)
+    for part in parts.values():
+        part.origin = {"name": splits.name, "source": source, "layout": name, "options": kept}
     for doubt in doubts(splits) if source == "real" else ():
         warnings.warn(f"{folder}: {doubt}", stacklevel=2)
     return splits

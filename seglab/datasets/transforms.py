@@ -28,7 +28,7 @@ class Normalize(nn.Module):
         std: standard deviation of each channel, likewise. The defaults leave pictures in [0, 1].
 
     Shapes:
-        (N, 3, H, W) or (3, H, W) uint8 -> the same shape, float32.
+        (N, 3, H, W) or (3, H, W) uint8 -> the same shape, float32. Features (N, D) pass as they are.
 
     Raises:
         ArgumentError: not three numbers each, a deviation of zero, or pictures that are not uint8.
@@ -54,6 +54,8 @@ class Normalize(nn.Module):
         self.register_buffer("shift", shift.float()[:, None, None], persistent=False)  # (3, 1, 1)
 
     def forward(self, images: Tensor) -> Tensor:
+        if images.ndim == 2:
+            return images
         if images.dtype != torch.uint8:
             raise ArgumentError("images", found=f"{images.dtype}", expected="torch.uint8, 0 to 255",
                                 fix="Leave pictures as the dataset gives them; Normalize scales them.")
@@ -65,17 +67,23 @@ class Normalize(nn.Module):
 
     @classmethod
     def of(cls, dataset: Samples) -> Normalize:
-        """Measure mean and deviation over all pixels of a dataset, one picture in memory at a time."""
-        count = 0
-        total, squares = torch.zeros(3, dtype=torch.float64), torch.zeros(3, dtype=torch.float64)
-        for i in range(len(dataset)):
-            pixels = torch.as_tensor(dataset[i][0]).flatten(1).to(torch.float64) / 255  # (3, H*W)
-            count += pixels.shape[1]
-            total += pixels.sum(1)
-            squares += pixels.square().sum(1)
-        mean = total / count
-        std = (squares / count - mean.square()).clamp(min=1e-6).sqrt()
-        return cls(mean.tolist(), std.tolist())
+        """Measure mean and deviation over all pixels of a dataset, without its transforms.
+
+        Raises:
+            ArgumentError: pictures that are not uint8.
+        """
+        plain: Samples = dataset.with_transforms(None) if hasattr(dataset, "with_transforms") else dataset
+        counts = np.zeros((3, 256))  # of each value
+        for i in range(len(plain)):
+            pixels = torch.as_tensor(plain[i][0])
+            if pixels.dtype != torch.uint8 or pixels.ndim != 3:
+                raise ArgumentError("picture", found=f"{tuple(pixels.shape)}, {pixels.dtype}",
+                                    expected="(3, H, W) torch.uint8, 0 to 255")
+            counts += [np.bincount(channel.ravel(), minlength=256) for channel in pixels.numpy()]  # (3, 256)
+        shares, values = counts / counts.sum(1, keepdims=True), np.arange(256) / 255
+        mean = shares @ values  # (3,)
+        variance = shares @ values ** 2 - mean ** 2
+        return cls(mean.tolist(), np.sqrt(np.maximum(variance, 1e-6)).tolist())
 
 
 def random_scale_crop(size: int = 480, base: int = 520, scale: tuple[float, float] = (0.5, 2.0),

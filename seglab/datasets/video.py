@@ -123,7 +123,8 @@ class VideoReader:
 
 def _usual_fps(path: Path, stated: float) -> float:
     """The stated rate if it is that of most of the first 1,000 frames; else theirs. Nothing is decoded."""
-    packets, times = cv2.VideoCapture(str(path), cv2.CAP_FFMPEG, [cv2.CAP_PROP_FORMAT, -1]), []
+    packets = cv2.VideoCapture(str(path), cv2.CAP_FFMPEG, [cv2.CAP_PROP_FORMAT, -1])
+    times: list[float] = []
     while len(times) < 1000 and packets.grab():
         times.append(packets.get(cv2.CAP_PROP_POS_MSEC) / 1000)
     packets.release()
@@ -172,6 +173,7 @@ class VideoWriter:
         self.frames += 1
 
     def close(self) -> None:
+        """End the file."""
         self._writer.release()
 
 

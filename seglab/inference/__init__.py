@@ -9,10 +9,11 @@ from seglab.inference.classify import (
     classify,
     classify_folder,
 )
+from seglab.inference.evaluate import evaluate, evaluate_by_size
 from seglab.inference.folder import predict_folder
 from seglab.inference.pictures import as_image
 from seglab.inference.predict import Prediction, predict
 from seglab.inference.video import VideoResult, predict_video
 
 __all__ = ["Classification", "Prediction", "VideoResult", "as_image", "class_activation", "class_probabilities",
-           "classify", "classify_folder", "predict", "predict_folder", "predict_video"]
+           "classify", "classify_folder", "evaluate", "evaluate_by_size", "predict", "predict_folder", "predict_video"]

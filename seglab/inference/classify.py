@@ -19,12 +19,12 @@ from torch.utils.data import DataLoader
 
 from seglab.datasets.io import square
 from seglab.datasets.protocols import Samples, as_dataset
-from seglab.datasets.transforms import Normalize, collate
+from seglab.datasets.transforms import collate
 from seglab.errors import ArgumentError, CheckpointError, DataError
 from seglab.files import atomic_write, output_file
 from seglab.inference.folder import image_paths
 from seglab.inference.pictures import as_image
-from seglab.inference.predict import in_eval_mode
+from seglab.inference.segmenter import in_eval_mode
 from seglab.labels import LabelSet, known_label_set
 from seglab.models import Classifier
 
@@ -95,7 +95,7 @@ def classify(model: Classifier, image: Any, *, size: int | None = None) -> Class
         start = time.perf_counter()
         with in_eval_mode(model):
             probabilities = _finite(model(batch)).softmax(1)[0].cpu().numpy()  # (C,)
-        labels = getattr(model, "label_set", None) or known_label_set([f"class {i}" for i in range(len(probabilities))])
+        labels = model.card.label_set or known_label_set([f"class {i}" for i in range(len(probabilities))])
         results.append(Classification(pixels, probabilities, labels, time.perf_counter() - start))
     return results if many else results[0]
 
@@ -158,7 +158,7 @@ def class_probabilities(model: Classifier, data: Samples, batch_size: int = 8) -
         (torch.Size([3, 2]), [1, 1, 1])
     """
     device, found, labels = next(model.parameters()).device, [], []
-    normalize = Normalize(**model.normalize).to(device)
+    normalize = model.card.normalize.to(device)
     with in_eval_mode(model):
         for images, truth in DataLoader(as_dataset(data), batch_size, collate_fn=collate):
             images = images.to(device)
@@ -221,9 +221,9 @@ def _input(model: Classifier, image: Any, size: int | None) -> tuple[np.ndarray,
         raise ArgumentError("model", found=type(model).__name__, expected="a classifier",
                             fix="For a segmentation network use seglab.inference.predict.")
     device = next(model.parameters()).device
-    pixels = square(as_image(image), size or getattr(model, "size", None) or _SIZE)
+    pixels = square(as_image(image), size or model.card.size or _SIZE)
     batch = torch.from_numpy(pixels).permute(2, 0, 1)[None].to(device)  # (H, W, 3) -> (1, 3, H, W)
-    return pixels, Normalize(**model.normalize).to(device)(batch)
+    return pixels, model.card.normalize.to(device)(batch)
 
 
 def _finite(logits: Tensor) -> Tensor:

@@ -20,7 +20,7 @@ from seglab.datasets.video import CODECS, VideoReader, open_writer
 from seglab.errors import ArgumentError
 from seglab.files import output_file
 from seglab.inference.folder import ahead
-from seglab.inference.predict import Segmenter, in_eval_mode
+from seglab.inference.segmenter import Segmenter, in_eval_mode
 from seglab.labels import LabelSet
 from seglab.progress import progress_bar
 from seglab.viz import overlay
@@ -132,14 +132,12 @@ def predict_video(model: nn.Module, source: str | Path | int, out: str | Path, *
         >>> predict_video(build("fcn", weights="bundled"), film, folder / "out.webm", progress=False).frames
         4
     """
-    for name, value in (("every", every), ("batch_size", batch_size),
-                        ("max_frames", 1 if max_frames is None else max_frames)):
-        if value < 1:
-            raise ArgumentError(name, found=value, expected="1 or more")
-    if not 0 <= smoothing < 1:
-        raise ArgumentError("smoothing", found=smoothing, expected="0 to below 1")
-    if not 0 <= alpha <= 1:
-        raise ArgumentError("alpha", found=alpha, expected="0 to 1")
+    for name, value, good, expected in (
+            ("every", every, every >= 1, "1 or more"), ("batch_size", batch_size, batch_size >= 1, "1 or more"),
+            ("max_frames", max_frames, max_frames is None or max_frames >= 1, "1 or more"),
+            ("smoothing", smoothing, 0 <= smoothing < 1, "0 to below 1"), ("alpha", alpha, 0 <= alpha <= 1, "0 to 1")):
+        if not good:
+            raise ArgumentError(name, found=value, expected=expected)
     segmenter = Segmenter(model, normalize=normalize, label_set=label_set, short_side=short_side)
     flicker, predicted, stopped = Flicker(), 0, False
     with closing(VideoReader(source, size)) as reader:

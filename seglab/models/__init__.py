@@ -2,18 +2,22 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable
+from collections.abc import Callable, Mapping
+from dataclasses import replace
 from inspect import signature
 from pathlib import Path
-from typing import Any, Literal, overload
+from typing import Any, Literal, TypeVar, overload
 
-from seglab.checkpoint import check_weights, load_checkpoint, load_weights, read_settings
+from torch import nn
+
+from seglab.checkpoint import check_weights, load_checkpoint, read_checkpoint
 from seglab.errors import ArgumentError, CheckpointError
-from seglab.labels import VOC, LabelSet, known_label_set
+from seglab.labels import VOC
 from seglab.models.backbones import IntermediateLayerGetter, build_backbone
 from seglab.models.base import Model
+from seglab.models.card import Card, card_of
 from seglab.models.classifier import Classifier
-from seglab.models.deeplabv3 import ASPP, DeepLabHead, DeepLabV3
+from seglab.models.deeplabv3 import ASPP, DeepLabHead, DeepLabV3, rates_for
 from seglab.models.fcn import FCN, BackboneWithHeads, FCNHead, SkipFCN
 from seglab.models.fold import fold_batch_norm
 from seglab.models.gcn import GCN, BoundaryRefinement, GlobalConvBlock
@@ -23,14 +27,16 @@ from seglab.models.weights import BUNDLED, COCO, choose, coco_weights, fetch, im
 
 _MODELS: dict[str, Callable[..., Model]] = {"classifier": Classifier, "deeplabv3": DeepLabV3, "fcn": FCN,
                                             "fcn_skip": SkipFCN, "gcn": GCN, "single_conv": SingleConv}
+_Network = TypeVar("_Network", bound=nn.Module)
 #: Where none is named.
 _BACKBONES = {name: signature(model).parameters["backbone"].default for name, model in _MODELS.items()
               if "backbone" in signature(model).parameters}
 
-__all__ = ["ASPP", "BUNDLED", "FCN", "GCN", "BackboneWithHeads", "BoundaryRefinement", "Classifier", "DeepLabHead",
-           "DeepLabV3", "FCNHead", "GlobalConvBlock", "IntermediateLayerGetter", "Model", "SingleConv", "SkipFCN",
-           "build", "build_backbone", "classifier", "effective_receptive_field", "fold_batch_norm",
-           "imagenet_classifier", "list_models", "load_model", "receptive_reach"]
+__all__ = ["ASPP", "BUNDLED", "FCN", "GCN", "BackboneWithHeads", "BoundaryRefinement", "Card", "Classifier",
+           "DeepLabHead", "DeepLabV3", "FCNHead", "GlobalConvBlock", "IntermediateLayerGetter", "Model", "SingleConv",
+           "SkipFCN", "build", "build_backbone", "card_of", "classifier", "effective_receptive_field",
+           "fold_batch_norm", "has_backbone", "imagenet_classifier", "list_models", "load_model", "load_weights",
+           "options_for_size", "read_card", "receptive_reach"]
 
 
 def list_models() -> list[str]:
@@ -58,9 +64,8 @@ def build(name: str, num_classes: int | None = None, *, weights: str | Path | No
     """Build a model by name: for segmentation it returns {"out": (N, C, H, W)} at the input's size, a "classifier"
     (N, C).
 
-    What a model needs to be used lies on it: `recipe` (what built it), `normalize` (mean and deviation of the pictures
-    that it expects), `label_set` (its classes, if the weights say), `short_side` (pictures larger than that are best
-    scaled down to it first, if its weights say), `size` (the side of the squares that a classifier was trained on).
+    What one needs to use a model is on its `card`, see `Card`: what built it, its classes, the mean and deviation of
+    the pictures that it expects, and their size.
 
     Args:
         name: one of `list_models()`. Where a model has a backbone, the two can be joined, as torchvision does:
@@ -86,7 +91,7 @@ def build(name: str, num_classes: int | None = None, *, weights: str | Path | No
           (conv): Conv2d(3, 23, kernel_size=(3, 3), stride=(1, 1), padding=(1, 1))
           (relu): ReLU()
         )
-        >>> build("fcn", weights="bundled").label_set.classes
+        >>> build("fcn", weights="bundled").card.label_set.classes
         ('background', 'cat', 'dog')
     """
     name, options = _split(name, options)
@@ -103,10 +108,7 @@ def build(name: str, num_classes: int | None = None, *, weights: str | Path | No
         model = _MODELS[name](num_classes=num_classes, **options)
     except TypeError as error:
         raise ArgumentError(f"options of {name}", found=options, expected=str(error)) from error
-    # What it takes to build it again; checkpoints carry it.
-    model.recipe = {"name": name, "num_classes": num_classes, **options}
-    model.normalize = getattr(getattr(model, "backbone", None), "normalize", None)
-    model.label_set, model.short_side, model.size = None, None, None
+    card_of(model).architecture = {"name": name, "num_classes": num_classes, **options}  # all that builds it again
     if weights == "imagenet":
         if name not in _BACKBONES:
             raise ArgumentError("weights 'imagenet'", found=f"{name}, which has no backbone", expected="weights=None")
@@ -140,6 +142,31 @@ def classifier(backbone: str = "resnet18", num_classes: int = 2, freeze: str = "
                  weights=weights)
 
 
+def has_backbone(name: str) -> bool:
+    """Whether a model of `list_models()` is built on a backbone; ArgumentError for a name that is not there.
+
+    Example:
+        >>> has_backbone("gcn"), has_backbone("single_conv")
+        (True, False)
+    """
+    return _split(name, {})[0] in _BACKBONES
+
+
+def options_for_size(name: str, size: int, options: Mapping[str, Any]) -> dict[str, Any]:
+    """The options of a model that suit training pictures of a size, in pixels, where `options` do not say otherwise.
+
+    Example:
+        >>> options_for_size("gcn", 256, {"k": 3}), options_for_size("deeplabv3", 240, {"output_stride": 8})
+        ({'size': 256, 'k': 3}, {'rates': (6, 12, 18), 'output_stride': 8})
+    """
+    if name == "gcn":
+        return {"size": size, **options}
+    if name == "deeplabv3":
+        fitting = rates_for(size, options.get("backbone", _BACKBONES[name]), options.get("output_stride"))
+        return {"rates": fitting, **options}
+    return dict(options)
+
+
 def _split(name: str, options: dict[str, Any]) -> tuple[str, dict[str, Any]]:
     """Torchvision's "fcn_resnet50" is our "fcn" with an option."""
     if name in _MODELS:  # "fcn_skip", too: it is a model of its own
@@ -167,24 +194,24 @@ def _build_coco(name: str, num_classes: int | None, options: dict[str, Any]) -> 
         state = {key: value for key, value in state.items() if not key.startswith("aux_classifier.")}
     check_weights(model, state, str(entry))  # the options may have made another network of it
     model.load_state_dict(state)
-    model.label_set = VOC
+    model.card.label_set = VOC
     return model.eval()
 
 
 def _build_from_file(name: str, num_classes: int | None, weights: str | Path, options: dict[str, Any]) -> Model:
     path = BUNDLED if weights == "bundled" else Path(weights)
-    recipe = read_settings(path).get("model", {}) if path.is_file() else {}
-    if recipe.get("name") not in _MODELS:  # bare weights, or no file: the caller says what to build
+    made = read_card(path).architecture if path.is_file() else {}
+    if made.get("name") not in _MODELS:  # bare weights, or no file: the caller says what to build
         if num_classes is None:
             load_checkpoint(path)  # names what is wrong with the file
             raise ArgumentError("num_classes", found=None, expected="the number of classes of these weights")
         return load_weights(build(name, num_classes, **options), path).eval()
     wanted = {**options, **({"num_classes": num_classes} if num_classes is not None else {})}
-    default = {"backbone": _BACKBONES.get(recipe["name"])}
-    differing = {key: value for key, value in wanted.items() if {**default, **recipe}.get(key) != value}
+    default = {"backbone": _BACKBONES.get(made["name"])}
+    differing = {key: value for key, value in wanted.items() if {**default, **made}.get(key) != value}
     # The bundled network is an FCN, with skips.
-    if differing or recipe["name"].partition("_")[0] != name.partition("_")[0]:
-        raise CheckpointError(f"{path.name}: weights of another model", found=f"{recipe}",
+    if differing or made["name"].partition("_")[0] != name.partition("_")[0]:
+        raise CheckpointError(f"{path.name}: weights of another model", found=f"{made}",
                               expected=f"{name} with {wanted}",
                               fix="Leave out what the weights know themselves, or choose other weights.")
     return load_model(path)
@@ -197,20 +224,46 @@ def load_model(path: str | Path) -> Model:
         CheckpointError: unreadable, or of a model that `build` does not know.
 
     Example:
-        >>> load_model(BUNDLED).recipe["backbone"]
-        'efficientnet_lite0'
+        >>> load_model(BUNDLED).card.short_side
+        256
     """
-    settings = read_settings(path)
-    recipe = settings.get("model", {})
-    if recipe.get("name") not in _MODELS:
-        raise CheckpointError(f"{path}: model", found=recipe.get("name") or "weights without a description",
+    content, weights = read_checkpoint(path)
+    card = Card.parse(content, path)
+    if card.architecture.get("name") not in _MODELS:
+        raise CheckpointError(f"{path}: model", found=card.architecture.get("name") or "weights without a description",
                               expected=" or ".join(list_models()),
                               fix="Build the model in Python, then call load_weights(model, path).")
-    model = load_weights(build(**recipe), path)
-    model.normalize = settings.get("normalize") or model.normalize
-    if settings.get("classes"):
-        colours = settings.get("colours")
-        model.label_set = known_label_set(settings["classes"]) if colours is None else LabelSet(
-            settings.get("name", Path(path).stem), settings["classes"], colours)
-    model.short_side, model.size = settings.get("short_side"), settings.get("size")
-    return model.eval()
+    model = build(**card.architecture)
+    return _filled(model, weights, card, path).eval()
+
+
+def load_weights(model: _Network, path: str | Path) -> _Network:
+    """Put the weights of a checkpoint, or of a bare safetensors file, into a model, strictly, and its card with them.
+
+    Returns:
+        the same model.
+
+    Raises:
+        CheckpointError: unreadable, or of another model or number of classes; the model is unchanged.
+    """
+    content, weights = read_checkpoint(path)
+    card = Card.parse(content, path) if content else card_of(model)
+    return _filled(model, weights, replace(card, architecture=card_of(model).architecture), path)
+
+
+def _filled(model: _Network, weights: dict[str, Any], card: Card, path: str | Path) -> _Network:
+    check_weights(model, weights, path)
+    model.load_state_dict(weights)
+    if card.mean is None:
+        card = replace(card, mean=card_of(model).mean, std=card_of(model).std)
+    model.card = card  # type: ignore[assignment]  # torch's modules take any attribute
+    return model
+
+
+def read_card(path: str | Path) -> Card:
+    """The card of a checkpoint; an empty one for bare weights.
+
+    Raises:
+        CheckpointError: unreadable, or a card that cannot be.
+    """
+    return Card.parse(read_checkpoint(path)[0], path)

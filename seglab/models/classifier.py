@@ -54,13 +54,10 @@ class Classifier(Model):
         False
     """
 
-    normalize: dict[str, list[float]]  # here always
-
     def __init__(self, num_classes: int = 2, backbone: str = "resnet18", freeze: str = "backbone",
                  keep_statistics: bool = False) -> None:
         super().__init__()
         self.backbone = build_backbone(backbone, {"c5": "out"})
-        self.normalize = self.backbone.normalize
         self.neck, width, self.pool_first = _neck(backbone, self.backbone.channels["out"])
         self.head = nn.Linear(width, num_classes)
         self.keep_statistics = keep_statistics
@@ -92,8 +89,8 @@ class Classifier(Model):
                                 expected='"backbone", "none", or "until:STAGE" with a stage among ' + ", ".join(stages))
         self.frozen = {"backbone": (*STAGES, "neck"), "none": ()}.get(freeze, STAGES[:STAGES.index(last) + 1]
                                                                       if last in STAGES else ())
-        if hasattr(self, "recipe"):  # what checkpoints say of it
-            self.recipe = {**self.recipe, "freeze": freeze}
+        if self.card.architecture:  # what checkpoints say of it
+            self.card.architecture["freeze"] = freeze
         self._stays: list[nn.Module] = []  # in eval mode. Listed once: an epoch on features takes a few milliseconds
         for name, modules in self.parts().items():
             for module in modules:

@@ -107,9 +107,8 @@ def convert(source: str | Path, target: str | Path, overwrite: bool = False) -> 
     if not worst <= TOLERANCE:
         raise CheckpointError(f"{source}: logits", found=f"a difference of {worst:.2g} from torchvision's {name}",
                               expected=f"at most {TOLERANCE}", fix="Please report this: nothing was written.")
-    classes = VOC if recipe["num_classes"] == len(VOC) else None
-    settings = {"model": recipe, "normalize": ours.normalize, "classes": list(classes.classes) if classes else None}
-    save_checkpoint(target, {"settings": settings, "model": weights})
+    ours.card.label_set = VOC if recipe["num_classes"] == len(VOC) else None
+    save_checkpoint(target, {"card": ours.card.to_dict(), "model": weights})
     return f"{name}, {about}: logits differ by at most {worst:.1g} from torchvision's; written to {target}"
 
 

@@ -179,6 +179,17 @@ class DeepLabV3(BackboneWithHeads):
         self.rates = rates
 
 
+def rates_for(size: int, backbone: str = "resnet50", output_stride: int | None = None) -> tuple[int, ...]:
+    """The published dilations, which are for crops of 480 pixels, for smaller ones: smaller maps, smaller distances.
+
+    Example:
+        >>> rates_for(480), rates_for(128, "efficientnet_lite0", 16)
+        ((12, 24, 36), (2, 3, 5))
+    """
+    stride = output_stride or default_output_stride(backbone)
+    return tuple(max(1, round(rate * 8 / stride * size / 480)) for rate in _RATES_AT_8)
+
+
 def _default_rates(backbone: str, output_stride: int) -> tuple[int, ...]:
     if backbone == "mobilenet_v3_large" and output_stride == 16:
         return _RATES_AT_8  # torchvision's choice, which its weights were trained with

@@ -92,7 +92,8 @@ def export(checkpoint: str | Path, out: str | Path | None = None, format: str = 
                               fix="Try the other format; if neither works, please report this.") from error
         worst = _compare(network, path, read, sizes, f"{checkpoint}: export to {format}")
     places = ", ".join(f"{height}×{width}" for height, width in sizes)
-    return (f"{model.recipe['name']}, {model.recipe['num_classes']} classes: logits differ by at most {worst:.1g} of "
+    made = model.card.architecture
+    return (f"{made['name']}, {made['num_classes']} classes: logits differ by at most {worst:.1g} of "
             f"the largest, at {places}; written to {out}")
 
 
@@ -205,11 +206,11 @@ def _compare(network: nn.Module, path: Path, read: Callable[[Path], Callable[[Te
 
 
 def _about(model: Model) -> dict[str, Any]:
-    normalize = model.normalize or {"mean": [0.0] * 3, "std": [1.0] * 3}
-    known: dict[str, Any] = {"mean": normalize["mean"], "std": normalize["std"], "short_side": model.short_side,
-                             "size": model.size}
-    if model.label_set is not None:
-        known |= {"classes": list(model.label_set.classes), "colours": [list(c) for c in model.label_set.colours]}
+    card, normalize = model.card, model.card.normalize
+    known: dict[str, Any] = {"mean": normalize.mean, "std": normalize.std, "short_side": card.short_side,
+                             "size": card.size}
+    if card.label_set is not None:
+        known |= {"classes": card.label_set.classes, "colours": card.label_set.colours}
     return {key: value for key, value in known.items() if value is not None}
 
 

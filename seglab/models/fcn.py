@@ -7,8 +7,6 @@ stages on the way back up, as the paper did; on a CPU it is many times faster.
 
 from __future__ import annotations
 
-from typing import Any
-
 from torch import Tensor, nn
 from torch.nn import functional as F
 
@@ -53,8 +51,6 @@ class BackboneWithHeads(Model):
         (N, 3, H, W) float, normalised -> {"out": (N, C, H, W), "aux"?: (N, C, H, W)} logits.
     """
 
-    normalize: dict[str, list[float]]  # the backbone's
-
     def __init__(self, backbone: nn.Module, classifier: nn.Module, aux_classifier: nn.Module | None = None) -> None:
         super().__init__()
         self.backbone = backbone
@@ -69,34 +65,6 @@ class BackboneWithHeads(Model):
             logits["aux"] = self.aux_classifier(maps["aux"])
         return {name: F.interpolate(scores, size=size, mode="bilinear", align_corners=False)  # -> (N, C, H, W)
                 for name, scores in logits.items()}
-
-    def parameter_groups(self, lr: float, aux_factor: float = 10.0, head_factor: float = 1.0) -> list[dict[str, Any]]:
-        """What trains, for an optimizer: the backbone at `lr`, the auxiliary head at `aux_factor` times that.
-
-        The head trains at `head_factor` times `lr`, by default like the backbone.
-
-        Parts without a parameter that trains are left out. As in torchvision's published training of these networks
-        (references/segmentation/train.py).
-
-        Raises:
-            ArgumentError: a rate or factor that is not above 0, or nothing that trains.
-
-        Example:
-            >>> model = FCN(3, backbone="resnet18", aux=True)
-            >>> [(g["name"], g["lr"]) for g in model.parameter_groups(0.02)]
-            [('backbone', 0.02), ('classifier', 0.02), ('aux_classifier', 0.2)]
-        """
-        if min(lr, aux_factor, head_factor) <= 0:
-            raise ArgumentError("parameter_groups", found=f"lr {lr}, aux_factor {aux_factor}, head_factor "
-                                f"{head_factor}", expected="numbers above 0")
-        rates = {"backbone": lr, "classifier": head_factor * lr, "aux_classifier": aux_factor * lr}
-        parts = {name: getattr(self, name) for name in rates if getattr(self, name) is not None}
-        groups = [{"params": found, "lr": rates[name], "name": name} for name, part in parts.items()
-                  if (found := [p for p in part.parameters() if p.requires_grad])]
-        if not groups:
-            raise ArgumentError("parameters", found="all of them frozen", expected="some that train",
-                                fix="Leave at least the head free: model.classifier.requires_grad_(True).")
-        return groups
 
 
 class FCN(BackboneWithHeads):

@@ -9,7 +9,6 @@ import torch
 from torch import Tensor
 from torch.nn import functional as F
 
-from seglab.errors import ArgumentError
 from seglab.models.backbones import Backbone
 from seglab.models.base import Model
 
@@ -32,7 +31,6 @@ class GridModel(Model, ABC):
     """
 
     backbone: Backbone
-    normalize: dict[str, list[float]]  # the backbone's
 
     def __init__(self, min_size: int = 0, min_padded: int = STRIDE) -> None:
         super().__init__()
@@ -54,24 +52,6 @@ class GridModel(Model, ABC):
         if resize:
             logits = F.interpolate(logits, size=size, mode="bilinear", align_corners=False)
         return {"out": logits}  # (N, C, H, W)
-
-    def parameter_groups(self, lr: float, head_factor: float = 1.0) -> list[dict[str, Any]]:
-        """What trains, for an optimizer: the backbone at `lr`, all that is new at `head_factor` times that.
-
-        Raises:
-            ArgumentError: a rate or factor that is not above 0, or nothing that trains.
-        """
-        if lr <= 0 or head_factor <= 0:
-            raise ArgumentError("parameter_groups", found=f"lr {lr}, head_factor {head_factor}",
-                                expected="numbers above 0")
-        old = {id(p) for p in self.backbone.parameters()}
-        parts = {"backbone": (lr, [p for p in self.parameters() if id(p) in old and p.requires_grad]),
-                 "head": (lr * head_factor, [p for p in self.parameters() if id(p) not in old and p.requires_grad])}
-        groups = [{"params": found, "lr": rate, "name": name} for name, (rate, found) in parts.items() if found]
-        if not groups:
-            raise ArgumentError("parameters", found="all of them frozen", expected="some that train",
-                                fix="Leave at least the head free.")
-        return groups
 
     def _padded(self, side: Any) -> Any:
         """The next multiple of 32, at least `min_padded`."""

@@ -13,8 +13,8 @@ import numpy as np
 import torch
 from torch import Tensor, nn
 
-from seglab.datasets.transforms import Normalize
 from seglab.errors import ArgumentError, CheckpointError
+from seglab.models.card import card_of
 
 
 def receptive_reach(model: nn.Module, size: tuple[int, int]) -> tuple[int | None, int | None, int | None, int | None]:
@@ -97,8 +97,7 @@ def effective_receptive_field(model: nn.Module, image: np.ndarray | Tensor, plac
                             expected="an (H, W, 3) uint8 array or a (3, H, W) uint8 tensor",
                             fix="inference.as_image makes such an array of any picture.")
     if normalize is None:
-        known = getattr(model, "normalize", None)
-        normalize = Normalize(**known) if known else Normalize()
+        normalize = card_of(model).normalize
     device = next((p.device for p in model.parameters()), torch.device("cpu"))
     modes = [(module, module.training) for module in model.modules()]
     model.eval()

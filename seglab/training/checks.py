@@ -12,7 +12,8 @@ from torch.optim.lr_scheduler import LRScheduler, ReduceLROnPlateau
 
 from seglab.datasets.protocols import Samples
 from seglab.errors import ArgumentError, TrainingError
-from seglab.training.monitor import Monitor
+from seglab.history import Monitor
+from seglab.models.card import card_of
 from seglab.training.validation import score_names
 
 
@@ -41,8 +42,8 @@ def check_arguments(model: nn.Module, train: Samples, val: Samples | None, optim
         raise ArgumentError("optimizer", found="no parameter that trains: all of them are frozen",
                             expected="some with requires_grad",
                             fix='Leave something free (model.freeze("backbone") leaves the head), then make the '
-                                "optimizer from model.parameter_groups(lr).")
-    labels, built = getattr(train, "label_set", None), getattr(model, "recipe", {}).get("num_classes")
+                                "optimizer from its parameters.")
+    labels, built = getattr(train, "label_set", None), card_of(model).architecture.get("num_classes")
     if labels is not None and built not in {None, len(labels)}:
         raise ArgumentError("model", found=f"{built} classes", expected=f"{len(labels)}, those of {labels.name!r}",
                             fix="Build it with num_classes=len(dataset.label_set).")

@@ -2,11 +2,13 @@
 
 from __future__ import annotations
 
+import copy
 import hashlib
 import math
-from collections.abc import Iterator
+from collections.abc import Iterator, Mapping
 from concurrent.futures import ThreadPoolExecutor
 from pathlib import Path
+from typing import Any
 
 import numpy as np
 import torch
@@ -18,7 +20,6 @@ from torch import Tensor
 from torch.utils.data import Dataset
 
 from seglab.datasets.protocols import Sample, Samples
-from seglab.datasets.transforms import Normalize
 from seglab.errors import CacheError
 from seglab.files import atomic_write, data_home
 from seglab.labels import LabelSet
@@ -30,8 +31,10 @@ from seglab.training.loop import fit
 class FeatureDataset(Dataset[Sample]):
     """Features (N, D) float32 and labels (N,) int64 in memory; `dataset[i]` is ((D,) float32, int).
 
-    `label_set` and `size` (of the pictures, in pixels) are those of the dataset that they were computed from.
+    `label_set`, `size` (of the pictures, in pixels) and `origin` are those of the dataset that they were computed from.
     """
+
+    origin: Mapping[str, Any] = {}
 
     def __init__(self, features: Tensor, labels: Tensor, label_set: LabelSet | None = None,
                  size: int | None = None) -> None:
@@ -47,7 +50,9 @@ class FeatureDataset(Dataset[Sample]):
 
     def subset(self, indices: Tensor | list[int]) -> FeatureDataset:
         """The same with only these pictures, in this order."""
-        return FeatureDataset(self.features[indices], self.labels[indices], getattr(self, "label_set", None), self.size)
+        part = copy.copy(self)
+        part.features, part.labels = self.features[indices], self.labels[indices]
+        return part
 
 
 def extract_features(model: Classifier, data: Samples, *, batch_size: int | None = None, cache: bool = True,
@@ -61,7 +66,7 @@ def extract_features(model: Classifier, data: Samples, *, batch_size: int | None
     pictures, sizes or weights can never give stale features.
 
     Args:
-        model: its backbone, its neck and `model.normalize` are used, in eval mode, on the device where it is.
+        model: its backbone, its neck and its card are used, in eval mode, on the device where it is.
         data: (uint8 image, int label), without random transforms: there is one set of features a picture.
         batch_size: pictures at once. By default 6 on the CPU, where the maps of more no longer fit into the processor's
             caches, and 64 elsewhere.
@@ -106,7 +111,7 @@ def _extract(model: Classifier, data: Samples, known: dict[str, Tensor], batch_s
     """The features of all pictures, and by the hash of their pixels those that were not known."""
     device = next(model.parameters()).device
     batch_size = batch_size or (6 if device.type == "cpu" else 64)
-    normalize = Normalize(**model.normalize).to(device)
+    normalize = model.card.normalize.to(device)
     network: Classifier | None = None
     keys: list[str] = []
     labels: list[int] = []
@@ -124,8 +129,10 @@ def _extract(model: Classifier, data: Samples, known: dict[str, Tensor], batch_s
             rows = network.features(normalize(images.to(device))).float().cpu()  # (N, 3, H, W) -> (N, D)
             fresh |= {key: row.clone() for key, row in zip(new, rows, strict=True)}
     table = known | fresh
-    return FeatureDataset(torch.stack([table[key] for key in keys]), torch.tensor(labels),  # (N, D), (N,)
-                          getattr(data, "label_set", None), getattr(data, "size", None)), fresh
+    made = FeatureDataset(torch.stack([table[key] for key in keys]), torch.tensor(labels),  # (N, D), (N,)
+                          getattr(data, "label_set", None), getattr(data, "size", None))
+    made.origin = getattr(data, "origin", {})
+    return made, fresh
 
 
 def _batches(data: Samples, size: int) -> Iterator[list[Sample]]:
@@ -146,7 +153,7 @@ def _picture_key(image: Tensor) -> str:
 
 def _weights_key(model: Classifier) -> str:
     """Hash of all that the features of a picture depend on."""
-    digest = hashlib.blake2b(f"rows by key, {model.normalize}".encode(), digest_size=12)
+    digest = hashlib.blake2b(f"rows by key, {model.card.mean}, {model.card.std}".encode(), digest_size=12)
     for name, tensor in model.state_dict().items():
         if not name.startswith("head."):
             digest.update(name.encode())
@@ -170,7 +177,7 @@ def train_head(model: Classifier, features: FeatureDataset, seed: int, steps: in
     """Adam with a rate of 1e-3 on a classifier's head, in batches of 32."""
     # The head alone: on features, an epoch takes no longer than to put all of a backbone's layers into train mode.
     fit(model.head, features, optimizer=torch.optim.Adam(model.head.parameters(), 1e-3), batch_size=32, seed=seed,
-        epochs=math.ceil(steps / math.ceil(len(features) / 32)), normalize=torch.nn.Identity(), progress=False)
+        epochs=math.ceil(steps / math.ceil(len(features) / 32)), progress=False)
     model.to(model.head.weight.device)  # where `fit` put the head
 
 

@@ -30,11 +30,11 @@ from torch.utils.data import DataLoader
 
 from seglab.datasets.protocols import Samples
 from seglab.datasets.transforms import Normalize, collate
+from seglab.history import History, Monitor
+from seglab.training.card import write_card
 from seglab.training.checks import check_arguments, choose_monitor, finite_mean, whole_numbers
-from seglab.training.history import History
 from seglab.training.losses import cross_entropy
 from seglab.training.memory import keep_freed_memory
-from seglab.training.monitor import Monitor
 from seglab.training.order import Order, Seeded, seed_of
 from seglab.training.precision import autocast, choose_precision
 from seglab.training.report import Report
@@ -46,7 +46,7 @@ Loss = Callable[[Any, Tensor], Tensor]
 
 
 def fit(model: nn.Module, train: Samples, val: Samples | None = None, *, optimizer: Optimizer, epochs: int,
-        batch_size: int, accumulate: int = 1, val_batch_size: int | None = None, normalize: nn.Module | None = None,
+        batch_size: int, accumulate: int = 1, val_batch_size: int | None = None, normalize: Normalize | None = None,
         loss: Loss = cross_entropy, scheduler: LRScheduler | None = None, folder: str | Path | None = None,
         resume: bool = True, monitor: str | Monitor | None = None, seed: int = 0, precision: str = "auto",
         num_workers: int = 0, progress: bool = True, on_epoch: Callable[[History], None] | None = None,
@@ -68,7 +68,9 @@ def fit(model: nn.Module, train: Samples, val: Samples | None = None, *, optimiz
         val_batch_size: pictures at once in validation, `batch_size` by default. Pictures that are cropped for training
             but whole in validation may not fit; 1 needs the memory of one. Beyond rounding, scores do not
             depend on it.
-        normalize: turns uint8 pictures into what the model expects, on the device; [0, 1] by default.
+        normalize: turns uint8 pictures into what the model expects, on the device. By default what is on the model's
+            card, such as the mean and deviation of its backbone's weights; if nothing is, they are measured on `train`.
+            It is written on the card, as are the classes, so that all that uses the model goes by them.
         loss: (model output, uint8 masks) -> scalar.
         scheduler: stepped after each optimizer step; a `ReduceLROnPlateau` after each epoch, with the value that
             `monitor` watches. Give it the same mode; the setting published with GCN is
@@ -118,7 +120,7 @@ def fit(model: nn.Module, train: Samples, val: Samples | None = None, *, optimiz
     seed, num_workers = whole_numbers(0, seed=seed, num_workers=num_workers)
     check_arguments(model, train, val, optimizer)
     monitor = choose_monitor(monitor, val, scheduler)
-    normalize = normalize if normalize is not None else Normalize()
+    normalize = write_card(model, train, normalize)
     precision = choose_precision(precision)
 
     # Autocast is ours, below: Accelerate's own wraps the model's forward for good, and bf16 needs no loss scaling.

@@ -63,6 +63,10 @@ class Seeded(Dataset[Sample]):
         with _randomness_kept():
             return [self._sample(epoch, index) for epoch, index in places]
 
+    def __getitem__(self, index: int) -> Sample:
+        """As in the first epoch."""
+        return self.__getitems__([(0, index)])[0]
+
     def _sample(self, epoch: int, index: int) -> Sample:
         seed = seed_of(self.seed, epoch, index)
         # Not torch.manual_seed: that also queues a call for every kind of GPU, which takes longer than the loading.

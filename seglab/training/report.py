@@ -8,8 +8,8 @@ from contextlib import contextmanager
 
 from tqdm.auto import tqdm
 
+from seglab.history import History
 from seglab.progress import progress_bar
-from seglab.training.history import History
 
 
 class Report:

@@ -16,8 +16,8 @@ from torch.optim.lr_scheduler import LRScheduler, ReduceLROnPlateau
 from seglab.checkpoint import check_weights, load_checkpoint, plain_state, save_checkpoint
 from seglab.datasets.protocols import Samples
 from seglab.errors import CheckpointError
-from seglab.training.history import History
-from seglab.training.monitor import Monitor
+from seglab.history import History, Monitor
+from seglab.models.card import card_of
 from seglab.training.schedule import Schedule
 
 
@@ -88,7 +88,8 @@ class Run:
 
     def save(self, is_best: bool = False) -> None:
         """Write the best checkpoint, then the last, then the history that can be read from the last."""
-        content = {"settings": self.settings, "model": plain_state(self.model), "history": self.history.to_dict()}
+        content = {"settings": self.settings, "card": card_of(self.model).to_dict(),
+                   "model": plain_state(self.model), "history": self.history.to_dict()}
         state = {**self.schedule.state_dict(), "timings": self.history.timings}
         if self.folder is None:
             self._kept = _copied(content | state)
@@ -107,7 +108,6 @@ class Run:
             raise CheckpointError(f"{path}: a run is already here", expected="an empty folder, since resume=False",
                                   fix="Choose another folder, delete this one, or pass resume=True.")
         content = load_checkpoint(path)
-        check_weights(self.model, content["model"], path)
         older = {"accumulate": 1, "mode": content["history"]["mode"], "threshold": 1e-4}  # what others did not say
         there = older | {"labels": self.settings["labels"]} | content["settings"]
         if _unmoved(self.schedule.optimizer.param_groups) == _unmoved(content["optimizer"]["param_groups"]):
@@ -118,6 +118,7 @@ class Run:
             raise CheckpointError(f"{path}: a run with other settings", found="; ".join(differing),
                                   expected="the settings of the run that is to go on",
                                   fix="Choose another folder, or repeat the settings.")
+        check_weights(self.model, content["model"], path)
         self._put(content)
 
     def _put(self, content: dict[str, Any]) -> None:
@@ -153,8 +154,8 @@ def run_settings(model: nn.Module, optimizer: Optimizer, scheduler: LRScheduler 
     if isinstance(scheduler, ReduceLROnPlateau):  # these come back with its state, whatever is asked for now
         watched["plateau"] = {name: getattr(scheduler, name) for name in (
             "patience", "factor", "threshold", "threshold_mode", "cooldown", "min_lrs", "eps")}
-    return {"model": getattr(model, "recipe", {"name": type(model).__name__}), "optimizer": type(optimizer).__name__,
-            "groups": plain_groups(optimizer.param_groups),
+    return {"model": card_of(model).architecture or {"name": type(model).__name__},
+            "optimizer": type(optimizer).__name__, "groups": plain_groups(optimizer.param_groups),
             "scheduler": type(scheduler).__name__ if scheduler is not None else None,
             "normalize": {key: list(getattr(normalize, key)) for key in ("mean", "std") if hasattr(normalize, key)},
             "size": getattr(train, "size", None),

@@ -14,8 +14,9 @@ from torch.optim import Optimizer
 from torch.utils.data import DataLoader, RandomSampler
 
 from seglab.datasets.protocols import Samples, as_dataset
-from seglab.datasets.transforms import Normalize, collate
+from seglab.datasets.transforms import collate
 from seglab.errors import ArgumentError, TrainingError
+from seglab.models.card import card_of
 from seglab.training.loop import Loss
 from seglab.training.losses import cross_entropy
 from seglab.training.precision import autocast, choose_precision
@@ -39,7 +40,7 @@ def largest_batch(model: nn.Module, size: int | tuple[int, int], *, start: int =
         model: in the state in which it is to be trained (frozen or not).
         size: height and width of the pictures in a batch, or the side of a square: the crops', not the files'.
         start: try this many first.
-        num_classes: C; `model.recipe` says it for models that `build` made.
+        num_classes: C; the model's card says it for models that `build` made.
         optimizer: makes the optimizer from parameters; Adam by default, which keeps two numbers a weight.
         normalize, loss, precision: as for `fit`.
 
@@ -53,12 +54,12 @@ def largest_batch(model: nn.Module, size: int | tuple[int, int], *, start: int =
         8
     """
     height, width = (size, size) if isinstance(size, int) else size
-    num_classes = num_classes or getattr(model, "recipe", {}).get("num_classes")
+    num_classes = num_classes or card_of(model).architecture.get("num_classes")
     if min(height, width, start) < 1 or not num_classes:
         raise ArgumentError("largest_batch", found=f"size {size}, start {start}, num_classes {num_classes}",
                             expected="a height, a width, a batch and a number of classes, 1 or more each")
     precision, device = choose_precision(precision), next(model.parameters()).device
-    normalize = copy.deepcopy(normalize if normalize is not None else Normalize()).to(device)
+    normalize = copy.deepcopy(normalize if normalize is not None else card_of(model).normalize).to(device)
 
     def step(batch_size: int) -> int:
         learner = copy.deepcopy(model).train()

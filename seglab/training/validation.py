@@ -11,10 +11,10 @@ from torch.utils.data import Subset
 
 from seglab.datasets.protocols import Sample, Samples, as_dataset
 from seglab.datasets.transforms import has_labels
+from seglab.history import Monitor
+from seglab.inference.evaluate import evaluate
 from seglab.metrics import SCORE_NAMES
-from seglab.training.monitor import Monitor
 from seglab.training.precision import autocast
-from seglab.training.scoring import evaluate
 
 
 def score_names(val: Samples | None) -> tuple[str, ...]:
@@ -38,8 +38,7 @@ def validate(model: nn.Module, val: Samples | None, monitor: Monitor, accelerato
     # One without a share counts a picture in vain, as the sum needs the same matrix of all.
     share = _Share(val, range(rank, len(val), processes) or [0])
     with autocast(accelerator.device, precision):
-        matrix = evaluate(model, share, batch_size=batch_size, normalize=normalize, device=accelerator.device,
-                          num_workers=num_workers)
+        matrix = evaluate(model, share, batch_size=batch_size, normalize=normalize, num_workers=num_workers)
     if processes > 1:
         counts = matrix.counts.to(accelerator.device) * (rank < len(val))
         matrix.counts = accelerator.reduce(counts, "sum")

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Mapping, Sequence
-from typing import TYPE_CHECKING, Any
+from typing import Any
 
 import matplotlib as mpl
 import numpy as np
@@ -12,12 +12,10 @@ from matplotlib.axes import Axes
 from matplotlib.figure import Figure
 
 from seglab.errors import ArgumentError
+from seglab.history import History
 from seglab.labels import LabelSet
 from seglab.metrics import BoundaryScores, Calibration, SizedScores
 from seglab.viz.pictures import RIGHT
-
-if TYPE_CHECKING:  # drawing comes before training
-    from seglab.training.history import History
 
 #: No frame above and at the right, a pale grid behind what is drawn, small letters.
 STYLE: Any = {"axes.spines.top": False, "axes.spines.right": False, "axes.grid": True, "axes.axisbelow": True,

@@ -16,7 +16,7 @@ from torch import nn
 
 from seglab.errors import ArgumentError, SeglabError
 from seglab.inference import Prediction
-from seglab.inference.predict import Segmenter
+from seglab.inference.segmenter import Segmenter
 from seglab.labels import IGNORE
 from seglab.models import effective_receptive_field, receptive_reach
 from seglab.viz import heat_overlay

@@ -16,7 +16,7 @@ from torch import nn
 from seglab.errors import ArgumentError, SeglabError
 from seglab.inference import class_probabilities, predict
 from seglab.labels import LabelSet
-from seglab.models import Classifier
+from seglab.models import Classifier, card_of
 from seglab.viz import error_map, overlay
 from seglab.widgets.base import PictureWidget, browser_code, styles
 from seglab.widgets.confusion_heatmap import class_id, class_pair
@@ -133,7 +133,7 @@ class PredictionBrowser(PictureWidget):
             ArgumentError: as for `PredictionBrowser` and `predict`.
             CheckpointError: the model's scores are not finite.
         """
-        label_set = _labels(label_set or getattr(model, "label_set", None), dataset)
+        label_set = _labels(label_set or card_of(model).label_set, dataset)
         kept: dict[str, Any] = {"names": names, "thumbnail": thumbnail, "page_size": page_size, "progress": progress}
         if not isinstance(model, Classifier):
             def answer(image: Any) -> Any:

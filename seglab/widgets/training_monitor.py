@@ -15,7 +15,7 @@ from matplotlib.backends.backend_agg import FigureCanvasAgg
 from matplotlib.figure import Figure
 
 from seglab.errors import ArgumentError
-from seglab.training.history import History
+from seglab.history import History
 from seglab.viz.live import default_columns, draw_history
 from seglab.widgets.base import PictureWidget, browser_code, styles
 

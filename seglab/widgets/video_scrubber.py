@@ -18,7 +18,7 @@ from seglab.datasets import VideoReader
 from seglab.datasets.io import Size
 from seglab.errors import ArgumentError
 from seglab.inference import Prediction
-from seglab.inference.predict import Segmenter, in_eval_mode
+from seglab.inference.segmenter import Segmenter, in_eval_mode
 from seglab.labels import IGNORE, LabelSet
 from seglab.progress import progress_bar
 from seglab.viz import IGNORED, RIGHT, WRONG, add_legend, as_picture, overlay

@@ -158,8 +158,8 @@ def test_loader_processes_change_nothing(repeatable):
 def test_evaluation_counts_on_the_gpu_what_the_cpu_counts(exact):
     torch.manual_seed(0)
     model, data = build("single_conv", 3), Blobs(6)
-    here = evaluate(model, data, batch_size=4, device="cpu")
-    there = evaluate(model, data, batch_size=4, device="cuda")
+    here = evaluate(model.cpu(), data, batch_size=4)
+    there = evaluate(model.cuda(), data, batch_size=4)
     assert there.counts.is_cuda and not here.counts.is_cuda
     assert there.matrix().sum() == here.matrix().sum() == data.masks.numel()
     # Scores that differ in the last digit only may fall either way.

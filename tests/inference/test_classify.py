@@ -11,7 +11,6 @@ import torch
 from PIL import Image
 from skimage.data import chelsea
 
-from seglab.datasets import Normalize
 from seglab.errors import ArgumentError, CheckpointError, DataError
 from seglab.inference import class_activation, class_probabilities, classify, classify_folder
 from seglab.labels import known_label_set
@@ -27,7 +26,7 @@ def model():
         for row, ids in enumerate((slice(281, 286), slice(151, 269))):
             net.head.weight[row] = published.weight[ids].mean(0)
             net.head.bias[row] = published.bias[ids].mean()
-    net.label_set = known_label_set(["cats", "dogs"])
+    net.card.label_set = known_label_set(["cats", "dogs"])
     return net
 
 
@@ -43,12 +42,12 @@ def test_a_photograph_of_a_cat(model):
 
 def test_the_model_is_left_as_it_was_and_its_size_is_used(model):
     model.train()
-    model.size = 96
+    model.card.size = 96
     try:
         assert classify(model, chelsea()).image.shape == (96, 96, 3)
         assert model.training
     finally:
-        model.size = None
+        model.card.size = None
 
 
 @pytest.mark.parametrize("ask", [
@@ -89,7 +88,7 @@ def test_probabilities_are_those_of_one_by_one(model):
     found, labels = class_probabilities(model, data, batch_size=2)
     assert labels.tolist() == [0, 1, 0, 1, 0]
     with torch.no_grad():
-        alone = model.eval()(Normalize(**model.normalize)(data[3][0][None])).softmax(1)[0]
+        alone = model.eval()(model.card.normalize(data[3][0][None])).softmax(1)[0]
     torch.testing.assert_close(found[3], alone, atol=1e-5, rtol=0)
 
 
@@ -101,7 +100,7 @@ def test_grad_cam_is_the_head_at_every_place(backbone):
     heat = class_activation(net, image, 1, size=96)
     with torch.no_grad():
         pixels = np.asarray(classify(net, image, size=96).image)
-        maps = net.maps(Normalize(**net.normalize)(torch.from_numpy(pixels).permute(2, 0, 1)[None]))
+        maps = net.maps(net.card.normalize(torch.from_numpy(pixels).permute(2, 0, 1)[None]))
         place = torch.einsum("k,khw->hw", net.head.weight[1], maps[0]).clamp(min=0)
     expected = (place / place.max()).numpy()
     assert heat.max() <= 1 and heat.min() >= 0

@@ -12,7 +12,7 @@ from seglab.errors import ArgumentError, CheckpointError, DataError
 from seglab.inference import Prediction, as_image, predict, predict_folder
 from seglab.inference.tiles import edge_weights, tile_starts, tiled
 from seglab.labels import PETS, LabelSet
-from seglab.models import build
+from seglab.models import Card, build
 
 RGB = LabelSet("rgb", ("red", "green", "blue"), ((255, 0, 0), (0, 255, 0), (0, 0, 255)))
 
@@ -23,7 +23,7 @@ class Colours(nn.Module):
     def __init__(self):
         super().__init__()
         self.weight = nn.Parameter(torch.tensor(20.0))
-        self.label_set = RGB
+        self.card = Card(label_set=RGB)
         self.sizes = []
 
     def forward(self, images):
@@ -141,7 +141,7 @@ def test_flip_and_scales_average_probabilities(picture):
 
 def test_short_side_scales_down_only(picture):
     model = Colours()
-    model.short_side = 20
+    model.card.short_side = 20
     assert predict(model, picture).mask.shape == (37, 53)
     predict(model, picture, short_side=None)
     predict(model, picture, short_side=99)
@@ -156,7 +156,7 @@ def test_nan_scores_and_wrong_label_sets_are_errors(picture):
     with pytest.raises(ArgumentError, match="21 classes|3, as"):
         predict(Colours(), picture, label_set=LabelSet("two", ("a", "b"), ((0, 0, 0), (1, 1, 1))))
     unnamed = Colours()
-    unnamed.label_set = None
+    unnamed.card.label_set = None
     assert predict(unnamed, picture).label_set.classes == ("class 0", "class 1", "class 2")
 
 

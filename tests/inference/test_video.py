@@ -16,13 +16,14 @@ from seglab.errors import ArgumentError, DataError
 from seglab.inference import predict_video
 from seglab.inference.video import Flicker
 from seglab.labels import LabelSet
+from seglab.models import Card
 from seglab.samples.video import sample_frames, write_video_sample
 
 TWO = LabelSet("two", ("dark", "bright"), ((0, 0, 0), (255, 255, 255)))
 
 
 class Brightness(nn.Module):
-    label_set = TWO
+    card = Card(label_set=TWO)
 
     def __init__(self, delay: float = 0.0):
         super().__init__()

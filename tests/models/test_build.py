@@ -48,13 +48,13 @@ def test_build_arguments():
 ])
 def test_torchvisions_names_join_model_and_backbone(joined, name, backbone):
     model = build(joined, 2)
-    assert model.recipe == {"name": name, "num_classes": 2, "backbone": backbone}
+    assert model.card.architecture == {"name": name, "num_classes": 2, "backbone": backbone}
     assert list(model.state_dict()) == list(build(name, 2, backbone=backbone).state_dict())
 
 
 def test_a_joined_name_and_an_option():
-    assert build("fcn_resnet18", 2, backbone="resnet18", aux=True).recipe["aux"]
-    assert build("fcn_skip", 2).recipe == {"name": "fcn_skip", "num_classes": 2}, "a model of its own"
+    assert build("fcn_resnet18", 2, backbone="resnet18", aux=True).card.architecture["aux"]
+    assert build("fcn_skip", 2).card.architecture == {"name": "fcn_skip", "num_classes": 2}, "a model of its own"
     with pytest.raises(ArgumentError, match=r"'resnet50' for 'fcn_resnet18'"):
         build("fcn_resnet18", 2, backbone="resnet50")
     with pytest.raises(ArgumentError, match="'resnet51'"):

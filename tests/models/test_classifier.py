@@ -9,7 +9,6 @@ import torch
 import torchvision
 from torch import nn
 
-from seglab.datasets.transforms import Normalize
 from seglab.errors import ArgumentError, CheckpointError, DataError
 from seglab.models import build, classifier, imagenet_classifier, list_models, load_model
 from seglab.training import fit
@@ -128,12 +127,12 @@ def test_a_checkpoint_brings_back_all_that_is_needed(tmp_path):
     model = classifier("resnet18", 2, freeze="until:c4", weights=None)
     data = [(torch.randint(0, 256, (3, 32, 32), dtype=torch.uint8), i % 2) for i in range(4)]
     fit(model, data, data, optimizer=torch.optim.Adam(model.parameter_groups(1e-3)), epochs=1, batch_size=2,
-        normalize=Normalize(**model.normalize), folder=tmp_path / "run", progress=False)
+        normalize=model.card.normalize, folder=tmp_path / "run", progress=False)
     again = load_model(tmp_path / "run" / "last.safetensors")
     images = torch.randn(1, 3, 32, 32)
     model.eval()
     assert torch.equal(again(images), model(images)) and again.frozen == model.frozen
-    assert again.normalize["mean"] == pytest.approx([0.485, 0.456, 0.406])
+    assert again.card.mean == pytest.approx([0.485, 0.456, 0.406])
     with pytest.raises(CheckpointError, match="weights of another model"):
         build("classifier", 3, weights=tmp_path / "run" / "last.safetensors")
 

@@ -166,28 +166,7 @@ def test_lite0_backbone_is_the_classifier_cut_open():
         expected = classifier.act2(classifier.bn2(classifier.conv_head(maps))) if hasattr(classifier, "act2") else \
             classifier.bn2(classifier.conv_head(maps))
         torch.testing.assert_close(expected, classifier.forward_features(x))
-    assert np.allclose(model.normalize["mean"], 127 / 255) and np.allclose(model.normalize["std"], 128 / 255)
-
-
-def test_parameter_groups_give_the_auxiliary_head_its_own_rate():
-    model = build("fcn", 3, backbone="resnet18", aux=True)
-    model.backbone["conv1"].requires_grad_(False)
-    groups = model.parameter_groups(0.1, aux_factor=5)
-    assert [(g["name"], g["lr"]) for g in groups] == [("backbone", 0.1), ("classifier", 0.1), ("aux_classifier", 0.5)]
-    listed = [p for g in groups for p in g["params"]]
-    assert {id(p) for p in listed} == {id(p) for p in model.parameters() if p.requires_grad}
-    assert len(listed) == len(list(model.parameters())) - 1
-    torch.optim.SGD(groups, lr=1.0, momentum=0.9)
-
-    model = build("fcn", 3, backbone="resnet18")
-    model.backbone.requires_grad_(False)
-    assert [g["name"] for g in model.parameter_groups(0.1)] == ["classifier"]
-    with pytest.raises(ArgumentError, match="lr 0"):
-        model.parameter_groups(0)
-    with pytest.raises(ArgumentError, match="aux_factor -1"):
-        model.parameter_groups(1, aux_factor=-1)
-    with pytest.raises(ArgumentError, match="frozen"):
-        model.requires_grad_(False).parameter_groups(0.1)
+    assert np.allclose(model.card.mean, 127 / 255) and np.allclose(model.card.std, 128 / 255)
 
 
 @pytest.mark.parametrize(("size", "inside"), [
@@ -200,8 +179,3 @@ def test_skip_fcn_enlarges_small_pictures_until_the_shorter_side_fits(size, insi
     with torch.no_grad():
         assert model(torch.randn(1, 3, *size))["out"].shape == (1, 2, *size)
     assert seen == [tuple(-(-side // 32) * 32 for side in inside)]
-
-
-def test_the_factors_of_the_heads_do_not_multiply():
-    groups = build("fcn", 3, backbone="resnet18", aux=True).parameter_groups(0.1, aux_factor=5, head_factor=3)
-    assert [round(group["lr"], 6) for group in groups] == [0.1, 0.3, 0.5]

@@ -140,17 +140,3 @@ def test_weights_of_another_kernel_are_refused(tmp_path):
     path = checkpoint(tmp_path / "w.safetensors", build("gcn", 3, backbone="test_efficientnet", k=3))
     with pytest.raises(CheckpointError, match="another model"):
         build("gcn", weights=path, k=5)
-
-
-def test_parameter_groups():
-    model = build("gcn", 3, backbone="test_efficientnet", k=1)
-    groups = model.parameter_groups(0.01, head_factor=10)
-    assert [(g["name"], g["lr"]) for g in groups] == [("backbone", 0.01), ("head", 0.1)]
-    assert sum(len(g["params"]) for g in groups) == len(list(model.parameters()))
-    model.backbone.requires_grad_(False)
-    assert [g["name"] for g in model.parameter_groups(0.01)] == ["head"]
-    for arguments, message in (((0,), "lr 0"), ((1, -1), "head_factor -1")):
-        with pytest.raises(ArgumentError, match=message):
-            model.parameter_groups(*arguments)
-    with pytest.raises(ArgumentError, match="frozen"):
-        model.requires_grad_(False).parameter_groups(0.01)

@@ -11,10 +11,10 @@ import torchvision
 from safetensors.torch import save_file
 from torch.utils.data import TensorDataset
 
-from seglab.checkpoint import load_checkpoint, load_weights
+from seglab.checkpoint import load_checkpoint
 from seglab.errors import ArgumentError, CheckpointError, DataError
 from seglab.labels import PETS, VOC
-from seglab.models import BUNDLED, build, load_model, weights
+from seglab.models import BUNDLED, build, load_model, load_weights, weights
 from seglab.models.convert import convert, read_pickle
 from tests.models.tester import filled
 
@@ -54,8 +54,8 @@ def cached(monkeypatch, tmp_path):
 def test_bundled_weights_are_small_and_described():
     assert BUNDLED.stat().st_size <= 8_000_000
     model = build("fcn", weights="bundled")
-    assert model.label_set == PETS and not model.training
-    assert model.recipe["backbone"] == "efficientnet_lite0"
+    assert model.card.label_set == PETS and not model.training
+    assert model.card.architecture["backbone"] == "efficientnet_lite0"
     card = BUNDLED.with_suffix(".md").read_text(encoding="utf-8")
     for word in ("CC BY-SA 4.0", "Oxford-IIIT Pet", "Parkhi", "python -m tools.bundled", "seed"):
         assert word in card, word
@@ -66,7 +66,7 @@ def test_coco_weights_come_from_the_torch_cache(cached):
     images = torch.randn(1, 3, 33, 49)
     for aux in (False, True):
         model = build("fcn", weights="coco", aux=aux)
-        assert model.label_set == VOC and model.normalize["mean"][0] == 0.485 and not model.training
+        assert model.card.label_set == VOC and model.card.mean[0] == 0.485 and not model.training
         with torch.no_grad():
             torch.testing.assert_close(model(images)["out"], cached.eval()(images)["out"], rtol=1e-5, atol=1e-5)
 
@@ -82,7 +82,7 @@ def test_coco_weights_of_deeplabv3(monkeypatch, tmp_path, weights_name):
     images = torch.randn(1, 3, 33, 49)
     for aux in (False, True):
         model = build("deeplabv3_mobilenet_v3_large", weights=weights_name, aux=aux)
-        assert model.label_set == VOC and not model.training
+        assert model.card.label_set == VOC and not model.training
         with torch.no_grad():
             expected, found = original(images), model(images)
         assert set(found) == ({"out", "aux"} if aux else {"out"})
@@ -103,15 +103,15 @@ def test_deeplabv3_without_a_network_names_the_file_and_the_way_out(offline, wei
 
 @pytest.mark.slow
 def test_auto_takes_coco_when_cached_and_says_so(cached, capsys):
-    assert build("fcn", weights="auto").label_set == VOC
+    assert build("fcn", weights="auto").card.label_set == VOC
     assert capsys.readouterr().out == 'weights="auto": coco, because they are in the torch cache\n'
 
 
 def test_auto_takes_bundled_without_a_network_and_says_so(offline, capsys, monkeypatch):
-    assert build("fcn", weights="auto").label_set == PETS
+    assert build("fcn", weights="auto").card.label_set == PETS
     assert capsys.readouterr().out.startswith('weights="auto": bundled, because the COCO weights are not cached')
     monkeypatch.setenv("SEGLAB_OFFLINE", "1")
-    assert build("fcn", weights="auto").label_set == PETS
+    assert build("fcn", weights="auto").card.label_set == PETS
     assert "SEGLAB_OFFLINE" in capsys.readouterr().out
 
 
@@ -161,7 +161,8 @@ def test_a_run_of_fit_becomes_a_model_again(tmp_path):
     adam = torch.optim.Adam(model.parameters())
     fit(model, data, optimizer=adam, epochs=1, batch_size=2, folder=tmp_path / "run", progress=False)
     again = load_model(tmp_path / "run" / "last.safetensors")
-    assert again.label_set == PETS and again.normalize["mean"] == [0, 0, 0]
+    assert again.card == model.card and again.card.label_set == PETS
+    assert again.card.trained_on == {"name": "pets", "pictures": 4}
     assert all(torch.equal(a, b) for a, b in zip(again.state_dict().values(), model.state_dict().values(), strict=True))
 
 
@@ -230,7 +231,7 @@ def test_convert_knows_deeplabv3(narrow, tmp_path, name, aux):
     line = convert(tmp_path / "in.pth", tmp_path / "out.safetensors")
     assert f"{name}, 21 classes, {'with' if aux else 'without'} aux" in line
     model = load_model(tmp_path / "out.safetensors")
-    assert model.label_set == VOC and model.recipe["name"] == "deeplabv3"
+    assert model.card.label_set == VOC and model.card.architecture["name"] == "deeplabv3"
     images = torch.randn(1, 3, 43, 57)
     with torch.no_grad():
         torch.testing.assert_close(model(images)["out"], original(images)["out"], rtol=1e-5, atol=1e-5)

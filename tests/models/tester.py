@@ -51,8 +51,8 @@ def randomised(model: nn.Module, seed: int = 0) -> nn.Module:
 
 def checkpoint(path: Path, model: nn.Module) -> Path:
     """A checkpoint as `fit` writes it."""
-    settings = {"model": model.recipe, "normalize": model.normalize, "classes": list(PETS.classes)}
-    save_checkpoint(path, {"settings": settings, "model": randomised(model).state_dict()})
+    model.card.label_set = PETS
+    save_checkpoint(path, {"card": model.card.to_dict(), "model": randomised(model).state_dict()})
     return path
 
 
@@ -146,7 +146,7 @@ class ModelTester:
         model, images = self.build(), torch.randn(1, 3, 65, 43)
         path = checkpoint(tmp_path / "w.safetensors", model)
         loaded = load_model(path)
-        assert loaded.recipe == model.recipe and loaded.label_set == PETS and not loaded.training
+        assert loaded.card == model.card and not loaded.training
         assert torch.equal(logits_of(loaded, images), logits_of(model, images))
 
     def test_weights_for_other_classes_are_refused(self, tmp_path):

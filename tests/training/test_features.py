@@ -9,11 +9,12 @@ import pytest
 import torch
 from torch import nn
 
-from seglab.datasets import CatDog, Normalize, Samples
+from seglab.datasets import CatDog, Samples
 from seglab.errors import CacheError, DataError
+from seglab.inference import evaluate
 from seglab.models import Classifier, classifier
 from seglab.samples import write_catdog_sample
-from seglab.training import evaluate, extract_features, fit, load_checkpoint
+from seglab.training import extract_features, fit, load_checkpoint
 
 pytestmark = pytest.mark.slow
 
@@ -52,17 +53,15 @@ def test_the_head_becomes_what_the_slow_way_makes_of_it(data, model):
     slow, fast = model, copy.deepcopy(model)
     features = extract_features(fast, data, cache=False, progress=False)
     settings = {"epochs": 3, "batch_size": 5, "progress": False, "seed": 3}
-    slow_history = fit(slow, data, data, optimizer=torch.optim.Adam(slow.parameter_groups(1e-2)),
-                       normalize=Normalize(**slow.normalize), **settings)
-    history = fit(fast, features, features, optimizer=torch.optim.Adam(fast.parameter_groups(1e-2)),
-                  normalize=nn.Identity(), **settings)
+    slow_history = fit(slow, data, data, optimizer=torch.optim.Adam(slow.parameter_groups(1e-2)), **settings)
+    history = fit(fast, features, features, optimizer=torch.optim.Adam(fast.parameter_groups(1e-2)), **settings)
     torch.testing.assert_close(fast.head.weight, slow.head.weight, atol=2e-4, rtol=0)
     assert history["loss"] == pytest.approx(slow_history["loss"], abs=1e-4)
     assert history["accuracy"] == slow_history["accuracy"]
     assert set(history.rows[0]) == {"epoch", "loss", "lr", "accuracy", "mean_class_accuracy"}
     assert history.monitor.name == "accuracy"
-    found = evaluate(fast, data, normalize=Normalize(**fast.normalize), batch_size=4)
-    assert torch.equal(found.matrix(), evaluate(fast, features, normalize=nn.Identity(), batch_size=7).matrix())
+    found = evaluate(fast, data, batch_size=4)
+    assert torch.equal(found.matrix(), evaluate(fast, features, batch_size=7).matrix())
 
 
 def test_nothing_is_computed_twice(data, model, tmp_path):
@@ -131,7 +130,7 @@ def test_a_damaged_cache_and_a_bad_picture_are_named(data, model, tmp_path):
 def test_the_best_epoch_on_val_is_what_best_holds(data, model, tmp_path):
     features = extract_features(model, data, cache=False, progress=False)
     history = fit(model, features, features, optimizer=torch.optim.Adam(model.parameter_groups(1e-2)), epochs=4,
-                  batch_size=8, normalize=nn.Identity(), folder=tmp_path / "run", progress=False)
+                  batch_size=8, folder=tmp_path / "run", progress=False)
     best = load_checkpoint(tmp_path / "run" / "best.safetensors")
     assert len(best["history"]["rows"]) == history.best_epoch
     assert history.best_value == max(history["accuracy"])

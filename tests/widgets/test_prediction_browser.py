@@ -15,7 +15,7 @@ from torch.utils.data import Subset
 from seglab.errors import ArgumentError
 from seglab.inference import Classification, predict
 from seglab.labels import PETS
-from seglab.models import Classifier
+from seglab.models import Card, Classifier
 from seglab.widgets.prediction_browser import PredictionBrowser
 
 SIZE = (40, 60)
@@ -138,7 +138,7 @@ def test_a_picture_that_cannot_be_read_again_is_reported() -> None:
 
 def test_of_a_model_brings_loss_and_confidence() -> None:
     class ByBrightness(nn.Module):
-        label_set = PETS
+        card = Card(label_set=PETS)
 
         def forward(self, images: torch.Tensor) -> torch.Tensor:
             return torch.cat([images[:, :1] * 0, images[:, :1], images[:, :1] * 0 - 1], 1)  # (N, 3, H, W)

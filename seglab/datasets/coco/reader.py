@@ -50,8 +50,8 @@ class Coco(Reader):
     Args:
         root: the dataset's folder.
         categories: names, or ids of the first split's annotation (17 is cat), in the order of the classes; a leading 0
-            or "background" may stand for the background. None takes all, in the order of their ids, but for groups:
-            categories without any object that others name as their supercategory.
+            or "background" may stand for the background. None or "all" takes all, in the order of their ids, but for
+            groups: categories without any object that others name as their supercategory.
         images: the folder of the pictures, from `root` on; by default `root`. With `annotations` only.
         annotations: the JSON file, from `root` on; by default the known layouts are looked for.
         min_pixels: train on those pictures only in which objects of these categories cover more pixels together, by
@@ -129,6 +129,7 @@ class Coco(Reader):
 
     def _choose(self, categories: Iterable[int | str] | None) -> list[str]:
         """The names of the chosen categories, in the order of the classes."""
+        categories = None if categories == "all" else categories
         first = next(iter(self.indexes.values()))
         names = {key: name for key, name, _ in first.categories}
         used = {index.categories[place][1] for index in self.indexes.values()

@@ -12,16 +12,16 @@ from torch.utils.data import DataLoader
 
 import seglab
 from seglab.datasets import Drone, Samples, collate
+from seglab.inference.segmenter import Segmenter
 from seglab.metrics import BandMatrix, ConfusionMatrix
 from seglab.models import build
-from seglab.training import scoring
 from tests.training.runs import Blobs, same_bits, train
 
 
 def test_validation_takes_its_own_number_of_pictures(monkeypatch):
     sizes = []
-    logits = scoring._logits
-    monkeypatch.setattr(scoring, "_logits", lambda model, images: sizes.append(len(images)) or logits(model, images))
+    segment = Segmenter.segment
+    monkeypatch.setattr(Segmenter, "segment", lambda self, images: sizes.append(len(images)) or segment(self, images))
     histories = [train(None, epochs=1, val_batch_size=n)[0] for n in (None, 1, 6)]
     assert sizes == [4, 2, *[1] * 6, 6]
     assert histories[0] == histories[1] == histories[2]
@@ -83,6 +83,6 @@ def test_pictures_of_different_sizes_are_evaluated_unpadded_one_batch_in_memory(
     shapes = [(16, 16), (10, 12), (16, 16), (10, 12), (10, 12)]
     data = [(torch.randint(0, 256, (3, *s), dtype=torch.uint8), torch.randint(0, 2, s, dtype=torch.uint8))
             for s in shapes]
-    one, *others = (seglab.evaluate(SeesEdges(), data, batch_size=n, device="cpu").matrix() for n in (1, 2, 5))
+    one, *others = (seglab.evaluate(SeesEdges(), data, batch_size=n).matrix() for n in (1, 2, 5))
     assert one.sum() == sum(h * w for h, w in shapes)
     assert all(torch.equal(one, other) for other in others)

@@ -6,7 +6,7 @@ from torch import nn
 
 from seglab.datasets import Coco, Samples
 from seglab.errors import ArgumentError
-from seglab.training import evaluate, evaluate_by_size
+from seglab.inference import evaluate, evaluate_by_size
 from tests.datasets.coco.files import box, content, thing, write
 
 

@@ -1,0 +1,186 @@
+"""The one way from pictures to classes: `predict`, `predict_video` and `evaluate` go it."""
+
+from __future__ import annotations
+
+import time
+from collections.abc import Iterator, Sequence
+from contextlib import contextmanager
+
+import cv2
+import numpy as np
+import torch
+from torch import Tensor, nn
+from torch.nn import functional as F
+
+from seglab.errors import ArgumentError, CheckpointError
+from seglab.inference.tiles import check_tile, tiled
+from seglab.labels import LabelSet, known_label_set
+from seglab.metrics import predictions
+from seglab.models.card import card_of
+
+#: More pixels than that are asked to be tiled: feature maps would take many gigabytes.
+MAX_PIXELS = 10_000_000
+
+
+@contextmanager
+def in_eval_mode(model: nn.Module) -> Iterator[None]:
+    """BatchNorm with its stored statistics, no dropout, no gradients; training mode comes back afterwards."""
+    was_training = model.training
+    model.eval()
+    try:
+        with torch.no_grad():
+            yield
+    finally:
+        model.train(was_training)
+
+
+class Segmenter:
+    """A model with all that one needs to apply it to pictures, in eval mode.
+
+    Args:
+        model: maps float pictures (N, 3, H, W) to {"out": logits (N, C, H, W)} or to logits.
+        normalize, label_set: by default those of the model's card.
+        short_side: scale larger pictures down to this shorter side before the model, and the scores back up. "auto" is
+            that of the model's card, None leaves them.
+        flip: average with the mirrored picture.
+        scales: average over these sizes.
+        tile, overlap: cut pictures larger than a tile; see `predict`.
+
+    Raises:
+        ArgumentError: a number out of range.
+    """
+
+    def __init__(self, model: nn.Module, *, normalize: nn.Module | None = None, label_set: LabelSet | None = None,
+                 short_side: int | str | None = "auto", flip: bool = False, scales: Sequence[float] = (1.0,),
+                 tile: int | None = None, overlap: int | None = None) -> None:
+        card = card_of(model)
+        if not scales or min(scales) <= 0:
+            raise ArgumentError("scales", found=tuple(scales), expected="one or more numbers above 0")
+        short_side = card.short_side if short_side == "auto" else short_side
+        if short_side is not None and (not isinstance(short_side, int) or short_side < 1):
+            raise ArgumentError("short_side", found=repr(short_side), expected='"auto", None, or 1 or more pixels')
+        if tile is not None:
+            overlap = tile // 128 * 32 if overlap is None else overlap  # a quarter, on the grid
+            check_tile(tile, overlap)
+        self.model, self.label_set, self.short_side = model, label_set or card.label_set, short_side
+        self.flip, self.scales, self.tile, self.overlap = flip, tuple(scales), tile, overlap
+        self.device = next((p.device for p in model.parameters()), torch.device("cpu"))
+        self.normalize = (normalize if normalize is not None else card.normalize).to(self.device)
+        self.forward_seconds, self.num_classes = 0.0, 0
+        self._waits = False
+        self._finite = torch.ones((), dtype=torch.bool, device=self.device)
+
+    def __call__(self, images: np.ndarray, soft: bool = False) -> tuple[np.ndarray, Tensor | None]:
+        """(N, H, W, 3) uint8 -> (N, H, W) uint8 class ids and, if `soft`, (N, C, H, W) probabilities.
+
+        Raises:
+            CheckpointError: scores that are not finite.
+        """
+        self._waits = True  # at the end anyway; so the time inside the model is true
+        masks, scores = self.segment(torch.from_numpy(images).permute(0, 3, 1, 2), soft)  # -> (N, 3, H, W)
+        self.check_finite()
+        return masks.cpu().numpy(), scores
+
+    def segment(self, images: Tensor, soft: bool = False) -> tuple[Tensor, Tensor | None]:
+        """(N, 3, H, W) uint8 -> (N, H, W) uint8 class ids and, if `soft`, (N, C, H, W) probabilities, on the device.
+
+        On a GPU it does not wait; `check_finite` says afterwards whether the scores could be used.
+        """
+        size, pixels = images.shape[-2:], self._scaled(images)
+        height, width = pixels.shape[-2:]
+        if self.tile is not None and self.overlap is not None and max(height, width) > self.tile:
+            return self._tiled(pixels, size, soft, self.tile, self.overlap)
+        if height * width > MAX_PIXELS:
+            raise ArgumentError("image", found=f"{width}×{height} pixels",
+                                expected=f"at most {MAX_PIXELS:,} pixels in one piece",
+                                fix="Pass tile=1024 (seglab predict --tile 1024), or short_side=… to scale it down.")
+        if soft or self.flip or self.scales != (1.0,):
+            scores = self._probabilities(pixels, size)
+            return predictions(scores), scores if soft else None
+        return predictions(_resized(self._logits(pixels), size)), None
+
+    def labels_of(self, images: Tensor) -> Tensor:
+        """What a classifier says: (N, 3, H, W) uint8, or features (N, D) -> (N,) uint8 class ids, on the device."""
+        return predictions(self._logits(images)[..., None, None])[:, 0, 0]  # (N, C, 1, 1) -> (N,)
+
+    def check_finite(self) -> None:
+        """Raise a CheckpointError if any of the scores so far were NaN or infinite."""
+        if not self._finite:
+            raise CheckpointError(f"model {type(self.model).__name__}", found="scores that are NaN or infinite",
+                                  expected="finite scores",
+                                  fix="Its weights are damaged or its training diverged: load other weights.")
+
+    def inside(self, images: np.ndarray) -> np.ndarray:
+        """The pictures at the size at which the model works, (N, H, W, 3) -> (N, h, w, 3): `short_side` obeyed."""
+        height, width = images.shape[1:3]
+        if self.short_side is None or min(height, width) <= self.short_side:
+            return images
+        scale = self.short_side / min(height, width)
+        new = (max(1, round(width * scale)), max(1, round(height * scale)))
+        return np.stack([cv2.resize(image, new, interpolation=cv2.INTER_AREA) for image in images])
+
+    def _scaled(self, images: Tensor) -> Tensor:
+        if self.short_side is None or min(images.shape[-2:]) <= self.short_side:
+            return images
+        inside = self.inside(images.permute(0, 2, 3, 1).cpu().numpy())  # (N, 3, H, W) -> (N, h, w, 3)
+        return torch.from_numpy(inside).permute(0, 3, 1, 2)  # channels last in memory
+
+    def _logits(self, pixels: Tensor) -> Tensor:
+        """(N, 3, H, W) uint8 -> (N, C, H, W) logits; of a classifier (N, C)."""
+        start = time.perf_counter()
+        output = self.model(self.normalize(pixels.to(self.device, non_blocking=True)))
+        logits = output["out"] if isinstance(output, dict) else output
+        self._finite &= logits.sum().isfinite()  # one pass
+        if self._waits and self.device.type == "cuda":
+            torch.cuda.synchronize(self.device)
+        self.forward_seconds += time.perf_counter() - start
+        self.num_classes = logits.shape[1]
+        return logits
+
+    def _probabilities(self, pixels: Tensor, size: Sequence[int]) -> Tensor:
+        """Averaged over flips and scales: (N, 3, h, w) uint8 -> (N, C, *size)."""
+        total: Tensor | None = None
+        for scale in self.scales:
+            view = pixels
+            if scale != 1.0:
+                new = [max(1, round(side * scale)) for side in pixels.shape[-2:]]
+                view = F.interpolate(pixels.float(), size=new, mode="bilinear", antialias=True, align_corners=False)
+                view = view.round().clamp(0, 255).to(torch.uint8)
+            for mirrored in (False, True) if self.flip else (False,):
+                logits = self._logits(view.flip(-1) if mirrored else view)
+                scores = _resized(logits.flip(-1) if mirrored else logits, size).softmax(1)
+                total = scores if total is None else total.add_(scores)
+        assert total is not None  # there is a scale
+        return total.div_(len(self.scales) * (1 + self.flip))
+
+    def _tiled(self, pixels: Tensor, size: Sequence[int], soft: bool, tile: int,
+               overlap: int) -> tuple[Tensor, Tensor | None]:
+        masks, kept = [], []
+        for image in pixels:
+            rows, mask = [], torch.empty(image.shape[-2:], dtype=torch.uint8)
+            exact = image.shape[-2:] == size  # else the scores are needed, to scale them up
+            for top, band in tiled(lambda part: self._probabilities(part, part.shape[-2:]), image, tile, overlap):
+                mask[top:top + band.shape[1]] = predictions(band)
+                if soft or not exact:
+                    rows.append(band.cpu().clone())
+            if rows:
+                scores = torch.cat(rows, 1)  # (C, h, w)
+                if not exact:
+                    scores = _resized(scores[None], size)[0]
+                    mask = predictions(scores)
+                kept.append(scores)
+            masks.append(mask)
+        return torch.stack(masks), torch.stack(kept) if soft else None
+
+    def labels(self) -> LabelSet:
+        """The label set, after a first call; if none is known, numbered classes."""
+        if self.label_set is not None and len(self.label_set) != self.num_classes:
+            raise ArgumentError("label_set", found=f"{len(self.label_set)} classes",
+                                expected=f"{self.num_classes}, as the model predicts")
+        return self.label_set or known_label_set([f"class {i}" for i in range(self.num_classes)])
+
+
+def _resized(scores: Tensor, size: Sequence[int]) -> Tensor:
+    if tuple(scores.shape[-2:]) == tuple(size):
+        return scores
+    return F.interpolate(scores, size=tuple(size), mode="bilinear", align_corners=False)

@@ -1,0 +1,121 @@
+"""A model's card: what it expects of pictures, and what its answers mean. Checkpoints carry it with the weights."""
+
+from __future__ import annotations
+
+import math
+from dataclasses import asdict, dataclass, field
+from pathlib import Path
+from typing import Any
+
+from torch import nn
+
+from seglab import __version__
+from seglab.datasets.transforms import Normalize
+from seglab.errors import CheckpointError, SeglabError
+from seglab.labels import LabelSet, known_label_set
+
+
+@dataclass
+class Card:
+    """What a model expects and means; `fit`, `evaluate`, `predict`, the widgets and `export` go by it.
+
+    `build` writes what the weights know, and `fit` what it finds out: the classes of its dataset, and the mean and
+    deviation that it trained with.
+
+    Attributes:
+        architecture: what `build` made: the model's name, the number of classes, and its options; empty for others.
+        label_set: the classes and their colours; None if nobody said.
+        mean, std: of the pictures in [0, 1], a number a channel; None leaves them in [0, 1].
+        short_side: larger pictures are scaled down to this shorter side, in pixels; None takes each at its size.
+        size: side of the squares that a classifier sees, in pixels.
+        trained_on: the dataset, as plain values: its "name", "source", "layout", "options" and number of "pictures".
+        seglab: the version that trained it.
+
+    Example:
+        >>> card = Card(mean=(0.5, 0.5, 0.5), std=(0.25, 0.25, 0.25))
+        >>> card.normalize
+        Normalize(mean=(0.500, 0.500, 0.500), std=(0.250, 0.250, 0.250))
+    """
+
+    architecture: dict[str, Any] = field(default_factory=dict)
+    label_set: LabelSet | None = None
+    mean: tuple[float, ...] | None = None
+    std: tuple[float, ...] | None = None
+    short_side: int | None = None
+    size: int | None = None
+    trained_on: dict[str, Any] = field(default_factory=dict)
+    seglab: str | None = __version__
+
+    def __post_init__(self) -> None:
+        self.mean, self.std = (tuple(v) if isinstance(v, list) else v for v in (self.mean, self.std))
+
+    @property
+    def normalize(self) -> Normalize:
+        """From uint8 pictures to what the model expects."""
+        return Normalize(self.mean, self.std) if self.mean is not None and self.std is not None else Normalize()
+
+    def to_dict(self) -> dict[str, Any]:
+        """The same as plain values; `parse` reads them."""
+        found = {**self.__dict__, "label_set": None if self.label_set is None else asdict(self.label_set)}
+        return {key: list(value) if isinstance(value, tuple) else value for key, value in found.items()}
+
+    @classmethod
+    def parse(cls, content: dict[str, Any], path: str | Path) -> Card:
+        """The card in the content of a checkpoint; an empty one if there is none.
+
+        Raises:
+            CheckpointError: values that no card can have.
+        """
+        try:
+            found = content["card"] if "card" in content else _from_settings(content.get("settings", {}))
+            card = cls(**{**found, "label_set": None if found.get("label_set") is None else
+                          LabelSet(**found["label_set"])})
+            card._check()
+        except (SeglabError, TypeError, ValueError, AttributeError) as error:
+            raise CheckpointError(f"{path}: card of the model", found=str(error)[:300],
+                                  expected="what `fit` or `seglab convert` wrote",
+                                  fix="Copy the checkpoint again, or train again.") from error
+        return card
+
+    def _check(self) -> None:
+        for numbers in (self.mean, self.std):
+            if numbers is not None and not (len(numbers) == 3 and all(
+                    type(n) in (int, float) and math.isfinite(n) for n in numbers)):
+                raise ValueError(f"mean {self.mean!r}, std {self.std!r}")
+        Normalize(self.mean or (0, 0, 0), self.std or (1, 1, 1))  # refuses a deviation of 0
+        for name, side in (("short_side", self.short_side), ("size", self.size)):
+            if side is not None and (type(side) is not int or side < 1):
+                raise ValueError(f"{name} {side!r}")
+        if not isinstance(self.architecture, dict) or not isinstance(self.trained_on, dict):
+            raise ValueError("an architecture or a dataset that is no table")
+        count = self.architecture.get("num_classes")
+        if self.label_set is not None and count not in {None, len(self.label_set)}:
+            raise ValueError(f"{len(self.label_set)} classes of a model that has {count}")
+
+
+def card_of(model: nn.Module) -> Card:
+    """The card of any model; one that has none is given an empty one.
+
+    Example:
+        >>> network = nn.Conv2d(3, 2, kernel_size=1)
+        >>> card_of(network).label_set = known_label_set(["soil", "leaf"])
+        >>> network.card.label_set.classes
+        ('soil', 'leaf')
+    """
+    if not isinstance(card := getattr(model, "card", None), Card):
+        card = model.card = Card()  # type: ignore[assignment]  # torch's modules take any attribute
+    return card
+
+
+def _from_settings(settings: dict[str, Any]) -> dict[str, Any]:
+    """A card from the settings of a run, where the first checkpoints had it."""
+    normalize, classes = settings.get("normalize") or {}, settings.get("classes")
+    labels = None
+    if classes:
+        known = known_label_set(classes)
+        labels = {**asdict(known), "name": settings.get("name") or settings.get("labels") or known.name,
+                  "colours": settings.get("colours") or known.colours}
+    architecture = settings.get("model", {})
+    return {"architecture": architecture if "num_classes" in architecture else {}, "label_set": labels,
+            "mean": normalize.get("mean"), "std": normalize.get("std"), "short_side": settings.get("short_side"),
+            "size": settings.get("size") if type(settings.get("size")) is int else None, "seglab": None}

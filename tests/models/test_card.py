@@ -1,0 +1,162 @@
+"""The card: what a model expects goes with it, whatever way it is used."""
+
+from __future__ import annotations
+
+import copy
+import json
+import pickle
+
+import cv2
+import numpy as np
+import pytest
+import torch
+from torch import nn
+from torch.nn import functional as F
+
+import seglab
+from seglab.checkpoint import load_checkpoint, save_checkpoint
+from seglab.datasets import Normalize
+from seglab.errors import ArgumentError, CheckpointError
+from seglab.inference import predict
+from seglab.labels import LabelSet
+from seglab.metrics import ConfusionMatrix
+from seglab.models import Card, build, card_of, list_models, load_model, load_weights
+from seglab.models.export import export
+from tests.training.runs import Blobs, same_bits
+
+OWN = LabelSet("berries", ("soil", "leaf", "berry"), ((9, 8, 7), (0, 99, 0), (200, 0, 50)), ignore_colour=(1, 2, 3))
+SEGMENTERS = {"single_conv": {}, "fcn_skip": {"backbone": "test_efficientnet"},
+              "fcn": {"backbone": "test_efficientnet"}, "gcn": {"backbone": "test_efficientnet", "size": 64},
+              "deeplabv3": {"backbone": "test_efficientnet"}}
+
+
+def test_every_segmentation_model_is_tried_below():
+    assert {*SEGMENTERS} == {*list_models()} - {"classifier"}
+
+
+class Berries(Blobs):
+    """Pictures of other sizes than a batch of one would have."""
+
+    label_set = OWN
+
+    def __getitem__(self, index):
+        image, mask = super().__getitem__(index)
+        return image.repeat(1, 4, 5 + index % 2), mask.repeat(4, 5 + index % 2)
+
+
+@pytest.mark.parametrize("name", sorted(SEGMENTERS))
+@pytest.mark.parametrize("short_side", [None, 40])
+def test_one_score_in_memory_reloaded_and_by_predict(tmp_path, name, short_side):
+    torch.manual_seed(0)
+    data, model = Berries(6), build(name, 3, **SEGMENTERS[name])
+    model.card.short_side = short_side
+    seglab.fit(model, data, optimizer=torch.optim.Adam(model.parameters(), 0.01), epochs=1, batch_size=2,
+               folder=tmp_path, progress=False)
+    expected = seglab.evaluate(model, data).matrix()
+    by_hand = load_weights(build(name, 3, **SEGMENTERS[name]), tmp_path / "last.safetensors")
+    for again in (load_model(tmp_path / "last.safetensors"), by_hand, copy.deepcopy(model)):
+        assert again.card == model.card
+        assert torch.equal(seglab.evaluate(again, data).matrix(), expected)
+    predicted = ConfusionMatrix(OWN)
+    for image, mask in (data[i] for i in range(len(data))):
+        predicted.update(predict(model, image).mask, mask)
+    assert torch.equal(predicted.matrix(), expected)
+
+
+@pytest.mark.slow
+@pytest.mark.filterwarnings("ignore:.*torch.jit.load:FutureWarning")
+@pytest.mark.parametrize("name", ["single_conv", "gcn"])
+def test_an_exported_file_says_how_to_reach_the_same_masks(tmp_path, name):
+    """The user of the file has no seglab: a few lines of torch and OpenCV, by what the file says."""
+    torch.manual_seed(0)
+    data, model = Berries(3), build(name, 3, **SEGMENTERS[name])
+    model.card.short_side = 40
+    seglab.fit(model, data, optimizer=torch.optim.Adam(model.parameters(), 0.01), epochs=1, batch_size=2,
+               folder=tmp_path, progress=False)
+    export(tmp_path / "last.safetensors", tmp_path / "m.pt", format="torchscript", sizes=[(40, 50)])
+    extra = {"seglab.json": ""}
+    network = torch.jit.load(tmp_path / "m.pt", _extra_files=extra)
+    says = json.loads(extra["seglab.json"])
+    image = data[0][0].permute(1, 2, 0).numpy()  # (64, 80, 3)
+    scale = says["short_side"] / min(image.shape[:2])
+    small = cv2.resize(image, (round(80 * scale), round(64 * scale)), interpolation=cv2.INTER_AREA)
+    pixels = (torch.from_numpy(small) / 255 - torch.tensor(says["mean"])) / torch.tensor(says["std"])
+    logits = F.interpolate(network(pixels.permute(2, 0, 1)[None]), size=image.shape[:2], mode="bilinear")
+    found = predict(model, image)
+    assert (logits.argmax(1)[0].numpy() == found.mask).mean() > 0.999, "rounding may decide a tie"
+    assert says["classes"] == list(OWN.classes) and says["colours"] == [list(c) for c in OWN.colours]
+
+
+def test_a_card_survives_saving_whole(tmp_path):
+    model = build("single_conv", 3)
+    model.card = Card({"name": "single_conv", "num_classes": 3}, OWN, (0.1, 0.2, 0.3), (1.0, 0.5, 0.25), short_side=77,
+                      trained_on={"name": "berries", "options": {"ignore_ids": [7]}})
+    save_checkpoint(tmp_path / "w.safetensors", {"card": model.card.to_dict(), "model": model.state_dict()})
+    assert load_model(tmp_path / "w.safetensors").card == model.card == pickle.loads(pickle.dumps(model.card))
+
+
+def test_fit_measures_what_no_one_said_and_keeps_what_was_said():
+    data = Berries(4)
+    model = build("single_conv", 3)
+    how = {"epochs": 1, "batch_size": 2, "progress": False}
+    seglab.fit(model, data, optimizer=torch.optim.Adam(model.parameters(), 0.01), **how)
+    measured = Normalize.of(data)
+    assert (model.card.mean, model.card.std, model.card.label_set) == (measured.mean, measured.std, OWN)
+    seglab.fit(model, data, optimizer=torch.optim.Adam(model.parameters(), 0.01), normalize=Normalize(), **how)
+    assert model.card.mean == (0, 0, 0)
+    pretrained = build("fcn", 3, backbone="test_efficientnet")
+    known = pretrained.card.mean
+    seglab.fit(pretrained, data, optimizer=torch.optim.Adam(pretrained.parameters()), **how)
+    assert known is not None and pretrained.card.mean == known
+    with pytest.raises(ArgumentError, match="Identity"):
+        seglab.fit(model, data, optimizer=torch.optim.Adam(model.parameters()), normalize=nn.Identity(), **how)
+
+
+def test_measured_values_are_those_of_numpy():
+    data = Berries(3)
+    pixels = np.concatenate([data[i][0].numpy().reshape(3, -1) for i in range(3)], axis=1) / 255
+    found = Normalize.of(data)
+    np.testing.assert_allclose(found.mean, pixels.mean(1))
+    np.testing.assert_allclose(found.std, pixels.std(1))
+
+
+def test_a_network_of_ones_own_gets_a_card(tmp_path):
+    data, model = Berries(4), nn.Conv2d(3, 3, 1)
+    seglab.fit(model, data, optimizer=torch.optim.Adam(model.parameters(), 0.01), epochs=1, batch_size=2,
+               folder=tmp_path, progress=False)
+    assert card_of(model).label_set == OWN
+    again = load_weights(nn.Conv2d(3, 3, 1), tmp_path / "last.safetensors")
+    assert torch.equal(seglab.evaluate(again, data).matrix(), seglab.evaluate(model, data).matrix())
+    assert predict(again, data[0][0]).label_set == OWN
+
+
+def test_other_classes_are_refused():
+    model = build("single_conv", 3)
+    model.card.label_set = OWN
+    data = Berries(2)
+    data.label_set = LabelSet("leaves", ("soil", "berry", "leaf"), OWN.colours)
+    with pytest.raises(ArgumentError, match="soil, leaf, berry"):
+        seglab.evaluate(model, data)
+
+
+@pytest.mark.parametrize("change", [
+    {"mean": [0.1, 0.2]}, {"mean": ["a", "b", "c"]}, {"std": [0, 1, 1], "mean": [0, 0, 0]}, {"short_side": 0},
+    {"short_side": 1.5}, {"label_set": {"name": "x"}}, {"label_set": ["a"]}, {"unknown": 1}, {"size": True},
+    {"architecture": 3}, {"label_set": {"name": "x", "classes": ["a"], "colours": [[0, 0, 0]]}}], ids=str)
+def test_cards_that_cannot_be(tmp_path, change):
+    card = Card({"name": "single_conv", "num_classes": 3}).to_dict() | change
+    save_checkpoint(tmp_path / "w.safetensors", {"card": card, "model": build("single_conv", 3).state_dict()})
+    with pytest.raises(CheckpointError, match="w.safetensors: card"):
+        load_model(tmp_path / "w.safetensors")
+
+
+def test_the_first_checkpoints_still_load(tmp_path):
+    """Those had the card's values among the settings of their run."""
+    model = build("single_conv", 3)
+    settings = {"model": {"name": "single_conv", "num_classes": 3}, "classes": list(OWN.classes), "name": "berries",
+                "colours": [list(c) for c in OWN.colours], "short_side": 55, "size": None,
+                "normalize": {"mean": [0.5, 0.5, 0.5], "std": [0.2, 0.2, 0.2]}}
+    save_checkpoint(tmp_path / "w.safetensors", {"settings": settings, "model": model.state_dict()})
+    card = load_model(tmp_path / "w.safetensors").card
+    assert (card.mean, card.short_side, card.label_set.colours) == ((0.5, 0.5, 0.5), 55, OWN.colours)
+    assert same_bits(dict(load_checkpoint(tmp_path / "w.safetensors")["model"]), dict(model.state_dict()))
