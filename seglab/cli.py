@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import json
 import sys
 import warnings
 from collections.abc import Callable, Iterable
@@ -24,7 +25,10 @@ def _friendly(command: Callable[..., Any]) -> Callable[..., Any]:
     @wraps(command)
     def wrapped(*args: Any, **options: Any) -> None:
         try:
-            command(*args, **options)
+            with warnings.catch_warnings():
+                warnings.simplefilter("default", UserWarning)
+                warnings.showwarning = lambda message, *_, **__: typer.echo(f"warning: {message}", err=True)
+                command(*args, **options)
         except SeglabError as error:
             typer.echo(f"error: {error}", err=True)
             raise typer.Exit(1) from None
@@ -34,6 +38,9 @@ def _friendly(command: Callable[..., Any]) -> Callable[..., Any]:
 
 Ignored = Annotated[str | None, typer.Option(help="Your own folder: values in masks that are neither trained nor "
                                              "scored, with commas.")]
+Categories = Annotated[str | None, typer.Option(help="COCO: names or ids, with commas: cat,dog; \"all\" for all.")]
+Target = Annotated[str | None, typer.Option(help="Pets: species, foreground or breed.")]
+Encoding = Annotated[str | None, typer.Option(help="Your own folder: how masks are stored, ids or colours.")]
 Data = Annotated[Path | None, typer.Option(help="A real dataset's folder; default $SEGLAB_DATA, else the sample.")]
 
 
@@ -58,8 +65,9 @@ def check(
     folder: Annotated[Path, typer.Argument(help="A dataset, in any layout that seglab reads.")],
     layout: Annotated[str | None, typer.Option(help="Its layout, if another one would be found first.")] = None,
     ignore_ids: Ignored = None,
-    encoding: Annotated[str | None, typer.Option(help="How masks are stored: ids or colours.")] = None,
-    categories: Annotated[str | None, typer.Option(help="COCO: names or ids, with commas.")] = None,
+    encoding: Encoding = None,
+    categories: Categories = None,
+    target: Target = None,
     sheet: Annotated[Path | None, typer.Option(help="PNG for the most suspicious pictures and their masks.")] = None,
     overwrite: Annotated[bool, typer.Option("--overwrite", help="Replace that file if it is there.")] = False,
     as_json: Annotated[bool, typer.Option("--json", help="For programs.")] = False,
@@ -67,10 +75,8 @@ def check(
     """Read every picture and mask of a dataset, and say what is wrong or doubtful; exit code 1 for what is wrong."""
     from seglab.check import check as run
 
-    options: dict[str, Any] = {"encoding": encoding, "categories": categories and _categories(categories),
-                               "ignore_ids": ignore_ids and _numbers("--ignore-ids", ignore_ids)}
     report = run(folder, layout=layout, sheet=sheet, overwrite=overwrite, progress=sys.stderr.isatty() and not as_json,
-                 **{name: value for name, value in options.items() if value})
+                 **_data_options(ignore_ids, categories, target, encoding))
     typer.echo(report.json() if as_json else str(report))
     raise typer.Exit(1 if report.errors else 0)
 
@@ -85,56 +91,89 @@ def _numbers(option: str, text: str) -> list[int]:
 @app.command()
 @_friendly
 def train(
-    recipe: Annotated[str, typer.Argument(help="A recipe; `seglab recipes` lists them.")],
+    recipe: Annotated[str | None, typer.Argument(help="A recipe (`seglab recipes` lists them), by default light, or "
+                                                 "transfer for pictures with one class each.")] = None,
     data: Data = None,
-    out: Annotated[Path | None, typer.Option(help="Folder for checkpoints; default runs/RECIPE-seedN.")] = None,
-    epochs: Annotated[int | None, typer.Option(min=1, help="Instead of the recipe's.")] = None,
+    out: Annotated[Path | None, typer.Option(help="Folder for checkpoints; default runs/RECIPE-DATA-seedN.")] = None,
     seed: int = 0,
-    categories: Annotated[str | None, typer.Option(help="COCO: names or ids, with commas: cat,dog; \"all\" for "
-                                                   "all.")] = None,
-    batch: Annotated[str | None, typer.Option(help="COCO: pictures in memory at a time, a number or \"auto\"; "
-                                              "gradients add up to the recipe's batch.")] = None,
-    workers: Annotated[int | None, typer.Option(min=0, help="COCO: loader processes; by default the fastest number "
-                                                "is measured.")] = None,
+    model: Annotated[str | None, typer.Option(help="single_conv, fcn, fcn_skip, deeplabv3, gcn, classifier.")] = None,
+    backbone: Annotated[str | None, typer.Option(help="efficientnet_lite0, resnet50 … or a network of timm.")] = None,
+    option: Annotated[list[str] | None, typer.Option(help="The model's own: NAME=VALUE, such as k=7.")] = None,
+    size: Annotated[int | None, typer.Option(min=0, help="Side of crops, or of whole pictures, in pixels.")] = None,
+    short_side: Annotated[int | None, typer.Option(min=0, help="Scale larger pictures down to it; 0: none.")] = None,
+    crops: Annotated[bool | None, typer.Option("--crops/--whole", help="Random crops, or whole pictures.")] = None,
+    loss: Annotated[str | None, typer.Option(help="ce, dice, iou, lovasz, or a sum such as ce+dice.")] = None,
+    optimizer: Annotated[str | None, typer.Option(help="adamw, adam or sgd.")] = None,
+    schedule: Annotated[str | None, typer.Option(help="one-cycle, poly, cosine, plateau or constant.")] = None,
+    lr: Annotated[float | None, typer.Option(help="Learning rate of what is new in the network.")] = None,
+    backbone_factor: Annotated[float | None, typer.Option(help="Of it, for the backbone.")] = None,
+    weight_decay: Annotated[float | None, typer.Option(help="Of the optimizer.")] = None,
+    epochs: Annotated[int | None, typer.Option(min=1, help="Passes over the pictures.")] = None,
+    batch: Annotated[int | None, typer.Option(min=1, help="Pictures a step of the optimizer.")] = None,
+    at_once: Annotated[str | None, typer.Option(help="Pictures in memory at a time, or auto; gradients add up to the "
+                                                "batch.")] = None,
+    workers: Annotated[int | None, typer.Option(min=0, help="Loader processes; on a GPU, the fastest number is "
+                                                "measured by default.")] = None,
+    monitor: Annotated[str | None, typer.Option(help="What decides which epoch is best: miou, loss …")] = None,
     skip_problems: Annotated[bool, typer.Option("--skip-problems", help="Leave out files and annotations that cannot "
                                                 "be used, and say which.")] = False,
     ignore_ids: Ignored = None,
-    target: Annotated[str | None, typer.Option(help="Pets: species, foreground or breed.")] = None,
-    loss: Annotated[str | None, typer.Option(help="Pets: ce, dice, iou, lovasz, or a sum such as ce+dice.")] = None,
-    optimizer: Annotated[str | None, typer.Option(help="Pets: adamw, adam or sgd.")] = None,
-    schedule: Annotated[str | None, typer.Option(help="Pets: one-cycle, plateau or constant.")] = None,
-    size: Annotated[int | None, typer.Option(min=32, help="Pets: side of the training pictures in pixels.")] = None,
-    k: Annotated[int | None, typer.Option("--k", help="Pets: size of the large kernels, odd.")] = None,
+    categories: Categories = None,
+    target: Target = None,
+    encoding: Encoding = None,
 ) -> None:
-    """Train a recipe, going on where a run in the same folder ended, and score it on the test split."""
+    """Train any model on any dataset, going on where a run in the same folder ended; score it on the test split.
+
+    What is not said follows from the recipe, and from the data: two lines say what.
+    """
     from seglab.recipes import train as run
 
-    folder = out or Path("runs") / f"{recipe}-seed{seed}"
-    options: dict[str, Any] = {"num_workers": workers} if workers is not None else {}
-    if categories is not None:
-        options["categories"] = _categories(categories)
-    if batch is not None:
-        options["at_once"] = _batch(batch)
-    if skip_problems:
-        options["problems"] = "skip"
-    if ignore_ids:
-        options["ignore_ids"] = _numbers("--ignore-ids", ignore_ids)
-    own = {"target": target, "loss": loss, "optimizer": optimizer, "schedule": schedule, "size": size, "k": k}
-    options |= {name: value for name, value in own.items() if value is not None}
-    _, scores, splits = run(recipe, data=data, folder=folder, epochs=epochs, seed=seed, **options)
-    typer.echo(f"{splits}\n\n{scores.table(splits.label_set)}\n\ncheckpoints and history: {folder}")
+    settings: dict[str, Any] = {"model": model, "backbone": backbone, "size": size, "short_side": short_side,
+                                "crops": crops, "loss": loss, "optimizer": optimizer, "schedule": schedule, "lr": lr,
+                                "backbone_factor": backbone_factor, "weight_decay": weight_decay, "epochs": epochs,
+                                "batch": batch, "monitor": monitor, "options": _model_options(option)}
+    name = "-".join(part for part in (recipe or model, data and data.expanduser().resolve().name) if part) or "light"
+    folder = out or Path("runs") / f"{name}-seed{seed}"
+    trained = run(recipe, data=data, folder=folder, seed=seed, problems="skip" if skip_problems else "error",
+                  data_options=_data_options(ignore_ids, categories, target, encoding), num_workers=workers,
+                  at_once=_at_once(at_once), **{key: value for key, value in settings.items() if value is not None})
+    typer.echo(f"\n{trained.scores.table(trained.splits.label_set)}\n\ncheckpoints and history: {folder}")
 
 
-def _categories(text: str) -> list[int | str] | None:
+def _data_options(ignore_ids: str | None, categories: str | None, target: str | None,
+                  encoding: str | None) -> dict[str, Any]:
+    """The options of a dataset that were given; it says itself if it does not have one."""
+    found: dict[str, Any] = {"ignore_ids": ignore_ids and _numbers("--ignore-ids", ignore_ids), "target": target,
+                             "encoding": encoding, "categories": categories and _categories(categories)}
+    return {name: value for name, value in found.items() if value}
+
+
+def _categories(text: str) -> list[int | str] | str:
     if text.strip().lower() == "all":
-        return None
+        return "all"
     return [int(part) if part.isdigit() else part for part in (p.strip() for p in text.split(",")) if part]
 
 
-def _batch(text: str) -> Any:
-    if text != "auto" and not (text.isdigit() and int(text) > 0):
-        raise ArgumentError("--batch", found=text, expected='a number of pictures, or "auto"')
-    return text if text == "auto" else int(text)
+def _model_options(given: list[str] | None) -> dict[str, Any] | None:
+    """{name: value} of NAME=VALUE, numbers and true or false as such."""
+    found = {}
+    for text in given or ():
+        name, equals, value = text.partition("=")
+        if not (name.isidentifier() and equals):
+            raise ArgumentError("--option", found=text, expected="NAME=VALUE, for instance k=7")
+        try:
+            found[name] = json.loads(value)
+        except ValueError:
+            found[name] = value
+    return found or None
+
+
+def _at_once(text: str | None) -> Any:
+    if text is None or text == "auto":
+        return text
+    if not (text.isdigit() and int(text) > 0):
+        raise ArgumentError("--at-once", found=text, expected='a number of pictures, or "auto"')
+    return int(text)
 
 
 @app.command()
@@ -145,12 +184,15 @@ def evaluate(
     split: Annotated[str, typer.Option(help="train, val or test.")] = "test",
     by_size: Annotated[bool, typer.Option("--by-size", help="Small, medium and large objects apart.")] = False,
     ignore_ids: Ignored = None,
+    categories: Categories = None,
+    target: Target = None,
+    encoding: Encoding = None,
 ) -> None:
-    """Score a checkpoint on a split of a dataset, class by class."""
+    """Score a checkpoint on a split of a dataset, class by class; it is opened as it was for the training."""
     from seglab.recipes import evaluate_checkpoint
 
     scores, splits = evaluate_checkpoint(checkpoint, data=data, split=split, by_size=by_size,
-                                         ignore_ids=_numbers("--ignore-ids", ignore_ids or ""))
+                                         data_options=_data_options(ignore_ids, categories, target, encoding))
     typer.echo(f"{splits}\n\n{scores.table(splits.label_set)}")
 
 
@@ -225,12 +267,9 @@ def _classify(model: Any, path: Path, is_video: bool, out: str | None, overwrite
 def _list(answers: Iterable[tuple[Path, Any]], text: Callable[[Any], str], end: str) -> None:
     """A line for each picture of a folder, then what could not be decoded; exit code 1 if something could not."""
     failed = []
-    with warnings.catch_warnings():
-        warnings.simplefilter("default", UserWarning)
-        warnings.showwarning = lambda message, *_, **__: typer.echo(f"warning: {message}", err=True)
-        for path, answer in answers:
-            failed += [answer] if isinstance(answer, SeglabError) else []
-            typer.echo(f"{path}: " + ("cannot be decoded" if isinstance(answer, SeglabError) else text(answer)))
+    for path, answer in answers:
+        failed += [answer] if isinstance(answer, SeglabError) else []
+        typer.echo(f"{path}: " + ("cannot be decoded" if isinstance(answer, SeglabError) else text(answer)))
     for error in failed:
         typer.echo(f"error: {error}", err=True)
     if end:
@@ -286,9 +325,9 @@ def export(
 @_friendly
 def recipes() -> None:
     """List the training recipes."""
-    from seglab.recipes import RECIPES
+    from seglab.recipes import PRESETS
 
-    for name, recipe in RECIPES.items():
+    for name, recipe in PRESETS.items():
         typer.echo(f"{name:<26}{recipe.summary}")
 
 

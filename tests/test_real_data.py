@@ -33,13 +33,13 @@ def test_lesson_1_beats_the_constant_rule_on_streets(tmp_path, monkeypatch):
     monkeypatch.setenv("SEGLAB_HOME", str(tmp_path))
     splits = open_dataset(DATA, progress=False)
     assert (splits.name, len(splits.test)) == ("camvid", 101)
-    _, scores, _ = train("single-conv", data=DATA / "camvid", epochs=1, progress=False)
+    _, _, scores, _ = train("single-conv", data=DATA / "camvid", epochs=1, progress=False)
     assert scores.pixel_accuracy > 0.38
 
 
 def test_a_head_on_features_tells_real_cats_from_dogs(tmp_path, monkeypatch):
     monkeypatch.setenv("SEGLAB_HOME", str(tmp_path))
-    history, scores, splits = train("transfer-catdog", data=DATA, progress=False)
+    _, history, scores, splits = train("transfer-catdog", data=DATA, progress=False)
     assert (splits.name, len(splits.train), len(splits.test)) == ("catdog", 1260, 500)
     assert len(history) == 10 and scores.accuracy > 0.98
 

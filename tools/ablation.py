@@ -8,18 +8,14 @@ from __future__ import annotations
 
 import argparse
 import statistics
-import tempfile
 from collections.abc import Mapping, Sequence
-from dataclasses import dataclass, replace
+from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
-from seglab.datasets import Normalize, Splits
-from seglab.metrics import BandMatrix, SegmentationScores
-from seglab.models import load_model
-from seglab.recipes.coco import CocoRecipe
-from seglab.recipes.pets import PetsRecipe
-from seglab.training import History, evaluate
+from seglab.inference import evaluate
+from seglab.metrics import BandMatrix
+from seglab.recipes import PRESETS, Recipe, Trained, train
 from tools.records import write_record
 
 
@@ -27,19 +23,21 @@ from tools.records import write_record
 class Study:
     """A recipe, what is changed in each way, and for how many epochs it trains."""
 
-    recipe: CocoRecipe | PetsRecipe
+    recipe: Recipe
     ways: Mapping[str, Mapping[str, Any]]
     epochs: int
 
 
 STUDIES = {
-    "deeplabv3": Study(CocoRecipe("ablation"), {
-        "as published": {}, "without aux": {"aux": False}, "constant rate": {"power": 0.0}}, epochs=2),
-    "gcn": Study(PetsRecipe("ablation"), {
+    "deeplabv3": Study(PRESETS["deeplabv3-coco"], {
+        "as published": {}, "without aux": {"options": {"aux": False}},
+        "constant rate": {"schedule": "constant"}}, epochs=2),
+    "gcn": Study(PRESETS["gcn-pets"], {
         "GCN": {}, "GCN, CE alone": {"loss": "ce"}, "GCN, Dice alone": {"loss": "dice"},
-        "GCN, k = 1": {"model_options": {"channels": 16, "k": 1}},
-        "FCN, stride 16": {"model": "fcn", "model_options": {"output_stride": 16}},
-        "DeepLabV3, stride 16": {"model": "deeplabv3", "model_options": {"output_stride": 16, "rates": (2, 4, 6)}},
+        "GCN, k = 1": {"options": {"channels": 16, "k": 1}},
+        "FCN, stride 16": {"model": "fcn", "backbone": "efficientnet_lite0", "options": {"output_stride": 16}},
+        "DeepLabV3, stride 16": {"model": "deeplabv3", "backbone": "efficientnet_lite0",
+                                 "options": {"output_stride": 16, "rates": (2, 4, 6)}},
     }, epochs=5),
 }
 
@@ -61,25 +59,23 @@ def ablation(study: str = "deeplabv3", seeds: Sequence[int] = (0, 1, 2), epochs:
     epochs = epochs or plan.epochs
     for seed in seeds:
         for way, changes in plan.ways.items():
-            recipe = replace(plan.recipe, **changes)
-            with tempfile.TemporaryDirectory() as folder:
-                pets = isinstance(recipe, PetsRecipe)
-                history, scores, splits = recipe.train(data=data, epochs=epochs, seed=seed, num_workers=0,
-                                                       progress=False, folder=folder if pets else None)
-                row = {"way": way, "seed": seed, "miou": scores.miou, "iou": scores.iou.tolist()}
-                rows.append(row | (_more(Path(folder), history, scores, splits) if pets else {}))
+            trained = train(plan.recipe, data=data, seed=seed, num_workers=0, progress=False,
+                            **{**changes, "epochs": epochs})
+            rows.append({"way": way, "seed": seed, **_row(trained, bands=study == "gcn")})
             if progress:
-                print(f"seed {seed}, {way}: mIoU {scores.miou:.3f}", flush=True)
-    return rows, f"{splits}, {epochs} epochs"
+                print(f"seed {seed}, {way}: mIoU {trained.scores.miou:.3f}", flush=True)
+    return rows, f"{trained.splits}, {epochs} epochs"
 
 
-def _more(folder: Path, history: History, scores: SegmentationScores, splits: Splits) -> dict[str, Any]:
-    model = load_model(folder / "best.safetensors")
-    found = evaluate(model, splits.test, normalize=Normalize(**(model.normalize or {})),
-                     metric=BandMatrix(splits.label_set)).compute()
-    return {"pixel_accuracy": scores.pixel_accuracy,
-            "bands": dict(zip(map(str, found.widths), found.pixel_accuracy, strict=True)),
-            "seconds": statistics.median(timing["seconds"] for timing in history.timings)}
+def _row(trained: Trained, bands: bool) -> dict[str, Any]:
+    model, history, scores, splits = trained
+    row = {"miou": scores.miou, "iou": scores.iou.tolist()}
+    if not bands:
+        return row
+    found = evaluate(model, splits.test, metric=BandMatrix(splits.label_set)).compute()
+    return row | {"pixel_accuracy": scores.pixel_accuracy,
+                  "bands": dict(zip(map(str, found.widths), found.pixel_accuracy, strict=True)),
+                  "seconds": statistics.median(timing["seconds"] for timing in history.timings)}
 
 
 def main() -> None:

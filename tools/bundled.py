@@ -25,17 +25,17 @@ from torch.utils.data import Dataset
 from torchvision import tv_tensors
 from torchvision.transforms import v2
 
-from seglab.checkpoint import load_checkpoint, load_weights, save_checkpoint
-from seglab.datasets import Normalize, Pets, Samples
+from seglab.checkpoint import load_checkpoint, save_checkpoint
+from seglab.datasets import Pets, Samples
 from seglab.datasets.protocols import Sample
 from seglab.inference import predict
 from seglab.labels import DRONE, IGNORE, PETS, LabelSet
 from seglab.metrics import ConfusionMatrix, SegmentationScores
-from seglab.models import BUNDLED, GCN, SkipFCN, build, imagenet_classifier, load_model
+from seglab.models import BUNDLED, GCN, Card, SkipFCN, build, imagenet_classifier, load_model, load_weights
 from seglab.models.backbones import stage_modules
 from seglab.models.weights import load_imagenet
 from seglab.samples import draw_aerial
-from seglab.training import History, fit
+from seglab.training import History, fit, parameter_groups
 
 CAT, DOG, SOME_PET = 1, 2, 3  # ids in training masks; SOME_PET is no class of the network
 MIN_SIZE, SHORT_SIDE = 224, 256  # what the network makes of pictures that are smaller or larger
@@ -217,23 +217,22 @@ def train_stage(pairs: Sequence[Pair], val: Sequence[Pair], folder: Path, stage:
     model = model.to(memory_format=torch.channels_last)
     crops = PetCrops(pairs, stage.size, stage.least_area, stage.mosaics)
     rates = [stage.backbone_rate, stage.rate]
-    optimizer = torch.optim.AdamW(model.parameter_groups(rates[0], rates[1] / rates[0]), weight_decay=0.01)
+    optimizer = torch.optim.AdamW(parameter_groups(model, rates[1], rates[0] / rates[1]), weight_decay=0.01)
     steps = stage.epochs * -(-len(crops) // 16)
     schedule = torch.optim.lr_scheduler.OneCycleLR(optimizer, rates, total_steps=steps, pct_start=0.15)
     return fit(model, crops, PetCrops(val, augment=False), optimizer=optimizer, scheduler=schedule,
-               epochs=stage.epochs, batch_size=16, normalize=Normalize(**model.normalize), loss=pet_loss,
+               epochs=stage.epochs, batch_size=16, loss=pet_loss,
                folder=folder, seed=seed, num_workers=num_workers)
 
 
 def export(checkpoint: Path, target: Path = BUNDLED) -> None:
     """Write the weights that ship: half precision, with all that `load_model` needs to know."""
     content = load_checkpoint(checkpoint)
-    settings = content["settings"]
     weights = {name: t.half() if t.is_floating_point() else t for name, t in content["model"].items()}
-    recipe = {**settings["model"], "backbone": "efficientnet_lite0", "min_size": MIN_SIZE}
-    save_checkpoint(target, {"settings": {"name": PETS.name, "model": recipe, "normalize": settings["normalize"],
-                                          "classes": list(PETS.classes), "colours": [list(c) for c in PETS.colours],
-                                          "short_side": SHORT_SIDE}, "model": weights})
+    card = Card.parse(content, checkpoint)
+    card.architecture |= {"backbone": "efficientnet_lite0", "min_size": MIN_SIZE}
+    card.label_set, card.short_side = PETS, SHORT_SIDE
+    save_checkpoint(target, {"card": card.to_dict(), "model": weights})
 
 
 def score(model: nn.Module, pairs: Sequence[Pair], species: Sequence[int] | None = None,

@@ -14,9 +14,11 @@ from typing import Any
 
 import torch
 
-from seglab.datasets import Normalize, Samples, Splits, open_dataset
+from seglab.datasets import Samples, Splits, open_dataset
+from seglab.inference import evaluate
+from seglab.metrics import classification_scores
 from seglab.models import Classifier, classifier
-from seglab.recipes.transfer import augmented, score_classifier
+from seglab.recipes import augmented
 from seglab.training import extract_features, fit
 from seglab.training.features import accuracy, choose_pictures, train_head
 from tools.records import write_record
@@ -60,11 +62,11 @@ def learning_curve(splits: Splits, counts: Sequence[int] = (20, 100, 500),
             model.freeze("until:c3")
             steps = round(5 * effort * math.sqrt(len(few)))
             _train(model, few, model.parameter_groups(1e-4, decay=0.7), steps, seed)
-            found["fine-tuned"] = score_classifier(model, splits.test).accuracy
+            found["fine-tuned"] = _score(model, splits.test)
             torch.manual_seed(seed)
             model = classifier(backbone, len(splits.label_set), freeze="none", weights=None)
             _train(model, few, model.parameter_groups(2e-3), 5 * steps, seed)
-            found["from scratch"] = score_classifier(model, splits.test).accuracy
+            found["from scratch"] = _score(model, splits.test)
             rows += [{"way": way, "pictures": count, "seed": seed, "accuracy": found[way]} for way in WAYS]
             if progress:
                 print(f"{count:4d} a class, seed {seed}: "
@@ -78,7 +80,11 @@ def _train(model: Classifier, data: Samples, groups: list[dict[str, Any]], steps
     adam = torch.optim.AdamW(groups)
     cosine = torch.optim.lr_scheduler.CosineAnnealingLR(adam, epochs * each)
     fit(model, augmented(data), optimizer=adam, scheduler=cosine, epochs=epochs, batch_size=_BATCH, seed=seed,
-        normalize=Normalize(**model.normalize), progress=False)
+        progress=False)
+
+
+def _score(model: Classifier, data: Samples) -> float:
+    return classification_scores(evaluate(model, data, batch_size=8).matrix()).accuracy
 
 
 def main() -> None:

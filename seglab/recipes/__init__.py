@@ -1,188 +1,220 @@
-"""Training recipes by name: what a lesson does in cells, the command line does in one call."""
+"""Training recipes by name, and one call for each of train and evaluate: what the command line does."""
 
 from __future__ import annotations
 
 import os
-from collections.abc import Sequence
-from dataclasses import dataclass
-from inspect import signature
+import statistics
+from collections.abc import Mapping, Sequence
 from pathlib import Path
-from typing import Any
+from typing import Any, Literal
 
-import torch
-
-from seglab.datasets import Coco, Normalize, Pets, Splits, open_dataset
+from seglab.datasets import Reader, Splits, open_dataset
+from seglab.datasets.sources import SAMPLES, find_dataset, open_reader
 from seglab.datasets.splits import SPLITS
-from seglab.errors import ArgumentError, CheckpointError
-from seglab.labels import PETS
-from seglab.metrics import ClassificationScores, SegmentationScores, SizedScores
-from seglab.models import Classifier, build, list_models, load_model
-from seglab.recipes.coco import CocoRecipe
-from seglab.recipes.pets import PetsRecipe
-from seglab.recipes.transfer import TransferRecipe, evaluate_classifier
-from seglab.samples.coco import SAMPLE_CATEGORIES
-from seglab.training import History, evaluate, evaluate_by_size, fit, load_checkpoint
+from seglab.errors import ArgumentError, CheckpointError, DataError
+from seglab.inference import evaluate, evaluate_by_size
+from seglab.metrics import ClassificationScores, SegmentationScores, SizedScores, classification_scores
+from seglab.models import Card, Classifier, load_model
+from seglab.recipes.recipe import Recipe, Trained, augmented, check_settings, settle
+from seglab.recipes.recipe import train as run
+from seglab.samples import sample_folder
 
+__all__ = ["LARGEST_PICTURE", "PRESETS", "Recipe", "Trained", "augmented", "evaluate_checkpoint", "open_for", "preset",
+           "settle", "train"]
 
-@dataclass(frozen=True)
-class Recipe:
-    """A model, its data and how it is trained.
+#: Pictures whose shorter side is longer are scaled down to `SHORT_SIDE`, unless a recipe or the user says otherwise.
+LARGEST_PICTURE, SHORT_SIDE = 720, 512
 
-    Attributes:
-        summary: one line.
-        dataset: the name for `seglab.datasets.open_dataset`.
-        within: (height, width) that pictures are scaled down to fit into.
-        model: the name for `seglab.models.build`, and its options.
-        learning_rate: of Adam.
-        normalize: "dataset" measures mean and deviation on the training split, "unit" leaves pictures in [0, 1].
-        batch_size, epochs: as they say.
-    """
+_SINGLE = Recipe("lesson 1, mended: plain logits, normalised pictures, larger steps", model="single_conv",
+                 backbone=None, weights=None, options={"relu": False}, short_side=400, crops=False, size=0, loss="ce",
+                 optimizer="adam", weight_decay=0.0, schedule="constant", lr=0.03, batch=6, epochs=5)
+_DEEPLAB = Recipe("lesson 4: DeepLabV3, trained as torchvision published it, with a backbone that suits CPUs",
+                  model="deeplabv3", options={"output_stride": 16, "aux": True}, loss="ce", optimizer="sgd",
+                  schedule="poly", lr=0.01, backbone_factor=1.0, aux_factor=10.0, weight_decay=1e-4, batch=8, epochs=30,
+                  size=None, dataset="coco", data_options={"categories": ("cat", "dog")})
+_GCN = Recipe("lesson 5: GCN, today's training, with a backbone that suits CPUs", options={"channels": 16},
+              loss="ce+dice", batch=8, epochs=20, dataset="pets")
+_TRANSFER = Recipe("lesson 3: a linear head on frozen ImageNet features", model="classifier", options={}, size=224,
+                   optimizer="adam", weight_decay=0.0, schedule="constant", lr=1e-3, batch=32, dataset="catdog",
+                   monitor="accuracy")
 
-    summary: str
-    dataset: str
-    within: tuple[int, int]
-    model: str
-    model_options: dict[str, Any]
-    learning_rate: float
-    normalize: str
-    batch_size: int
-    epochs: int
-
-    def train(self, *, data: str | Path | None = None, folder: str | Path | None = None, epochs: int | None = None,
-              seed: int = 0, progress: bool = True, resume: bool = True, ignore_ids: Sequence[int] = (),
-              problems: str = "error") -> tuple[History, SegmentationScores, Splits]:
-        """Train, and score the last weights on the test split; see `seglab.recipes.train`.
-
-        Args:
-            data, folder, epochs, seed, progress, resume: as there.
-            ignore_ids: see `Folder`. problems: see `Samples`.
-        """
-        options: dict[str, Any] = {"ignore_ids": ignore_ids} if ignore_ids else {}
-        splits = open_dataset(self.dataset, root=data, within=self.within, problems=problems, progress=progress,
-                              **options)
-        normalize = Normalize.of(splits.train) if self.normalize == "dataset" else Normalize()
-        torch.manual_seed(seed)
-        model = build(self.model, len(splits.label_set), **self.model_options)
-        adam = torch.optim.Adam(model.parameters(), lr=self.learning_rate)
-        history = fit(model, splits.train, splits.val, optimizer=adam, epochs=epochs or self.epochs,
-                      batch_size=self.batch_size, normalize=normalize, folder=folder, seed=seed, progress=progress,
-                      resume=resume)
-        return history, evaluate(model, splits.test, normalize=normalize, progress=progress).compute(), splits
-
-
-AnyRecipe = Recipe | TransferRecipe | CocoRecipe | PetsRecipe
-
-RECIPES: dict[str, AnyRecipe] = {
-    "single-conv": Recipe("lesson 1, mended: plain logits, normalised pictures, larger steps", "drone", (400, 600),
-                          "single_conv", {"relu": False}, 0.03, "dataset", batch_size=6, epochs=5),
-    "single-conv-published": Recipe("lesson 1, as published: a ReLU on the logits, pictures in [0, 1]", "drone",
-                                    (400, 600), "single_conv", {"relu": True}, 0.003, "unit", batch_size=6, epochs=5),
-    "transfer-catdog": TransferRecipe("lesson 3: a linear head on frozen ImageNet features"),
-    "transfer-catdog-finetune": TransferRecipe("lesson 3: the same, then the layers from stage c4 on with it",
-                                               finetune_epochs=2),
-    "deeplabv3-coco": CocoRecipe("lesson 4: DeepLabV3 on categories of COCO, with a backbone that suits CPUs"),
-    "deeplabv3-coco-resnet50": CocoRecipe("the same with the published backbone, for GPUs; downloads its weights",
-                                          backbone="resnet50", output_stride=8),
-    "gcn-pets": PetsRecipe("lesson 5: GCN on the Oxford pets, today's training, with a backbone that suits CPUs"),
-    "gcn-pets-published": PetsRecipe("lesson 5, as published: ResNet-50, 512×512, SGD, for GPUs; downloads its weights",
-                                     backbone="resnet50", model_options={}, size=512, how="crop-or-pad", loss="ce",
-                                     optimizer="sgd", schedule="plateau", learning_rate=0.01, backbone_factor=1.0,
-                                     weight_decay=1e-4, epochs=300),
+#: By name. "light" is taken where none is named, for pictures with masks, and "transfer" for those with one class each.
+PRESETS: dict[str, Recipe] = {
+    "light": Recipe("GCN with a light backbone on random crops: good on a CPU, for pictures of any kind"),
+    "transfer": _TRANSFER,
+    "single-conv": _SINGLE,
+    "single-conv-published": _SINGLE.changed(summary="lesson 1, as published: a ReLU on the logits, pictures in [0, 1]",
+                                             options={"relu": True}, unit=True, lr=0.003),
+    "transfer-catdog": _TRANSFER,
+    "transfer-catdog-finetune": _TRANSFER.changed(summary="lesson 3: the same, then the layers from stage c4 on with "
+                                                  "it", finetune_epochs=2),
+    "deeplabv3-coco": _DEEPLAB,
+    "deeplabv3-coco-resnet50": _DEEPLAB.changed(summary="the same with the published backbone, for GPUs; downloads "
+                                                "its weights", backbone="resnet50", size=480, base=520,
+                                                options={"output_stride": 8, "aux": True}),
+    "gcn-pets": _GCN,
+    "gcn-pets-published": _GCN.changed(summary="lesson 5, as published: ResNet-50, 512×512, SGD, for GPUs; downloads "
+                                       "its weights", backbone="resnet50", options={"channels": None}, size=512, crops=False, loss="ce",
+                                       optimizer="sgd", schedule="plateau", lr=0.01, backbone_factor=1.0,
+                                       weight_decay=1e-4, epochs=300),
 }
 
 
-def recipe(name: str) -> AnyRecipe:
+def preset(name: str) -> Recipe:
     """The recipe of a name; raises ArgumentError for one that is not there."""
-    if name not in RECIPES:
-        raise ArgumentError("recipe", found=repr(name), expected=", ".join(RECIPES))
-    return RECIPES[name]
+    if name not in PRESETS:
+        raise ArgumentError("recipe", found=repr(name), expected=", ".join(PRESETS))
+    return PRESETS[name]
 
 
-def train(name: str, *, data: str | Path | None = None, folder: str | Path | None = None, epochs: int | None = None,
-          seed: int = 0, progress: bool = True, resume: bool = True,
-          **options: Any) -> tuple[History, SegmentationScores | ClassificationScores, Splits]:
-    """Train a recipe and score it on the test split.
+def train(recipe: str | Recipe | None = None, *, data: str | Path | None = None, folder: str | Path | None = None,
+          seed: int = 0, progress: bool = True, resume: bool = True, problems: str = "error",
+          data_options: Mapping[str, Any] | None = None, at_once: int | Literal["auto"] | None = None,
+          num_workers: int | None = None, **settings: Any) -> Trained:
+    """Train any model on any dataset, and score it on the test split.
 
     Args:
-        name: a key of `RECIPES`.
-        data: a real dataset's folder; by default `$SEGLAB_DATA`, else the built-in sample.
-        folder: for checkpoints and history; a run that is there already goes on.
-        epochs: instead of the recipe's.
-        seed: of weights and order.
-        progress: show bars and lines.
-        resume: see `seglab.fit`.
-        options: of this recipe alone, such as `categories`; see its `train`.
+        recipe: a preset's name, or a recipe; by default "light", or "transfer" for pictures with one class each.
+        data: the folder of a dataset; by default `$SEGLAB_DATA`, else the recipe's built-in sample.
+        folder, seed, progress, resume, at_once, num_workers: see `seglab.recipes.recipe.train`.
+        problems: what happens to files that cannot be used, see `Samples`.
+        data_options: of the dataset, such as COCO's `categories`.
+        settings: of the recipe, changed: `epochs`, `size`, `loss`, `model` …, see `Recipe`. Of a recipe that
+            fine-tunes, `epochs` are those of the fine-tuning.
 
     Returns:
-        (history, scores on the test split, the dataset).
+        (model, history, scores, splits).
 
     Raises:
-        ArgumentError: an unknown recipe, or an option that it does not have.
+        ArgumentError: an unknown recipe, or a setting or option that does not fit the model or the dataset.
+
+    Example:
+        >>> model, history, scores, splits = train("single-conv", epochs=1, batch=8, progress=False)
+        >>> len(history), scores.pixel_accuracy > 0.2
+        (1, True)
     """
-    run = recipe(name).train
-    if unknown := sorted(options.keys() - signature(run).parameters.keys()):
-        having = [other for other, one in RECIPES.items() if unknown[0] in signature(one.train).parameters]
-        raise ArgumentError(f"options of {name}", found=", ".join(unknown), expected="none of them for this recipe",
-                            fix=f"Recipes with {unknown[0]!r}: {', '.join(having) or 'none'}.")
-    return run(data=data, folder=folder, epochs=epochs, seed=seed, progress=progress, resume=resume, **options)
+    given = {name: value for name, value in (data_options or {}).items() if value is not None}
+    chosen = recipe if isinstance(recipe, Recipe) else preset(recipe or "light")
+    if chosen.finetune_epochs and "epochs" in settings:
+        settings["finetune_epochs"] = settings.pop("epochs")
+    chosen = chosen.changed(**settings)
+    splits, labelled = open_for(chosen, data, given, problems=problems, progress=progress)
+    if recipe is None and "model" not in settings and labelled:
+        chosen = preset("transfer").changed(**settings)
+        splits, _ = open_for(chosen, data, given, problems=problems, progress=progress)
+    check_settings(chosen, settings)
+    return run(chosen, splits, folder=folder, seed=seed, resume=resume, progress=progress, at_once=at_once,
+               num_workers=num_workers)
+
+
+def open_for(recipe: Recipe, data: str | Path | None = None, given: Mapping[str, Any] | None = None, *,
+             problems: str = "error", progress: bool = True) -> tuple[Splits, bool]:
+    """Open a dataset as a recipe wants it.
+
+    Args:
+        recipe: its `data_options` count where the dataset has them and `given` has no others.
+        data, given, problems, progress: see `train`; `given` are its `data_options`.
+
+    Returns:
+        the splits, and whether pictures have one class each.
+    """
+    name, folder = _place(recipe.dataset, data, progress, recipe.classifies)
+    own = Reader.kinds[name].options()
+    options = {**{key: value for key, value in recipe.data_options.items() if key in own}, **(given or {})}
+    reader = open_reader(name, folder, **options)
+    entries = [entry for part in reader.splits.values() for entry in part if entry.image not in reader.bad]
+    labelled = bool(entries) and isinstance(entries[0].target, int)
+    if labelled:
+        options |= {"size": recipe.size or 224}
+    elif recipe.size and not recipe.crops:
+        options |= {"size": recipe.size, "how": "crop-or-pad"}
+    elif within := recipe.short_side if recipe.short_side is not None else _fitting_side(reader, entries):
+        options |= {"within": within}
+    return open_dataset(name, root=folder if _root(data) else None, source="real" if _root(data) else "sample",
+                        problems=problems, progress=progress, **options), labelled
 
 
 def evaluate_checkpoint(path: str | Path, *, data: str | Path | None = None, split: str = "test",
-                        by_size: bool = False, ignore_ids: Sequence[int] = (), progress: bool = True
+                        by_size: bool = False, data_options: Mapping[str, Any] | None = None, progress: bool = True
                         ) -> tuple[SegmentationScores | ClassificationScores | SizedScores, Splits]:
-    """Score a checkpoint on a split of a dataset with the same classes.
+    """Score a checkpoint on a split of a dataset with the same classes, opened as for its training.
 
     Args:
         path: of the checkpoint.
-        data: as for `train`.
+        data: a dataset's folder; by default `$SEGLAB_DATA`, else the built-in sample that it was trained on.
         split: "train", "val" or "test".
         by_size: of a segmentation, score small, medium and large objects apart.
-        ignore_ids: values in masks that are not scored; see `Folder`.
+        data_options: of the dataset, instead of those of the training.
         progress: show bars.
 
     Raises:
-        ArgumentError: an unknown split, or `by_size` for a classifier.
-        CheckpointError: unreadable, not of a model that `build` knows, or trained on other classes.
+        ArgumentError: an unknown split, other classes, or `by_size` for a classifier.
+        CheckpointError: unreadable, or not of a model that `build` knows.
+        DataError: no dataset, or not this split.
     """
     if split not in SPLITS:
         raise ArgumentError("split", found=repr(split), expected=" or ".join(SPLITS))
-    settings = load_checkpoint(path)["settings"]
-    if settings["model"].get("name") not in list_models():
-        raise CheckpointError(f"{path}: model", found=settings["model"].get("name"),
-                              expected=" or ".join(list_models()),
-                              fix="Build your model in Python, then load_weights(model, path) and evaluate it.")
     model = load_model(path)
-    if isinstance(model, Classifier):
-        if by_size:
-            raise ArgumentError("by_size", found="a classifier", expected="a segmentation model")
-        return evaluate_classifier(model, Path(path), data, split, progress)
-    root = data or os.environ.get("SEGLAB_DATA") or None
-    splits = _splits_for(settings["classes"] or [], settings.get("labels", settings.get("name")), root, ignore_ids,
-                         progress)
-    if settings["classes"] != list(splits.label_set.classes):
-        raise CheckpointError(f"{path}: classes", found=f"{len(settings['classes'] or [])}: {settings['classes']}",
-                              expected=f"those of {splits.name}: {list(splits.label_set.classes)}",
-                              fix="Evaluate it on a dataset with the classes that it was trained on.")
-    normalize, pictures = Normalize(**(model.normalize or {})), splits[split]
+    if by_size and isinstance(model, Classifier):
+        raise ArgumentError("by_size", found="a classifier", expected="a segmentation model")
+    given = {name: value for name, value in (data_options or {}).items() if value is not None}
+    splits = _splits_for(model.card, path, data, given, progress)
+    pictures = splits[split]
     if by_size:
-        return evaluate_by_size(model, pictures, normalize=normalize, progress=progress), splits
-    return evaluate(model, pictures, normalize=normalize, progress=progress).compute(), splits
+        return evaluate_by_size(model, pictures, progress=progress), splits
+    matrix = evaluate(model, pictures, batch_size=8 if pictures.labelled else 1, progress=progress)
+    return classification_scores(matrix.matrix()) if pictures.labelled else matrix.compute(), splits
 
 
-def _splits_for(classes: list[str], labels: str | None, root: str | Path | None, ignore_ids: Sequence[int],
+def _splits_for(card: Card, path: str | Path, data: str | Path | None, given: Mapping[str, Any],
                 progress: bool) -> Splits:
-    """The dataset in a folder, or the built-in one, that a model with these classes was made for.
+    """The dataset for a model: opened as it was for the training, as far as it has the same options."""
+    labels = card.label_set
+    if labels is None:
+        raise CheckpointError(f"{path}: card of the model", found="no classes on it", expected="those of its training",
+                              fix="Load it in Python, set model.card.label_set, and call seglab.evaluate(model, data).")
+    name, folder = _place(card.trained_on.get("layout", labels.name), data, progress,
+                          card.size is not None)
+    kind, known = Reader.kinds[name].options(), card.trained_on.get("options", {})
+    options = {key: value for key, value in known.items() if key in (*kind, "within", "size", "how")}
+    if "categories" in kind and labels.classes[0] == "background":
+        options["categories"] = list(labels.classes[1:])
+    if "target" in kind and "target" not in known:
+        options["target"] = {("background", "cat", "dog"): "species", ("background", "pet"): "foreground"}.get(
+            labels.classes, "breed")
+    if card.size is not None:
+        options["size"] = card.size
+    options |= given
+    return open_dataset(name, root=folder if _root(data) else None, source="real" if _root(data) else "sample",
+                        progress=progress, **options)
 
-    Args:
-        classes: of the model.
-        labels: the name of its label set, if the checkpoint says; COCO and the pets may have the same classes.
+
+def _root(data: str | Path | None) -> str | Path | None:
+    return data or os.environ.get("SEGLAB_DATA") or None
+
+
+def _place(sample: str, data: str | Path | None, progress: bool, classes: bool) -> tuple[str, Path]:
+    """(name of the layout, folder) of the user's dataset, or of a built-in one.
+
+    A classifier takes the pets' breeds for classes, and where nothing else is found, the message is about folders.
     """
-    things = classes[1:] if classes[:1] == ["background"] else []
-    if str(labels).startswith(PETS.name) and (root is None or Pets.find(Path(root), asked=True) is not None):
-        target = {PETS.classes: "species", ("background", "pet"): "foreground"}.get(tuple(classes), "breed")
-        return open_dataset("pets", root=root, target=target, progress=progress)
-    is_coco = set(things) <= SAMPLE_CATEGORIES if root is None else Coco.find(Path(root)) is not None
-    if things and is_coco:
-        return open_dataset("coco", root=root, categories=things, progress=progress)
-    options: dict[str, Any] = {"ignore_ids": ignore_ids} if ignore_ids else {}
-    return open_dataset("drone", root=root, progress=progress, **options)
+    root = _root(data)
+    if root is not None:
+        found = find_dataset(root, "catdog" if classes and not any(
+            kind.find(Path(root).expanduser()) for kind in Reader.kinds.values()) else None)
+        return find_dataset(root, "catdog") if classes and found[0] == "pets" else found
+    if sample not in SAMPLES:
+        raise DataError("dataset", found="no folder, and no built-in sample with these classes",
+                        expected="the folder of a dataset", fix="Pass --data, or set SEGLAB_DATA.")
+    return sample, sample_folder(sample, progress)
+
+
+def _fitting_side(reader: Reader, entries: Sequence[Any]) -> int | None:
+    """The shorter side that pictures are scaled down to, if they are large; from up to 50 of them."""
+    sides = []
+    for entry in entries[::1 + len(entries) // 50]:
+        try:
+            sides.append(min(reader.size(entry)))
+        except DataError:  # said when the dataset is opened
+            continue
+    return SHORT_SIDE if sides and statistics.median(sides) > LARGEST_PICTURE else None

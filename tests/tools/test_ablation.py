@@ -13,13 +13,13 @@ from tools.ablation import STUDIES, ablation
 
 @pytest.mark.slow
 @pytest.mark.parametrize(("name", "write", "changes"), [
-    ("deeplabv3", lambda folder: write_coco_sample(folder, count=(6, 2), progress=False), {"batch_size": 2}),
-    ("gcn", lambda folder: write_pets_sample(folder, count=12, progress=False), {"size": 128, "batch_size": 2})])
+    ("deeplabv3", lambda folder: write_coco_sample(folder, count=(6, 2), progress=False), {"batch": 2}),
+    ("gcn", lambda folder: write_pets_sample(folder, count=12, progress=False), {"size": 128, "batch": 2})])
 def test_each_way_makes_another_network(name, write, changes, tmp_path, monkeypatch, capsys):
     study = STUDIES[name]  # two steps at least: only the second has another rate
     monkeypatch.setenv("SEGLAB_HOME", str(tmp_path / "home"))
-    monkeypatch.setitem(STUDIES, name, replace(study, recipe=replace(study.recipe, **changes)))
-    monkeypatch.setattr("seglab.recipes.pets.LiveCurve", lambda **_: None)  # six curves that nobody looks at
+    monkeypatch.setitem(STUDIES, name, replace(study, recipe=study.recipe.changed(**changes)))
+    monkeypatch.setattr("seglab.recipes.recipe.LiveCurve", lambda **_: None)  # six curves that nobody looks at
     rows, pictures = ablation(name, seeds=(0,), epochs=1, data=write(tmp_path / "data"))
     assert [row["way"] for row in rows] == list(study.ways) and "1 epochs" in pictures
     assert len({str(row["iou"]) for row in rows}) == len(rows)

@@ -84,7 +84,7 @@ def test_a_stage_trains_exports_and_scores(data, tmp_path, name):
     assert len(history) == 1
     export(tmp_path / "run" / "last.safetensors", tmp_path / "w.safetensors")
     model = load_model(tmp_path / "w.safetensors")
-    assert model.recipe["name"] == name and model.min_size == MIN_SIZE and model.short_side == 256
+    assert model.card.architecture["name"] == name and model.min_size == MIN_SIZE and model.card.short_side == 256
     found = score(model, large[:2], species[:2])
     assert 0 <= found.miou <= 1 and int(found.support.sum()) == sum(int((mask != 255).sum()) for _, mask in large[:2])
     if name == "gcn":  # its first layers are those of the shipped FCN, to the bit; the last ones moved
