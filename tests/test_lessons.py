@@ -148,8 +148,25 @@ def test_readme_shows_what_the_lesson_drew_and_names_every_lesson():
         assert f"notebooks/{path.name}" in readme
         for picture in readme_figures(nbformat.read(path, as_version=4)):
             assert (path.parent / "figures" / f"{path.stem}.png").read_bytes() == picture
-    for link in re.findall(r"\]\((?!http)([^)#]+)\)", readme):
-        assert (ROOT / link).exists(), link
+
+
+PAGES = [*ROOT.glob("*.md"), *ROOT.glob("docs/*.md"), ROOT / "data/README.md"]
+
+
+@pytest.mark.parametrize("page", PAGES, ids=lambda p: p.relative_to(ROOT).as_posix())
+def test_links_between_pages_lead_somewhere(page):
+    for link in re.findall(r"\]\((?!http)([^)]+)\)", page.read_text(encoding="utf-8")):
+        name, _, anchor = link.partition("#")
+        target = page.parent / name if name else page
+        assert target.exists(), link
+        if anchor and target.suffix == ".md":
+            titles = re.findall(r"^#+ (.+)$", target.read_text(encoding="utf-8"), re.MULTILINE)
+            assert anchor in {re.sub(r"[^\w -]", "", title.lower()).replace(" ", "-") for title in titles}, link
+
+
+def test_every_page_of_docs_is_linked_from_readme():
+    readme = (ROOT / "README.md").read_text(encoding="utf-8")
+    assert {f"docs/{page.name}" for page in ROOT.glob("docs/*.md")} <= {*re.findall(r"\]\(([^)#]+)\)", readme)}
 
 
 @pytest.mark.slow
