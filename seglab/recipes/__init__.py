@@ -54,9 +54,9 @@ PRESETS: dict[str, Recipe] = {
                                                 options={"output_stride": 8, "aux": True}),
     "gcn-pets": _GCN,
     "gcn-pets-published": _GCN.changed(summary="lesson 5, as published: ResNet-50, 512×512, SGD, for GPUs; downloads "
-                                       "its weights", backbone="resnet50", options={"channels": None}, size=512, crops=False, loss="ce",
-                                       optimizer="sgd", schedule="plateau", lr=0.01, backbone_factor=1.0,
-                                       weight_decay=1e-4, epochs=300),
+                                       "its weights", backbone="resnet50", options={"channels": None}, size=512,
+                                       crops=False, loss="ce", optimizer="sgd", schedule="plateau", lr=0.01,
+                                       backbone_factor=1.0, weight_decay=1e-4, epochs=300),
 }
 
 

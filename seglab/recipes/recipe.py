@@ -233,34 +233,29 @@ def settle(recipe: Recipe, data: Samples) -> tuple[Recipe, str]:
 def _train_segmentation(recipe: Recipe, splits: Splits, folder: Path, *, seed: int, resume: bool, progress: bool,
                         at_once: int | Literal["auto"] | None, num_workers: int | None) -> tuple[nn.Module, History]:
     recipe, line = settle(recipe, splits.train)
-    assert recipe.size is not None
-    assert recipe.base is not None
-    assert recipe.batch
-    assert recipe.epochs
-    assert recipe.loss
-    loss = make_loss(recipe.loss)
-    train = splits.train
+    size, base, batch, epochs = (value or 0 for value in (recipe.size, recipe.base, recipe.batch, recipe.epochs))
+    loss, train = make_loss(recipe.loss or "ce"), splits.train
     if recipe.crops:
-        train = train.with_transforms(random_scale_crop(recipe.size, recipe.base, recipe.scale))
+        train = train.with_transforms(random_scale_crop(size, base, recipe.scale))
     torch.manual_seed(seed)
     options = {**recipe.options, **({"backbone": recipe.backbone} if recipe.backbone is not None else {})}
     model = build(recipe.model, len(splits.label_set), weights=recipe.weights if recipe.backbone is not None else None,
-                  **options_for_size(recipe.model, recipe.size or recipe.base, options))
+                  **options_for_size(recipe.model, size or base, options))
     model = model.to(memory_format=torch.channels_last)
     device, processes = PartialState().device, PartialState().num_processes  # where `fit` will train
     if at_once == "auto":
-        at_once = largest_batch(model.to(device), recipe.size or recipe.base, start=recipe.batch)
-    accumulate = -(-recipe.batch // (at_once or recipe.batch))
-    at_once = -(-recipe.batch // accumulate)
+        at_once = largest_batch(model.to(device), size or base, start=batch)
+    accumulate = -(-batch // (at_once or batch))
+    at_once = -(-batch // accumulate)
     if num_workers is None:  # without a GPU, all cores belong to the network
         num_workers = choose_num_workers(train, at_once) if device.type != "cpu" else 0
     if progress and PartialState().is_main_process:
         print(line + (f"; {accumulate} × {at_once} at once" if accumulate > 1 else ""))
     optimizer = make_optimizer(recipe.optimizer, parameter_groups(model, recipe.lr, recipe.backbone_factor,
                                                                   recipe.aux_factor), recipe.weight_decay)
-    steps = recipe.epochs * -(-len(train) // (at_once * accumulate * processes))
+    steps = epochs * -(-len(train) // (at_once * accumulate * processes))
     schedule = make_schedule(recipe.schedule, optimizer, steps)
-    history = fit(model, train, splits.val, optimizer=optimizer, scheduler=schedule, epochs=recipe.epochs,
+    history = fit(model, train, splits.val, optimizer=optimizer, scheduler=schedule, epochs=epochs,
                   batch_size=at_once, accumulate=accumulate, val_batch_size=1, loss=loss,
                   normalize=Normalize() if recipe.unit else None, folder=folder, seed=seed, resume=resume,
                   monitor=Monitor(recipe.monitor), num_workers=num_workers, progress=progress,
