@@ -20,6 +20,7 @@ from torch import nn
 
 from seglab.inference import predict_video
 from seglab.labels import LabelSet
+from seglab.models import Card
 from seglab.samples import write_video_sample
 from tests.browser.conftest import SCREENSHOTS
 from tests.browser.stage import chromium
@@ -105,7 +106,7 @@ def said_by(browser: str, page: bytes, profile: Path, seconds: float = 300) -> s
 def test_the_browser_plays_what_predict_video_writes(tmp_path):
     """Chromium decodes the .webm: its length, its size, and the colour of a frame in the middle."""
     class Halves(nn.Module):
-        label_set = LabelSet("halves", ("off", "on"), ((0, 0, 0), (255, 0, 0)))
+        card = Card(label_set=LabelSet("halves", ("off", "on"), ((0, 0, 0), (255, 0, 0))))
 
         def __init__(self):
             super().__init__()

@@ -15,13 +15,13 @@ from seglab.errors import ArgumentError, DataError
 from seglab.files import output_file
 from seglab.inference import classify_folder, predict, predict_folder
 from seglab.labels import LabelSet
-from seglab.models import classifier
+from seglab.models import Card, classifier
 
 
 class Colours(nn.Module):
     """Class = the strongest channel."""
 
-    label_set = LabelSet("rgb", ("red", "green", "blue"), ((255, 0, 0), (0, 255, 0), (0, 0, 255)))
+    card = Card(label_set=LabelSet("rgb", ("red", "green", "blue"), ((255, 0, 0), (0, 255, 0), (0, 0, 255))))
 
     def __init__(self):
         super().__init__()

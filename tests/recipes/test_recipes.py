@@ -105,11 +105,11 @@ def test_any_model_on_any_dataset_scores_the_same_by_every_door(roots, tmp_path,
 @pytest.mark.slow
 def test_own_pictures_alone_are_enough(roots, tmp_path):
     """`seglab train --data FOLDER` and nothing else, but fewer epochs than it would take."""
-    shown = run("train", "--data", roots["own"], "--epochs", 40, "--out", tmp_path / "run")
+    shown = run("train", "--data", roots["own"], "--epochs", 14, "--out", tmp_path / "run")
     assert "own (real): 9 train, 1 val, 2 test pictures, 3 classes" in shown
-    assert "gcn: crops of 64 px from pictures scaled around 64, batches of 2, 40 epochs" in shown
+    assert "gcn: crops of 64 px from pictures scaled around 64, batches of 2, 14 epochs" in shown
     scores, _ = recipes.evaluate_checkpoint(tmp_path / "run" / "best.safetensors", data=roots["own"], progress=False)
-    assert scores.pixel_accuracy > 0.9 and f"{scores.pixel_accuracy:.3f}" in shown
+    assert scores.pixel_accuracy > 0.75 and f"{scores.pixel_accuracy:.3f}" in shown
     photo = roots["own"] / "images" / "3.png"
     run("predict", photo, "--model", tmp_path / "run" / "best.safetensors", "-o", tmp_path / "o.png")
     assert (tmp_path / "o.png").is_file() and (tmp_path / "run" / "curve.png").is_file()

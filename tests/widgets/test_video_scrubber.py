@@ -13,6 +13,7 @@ from seglab.errors import ArgumentError, DataError
 from seglab.inference import Prediction
 from seglab.labels import PETS, LabelSet
 from seglab.metrics import confusion_matrix, scores
+from seglab.models import Card
 from seglab.samples import sample_frames, write_video_sample
 from seglab.viz.palettes import colour_blind_safe
 from seglab.widgets.video_scrubber import VideoScrubber
@@ -21,7 +22,7 @@ TWO = LabelSet("two", ("dark", "bright"), ((0, 0, 0), (255, 255, 255)))
 
 
 class Brightness(nn.Module):
-    label_set = TWO
+    card = Card(label_set=TWO)
 
     def __init__(self):
         super().__init__()
