@@ -126,7 +126,7 @@ _EVALUATE = _PEAK + """
 import torch
 sys.path.insert(0, {root!r})
 from seglab.models import build
-from seglab.training import evaluate
+from seglab.inference import evaluate
 class Pictures(torch.utils.data.Dataset):
     def __len__(self):
         return {count}
