@@ -180,6 +180,30 @@ class Segmenter:
         return self.label_set or known_label_set([f"class {i}" for i in range(self.num_classes)])
 
 
+class SteadySegmenter:
+    """A segmenter for frames that follow each other: it smooths their probabilities over time, against flicker.
+
+    Args:
+        segmenter: segments the frames.
+        smoothing: how much of the frames before stays, from 0, nothing, to below 1.
+    """
+
+    def __init__(self, segmenter: Segmenter, smoothing: float) -> None:
+        self.segmenter, self.smoothing = segmenter, smoothing
+        self._smooth: Tensor | None = None
+
+    def __call__(self, frames: np.ndarray) -> list[np.ndarray]:
+        """The next frames, (N, H, W, 3) uint8 -> N masks (H, W) uint8."""
+        found, scores = self.segmenter(frames, soft=self.smoothing > 0)
+        if scores is None:
+            return list(found)
+        masks = []
+        for one in scores:  # (C, H, W)
+            self._smooth = one if self._smooth is None else self._smooth.lerp(one, 1 - self.smoothing)
+            masks.append(predictions(self._smooth).cpu().numpy())
+        return masks
+
+
 def _resized(scores: Tensor, size: Sequence[int]) -> Tensor:
     if tuple(scores.shape[-2:]) == tuple(size):
         return scores

@@ -11,8 +11,7 @@ from itertools import islice
 from pathlib import Path
 
 import numpy as np
-import torch
-from torch import Tensor, nn
+from torch import nn
 from tqdm.auto import tqdm
 
 from seglab.datasets.io import Size
@@ -20,7 +19,7 @@ from seglab.datasets.video import CODECS, VideoReader, open_writer
 from seglab.errors import ArgumentError
 from seglab.files import output_file
 from seglab.inference.folder import ahead
-from seglab.inference.segmenter import Segmenter, in_eval_mode
+from seglab.inference.segmenter import Segmenter, SteadySegmenter, in_eval_mode
 from seglab.labels import LabelSet
 from seglab.progress import progress_bar
 from seglab.viz import overlay
@@ -157,19 +156,13 @@ def predict_video(model: nn.Module, source: str | Path | int, out: str | Path, *
                     flicker.add(mask)
                 bar.update(len(frames))
 
-            smooth: Tensor | None = None
+            segment = SteadySegmenter(segmenter, smoothing)
             written: deque[Future[None]] = deque()
             try:
                 for frames in ahead(reading, islice(reader.timed(), max_frames), batch_size * every):
                     # (N, H, W, 3); batches begin on a frame that the model sees
                     fresh = np.stack([frame for frame, _ in frames[::every]])
-                    found, scores = segmenter(fresh, soft=smoothing > 0)
-                    masks = list(found)
-                    if scores is not None:
-                        masks = []
-                        for one in scores:  # (C, H, W)
-                            smooth = one if smooth is None else smooth.lerp(one, 1 - smoothing)
-                            masks.append(smooth.argmax(0).to(torch.uint8).cpu().numpy())
+                    masks = segment(fresh)
                     predicted += len(fresh)
                     written.append(writing.submit(write, frames, [masks[i // every] for i in range(len(frames))]))
                     if len(written) > 1:  # at most one batch waits: memory stays bounded

@@ -9,7 +9,6 @@ from pathlib import Path
 from typing import Any
 
 import numpy as np
-import torch
 import traitlets as t
 from PIL import Image
 from torch import nn
@@ -18,7 +17,7 @@ from seglab.datasets import VideoReader
 from seglab.datasets.io import Size
 from seglab.errors import ArgumentError
 from seglab.inference import Prediction
-from seglab.inference.segmenter import Segmenter, in_eval_mode
+from seglab.inference.segmenter import Segmenter, SteadySegmenter, in_eval_mode
 from seglab.labels import IGNORE, LabelSet
 from seglab.progress import progress_bar
 from seglab.viz import IGNORED, RIGHT, WRONG, add_legend, as_picture, overlay
@@ -313,13 +312,7 @@ def _jpeg(picture: np.ndarray) -> bytes:
 def _segmented(segmenter: Segmenter, frames: Iterator[np.ndarray], count: int, every: int, smoothing: float
                ) -> Iterator[tuple[list[np.ndarray], list[np.ndarray]]]:
     """Batches of frames and a mask for each, as `predict_video` makes them."""
-    smooth: torch.Tensor | None = None
+    segment = SteadySegmenter(segmenter, smoothing)
     while batch := list(islice(frames, count)):
-        found, scores = segmenter(np.stack(batch[::every]), soft=smoothing > 0)  # (N, H, W)
-        masks = list(found)
-        if scores is not None:
-            masks = []
-            for one in scores:  # (C, H, W)
-                smooth = one if smooth is None else smooth.lerp(one, 1 - smoothing)
-                masks.append(smooth.argmax(0).to(torch.uint8).cpu().numpy())
+        masks = segment(np.stack(batch[::every]))  # N of (H, W)
         yield batch, [masks[i // every] for i in range(len(batch))]
