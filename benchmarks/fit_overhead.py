@@ -30,10 +30,10 @@ from torch.utils.data import DataLoader
 
 import seglab
 from seglab.datasets import Drone, Normalize, Samples, collate
+from seglab.memory import keep_freed_memory
 from seglab.models import build
 from seglab.samples import write_drone_sample
 from seglab.training import cross_entropy
-from seglab.training.memory import keep_freed_memory
 
 BATCH = 6
 

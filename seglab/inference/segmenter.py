@@ -15,6 +15,7 @@ from torch.nn import functional as F
 from seglab.errors import ArgumentError, CheckpointError
 from seglab.inference.tiles import check_tile, tiled
 from seglab.labels import LabelSet, known_label_set
+from seglab.memory import keep_freed_memory
 from seglab.metrics import predictions
 from seglab.models.card import card_of
 
@@ -65,6 +66,8 @@ class Segmenter:
         self.model, self.label_set, self.short_side = model, label_set or card.label_set, short_side
         self.flip, self.scales, self.tile, self.overlap = flip, tuple(scales), tile, overlap
         self.device = next((p.device for p in model.parameters()), torch.device("cpu"))
+        if self.device.type == "cpu":
+            keep_freed_memory()  # otherwise pictures of many sizes take more and more
         self.normalize = (normalize if normalize is not None else card.normalize).to(self.device)
         self.forward_seconds, self.num_classes = 0.0, 0
         self._waits = False
