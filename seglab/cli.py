@@ -127,6 +127,7 @@ def train(
     What is not said follows from the recipe, and from the data: two lines say what.
     """
     from seglab.recipes import train as run
+    from seglab.training.processes import processes
 
     settings: dict[str, Any] = {"model": model, "backbone": backbone, "size": size, "short_side": short_side,
                                 "crops": crops, "loss": loss, "optimizer": optimizer, "schedule": schedule, "lr": lr,
@@ -137,7 +138,8 @@ def train(
     trained = run(recipe, data=data, folder=folder, seed=seed, problems="skip" if skip_problems else "error",
                   data_options=_data_options(ignore_ids, categories, target, encoding), num_workers=workers,
                   at_once=_at_once(at_once), **{key: value for key, value in settings.items() if value is not None})
-    typer.echo(f"\n{trained.scores.table(trained.splits.label_set)}\n\ncheckpoints and history: {folder}")
+    if processes().is_main_process:
+        typer.echo(f"\n{trained.scores.table(trained.splits.label_set)}\n\ncheckpoints and history: {folder}")
 
 
 def _data_options(ignore_ids: str | None, categories: str | None, target: str | None,

@@ -18,6 +18,7 @@ from seglab.models import Card, Classifier, load_model
 from seglab.recipes.recipe import Recipe, Trained, augmented, check_settings, settle
 from seglab.recipes.recipe import train as run
 from seglab.samples import sample_folder
+from seglab.training.processes import processes
 
 __all__ = ["LARGEST_PICTURE", "PRESETS", "Recipe", "Trained", "augmented", "evaluate_checkpoint", "open_for", "preset",
            "settle", "train"]
@@ -93,6 +94,7 @@ def train(recipe: str | Recipe | None = None, *, data: str | Path | None = None,
         >>> len(history), scores.pixel_accuracy > 0.2
         (1, True)
     """
+    progress = progress and processes().is_main_process
     given = {name: value for name, value in (data_options or {}).items() if value is not None}
     chosen = recipe if isinstance(recipe, Recipe) else preset(recipe or "light")
     if chosen.finetune_epochs and "epochs" in settings:

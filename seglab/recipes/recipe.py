@@ -13,7 +13,7 @@ from typing import Any, Literal, NamedTuple
 
 import numpy as np
 import torch
-from accelerate import PartialState
+from accelerate.utils import gather_object
 from torch import nn
 from torchvision.transforms import v2
 
@@ -35,6 +35,7 @@ from seglab.training import (
     make_schedule,
     parameter_groups,
 )
+from seglab.training.processes import processes
 from seglab.viz import LiveCurve
 
 #: Where pictures are larger, training crops are no larger than this, unless asked for: a CPU should get on.
@@ -67,7 +68,7 @@ class Recipe:
         lr: learning rate of what is new in the network.
         backbone_factor, aux_factor: of it, for the backbone and an auxiliary head.
         weight_decay: of the optimizer.
-        batch: pictures a step of the optimizer, in each process.
+        batch: pictures a step of the optimizer; several processes share them out.
         epochs: passes over the pictures.
         monitor: the column of the history that decides which epoch is best.
         finetune_epochs: of a classifier, whose head is trained first, on cached features: passes afterwards in which
@@ -190,16 +191,17 @@ def train(recipe: Recipe, splits: Splits, *, folder: str | Path | None = None, s
         raise ArgumentError("model", found=f"{recipe.model!r} for {splits.name}",
                             expected='"classifier" for pictures with one class each' if splits.train.labelled else
                             "a segmentation network for pictures with masks")
-    if progress and PartialState().is_main_process:
+    progress = progress and processes().is_main_process
+    if progress:
         print(splits)
     with ExitStack() as stack:
-        if folder is None and PartialState().num_processes > 1:
+        if folder is None and processes().num_processes > 1:
             raise ArgumentError("folder", found=None, expected="one that all processes share")
         folder = Path(folder or stack.enter_context(tempfile.TemporaryDirectory())).expanduser()
         steps = _train_classifier if recipe.classifies else _train_segmentation
         model, history = steps(recipe, splits, folder, seed=seed, resume=resume, progress=progress, at_once=at_once,
                                num_workers=num_workers)
-        PartialState().wait_for_everyone()
+        processes().wait_for_everyone()
         if history.best_epoch:
             load_weights(model, folder / "best.safetensors")
     test = splits["test"] if "test" in splits.parts else splits["val"]
@@ -242,18 +244,18 @@ def _train_segmentation(recipe: Recipe, splits: Splits, folder: Path, *, seed: i
     model = build(recipe.model, len(splits.label_set), weights=recipe.weights if recipe.backbone is not None else None,
                   **options_for_size(recipe.model, size or base, options))
     model = model.to(memory_format=torch.channels_last)
-    device, processes = PartialState().device, PartialState().num_processes  # where `fit` will train
+    device, share = processes().device, -(-batch // processes().num_processes)  # where `fit` will train
     if at_once == "auto":
-        at_once = largest_batch(model.to(device), size or base, start=batch)
-    accumulate = -(-batch // (at_once or batch))
-    at_once = -(-batch // accumulate)
+        at_once = min(gather_object([largest_batch(model.to(device), size or base, start=share)]))
+    accumulate = -(-share // (at_once or share))
+    at_once = -(-share // accumulate)
     if num_workers is None:  # without a GPU, all cores belong to the network
         num_workers = choose_num_workers(train, at_once) if device.type != "cpu" else 0
-    if progress and PartialState().is_main_process:
+    if progress:
         print(line + (f"; {accumulate} × {at_once} at once" if accumulate > 1 else ""))
     optimizer = make_optimizer(recipe.optimizer, parameter_groups(model, recipe.lr, recipe.backbone_factor,
                                                                   recipe.aux_factor), recipe.weight_decay)
-    steps = epochs * -(-len(train) // (at_once * accumulate * processes))
+    steps = epochs * -(-len(train) // (at_once * accumulate * processes().num_processes))
     schedule = make_schedule(recipe.schedule, optimizer, steps)
     history = fit(model, train, splits.val, optimizer=optimizer, scheduler=schedule, epochs=epochs,
                   batch_size=at_once, accumulate=accumulate, val_batch_size=1, loss=loss,
@@ -274,18 +276,19 @@ def _train_classifier(recipe: Recipe, splits: Splits, folder: Path, *, seed: int
     if recipe.loss not in {None, "ce"} or at_once is not None:
         raise ArgumentError("loss, at_once", found=f"{recipe.loss!r}, {at_once!r}",
                             expected='"ce" and None for a classifier')
-    batch, epochs = recipe.batch or 32, recipe.epochs or 10
+    count, epochs = processes().num_processes, recipe.epochs or 10
+    batch = -(-(recipe.batch or 32) // count)
     torch.manual_seed(seed)
     model = build("classifier", len(splits.label_set), weights=recipe.weights, keep_statistics=True,
                   **{"backbone": recipe.backbone or "efficientnet_lite0", **recipe.options})
-    if progress and PartialState().is_main_process:
+    if progress:
         print(f"classifier: {recipe.backbone}, squares of {splits.train.size} px; its head: {epochs} epochs on cached "
               f"features, {recipe.optimizer} at {recipe.lr:g}")
     how: dict[str, Any] = {"seed": seed, "progress": progress, "resume": resume}
     head = folder / "head" if recipe.finetune_epochs else folder
     features = [extract_features(model, split, progress=progress) for split in (splits.train, splits.val)]
     optimizer = make_optimizer(recipe.optimizer, model.parameter_groups(recipe.lr), recipe.weight_decay)
-    schedule = make_schedule(recipe.schedule, optimizer, epochs * -(-len(splits.train) // batch))
+    schedule = make_schedule(recipe.schedule, optimizer, epochs * -(-len(splits.train) // (batch * count)))
     history = fit(model, *features, optimizer=optimizer, scheduler=schedule, epochs=epochs, batch_size=batch,
                   folder=head, **how)
     load_weights(model, head / "best.safetensors")
@@ -295,12 +298,12 @@ def _train_classifier(recipe: Recipe, splits: Splits, folder: Path, *, seed: int
     model.freeze(f"until:{recipe.unfreeze}")
     train = augmented(splits.train)
     optimizer = make_optimizer("adamw", model.parameter_groups(recipe.finetune_lr, recipe.decay), recipe.weight_decay)
-    schedule = make_schedule("cosine", optimizer, epochs * -(-len(train) // batch))
+    schedule = make_schedule("cosine", optimizer, epochs * -(-len(train) // (batch * count)))
     history = fit(model, train, splits.val, optimizer=optimizer, scheduler=schedule, epochs=epochs, batch_size=batch,
                   folder=folder, num_workers=num_workers or 0, **how)
     reached = math.nan if history.best_value is None else history.best_value  # NaN is never better
     if not before.monitor.is_better(reached, before.best_value):
-        if PartialState().is_main_process:
+        if processes().is_main_process:
             atomic_write(folder / "best.safetensors", (head / "best.safetensors").read_bytes())
         if progress:
             print(f"kept the head alone: fine-tuning reached {reached:.4f} on val, the head {before.best_value:.4f}")

@@ -37,6 +37,7 @@ from seglab.training.checks import check_arguments, choose_monitor, finite_mean,
 from seglab.training.losses import cross_entropy
 from seglab.training.order import Order, Seeded, seed_of
 from seglab.training.precision import autocast, choose_precision
+from seglab.training.processes import processes
 from seglab.training.report import Report
 from seglab.training.run import Run, run_settings
 from seglab.training.schedule import Schedule
@@ -124,6 +125,7 @@ def fit(model: nn.Module, train: Samples, val: Samples | None = None, *, optimiz
     precision = choose_precision(precision)
 
     # Autocast is ours, below: Accelerate's own wraps the model's forward for good, and bf16 needs no loss scaling.
+    processes()  # or Accelerate takes those on a CPU for strangers
     accelerator = Accelerator(mixed_precision="no", dataloader_config=DataLoaderConfiguration(non_blocking=True))
     device = accelerator.device
     if device.type == "cpu":

@@ -59,6 +59,13 @@ def train_both_ways(folder: Path) -> None:
         model = with_batchnorm()
         seglab.fit(model, Blobs(12), Blobs(pictures, seed=5), optimizer=torch.optim.SGD(model.parameters(), 0.5),
                    epochs=2, batch_size=2, folder=folder / f"{pictures}-pictures", progress=False)
+    train_recipes(folder / "two")
+
+
+def train_recipes(folder: Path) -> None:
+    """A segmentation and a classification, by recipes that share out 6 and 32 pictures a step."""
+    for name in ("single-conv", "transfer"):
+        seglab.recipes.train(name, epochs=2, folder=folder / name, progress=False)
 
 
 def with_batchnorm() -> nn.Module:
@@ -67,7 +74,8 @@ def with_batchnorm() -> nn.Module:
 
 def launch(folder: Path) -> None:
     """What torchrun does once it has read its arguments, but for its imports in each process."""
-    os.environ["ACCELERATE_USE_CPU"] = "true"
+    if torch.accelerator.is_available():
+        os.environ["ACCELERATE_USE_CPU"] = "true"
     config = LaunchConfig(min_nodes=1, max_nodes=1, nproc_per_node=2, rdzv_backend="c10d",
                           rdzv_endpoint="localhost:0", start_method="fork")
     elastic_launch(config, train_both_ways)(folder)
@@ -114,6 +122,17 @@ def test_validation_scores_the_weights_that_are_saved(two, pictures):
         scores = seglab.evaluate(model, Blobs(pictures, seed=5)).compute()
         row = load_checkpoint(folder / f"{name}.safetensors")["history"]["rows"][-1]
         assert (scores.pixel_accuracy, scores.miou) == pytest.approx((row["pixel_accuracy"], row["miou"]), abs=1e-9)
+
+
+@pytest.mark.parametrize("name", ["single-conv", "transfer"])
+def test_a_recipe_in_two_processes_takes_the_same_steps(two, name, tmp_path):
+    train_recipes(tmp_path)
+    one, both = (json.loads((folder / name / "history.json").read_text())["rows"] for folder in (tmp_path, two / "two"))
+    assert len(one) == len(both) == 2
+    for a, b in zip(one, both, strict=True):
+        assert a["lr"] == b["lr"]
+        # Where the last batch of an epoch cannot be shared out evenly, one process sees some of its pictures again.
+        assert all(abs(a[key] - b[key]) < 1e-2 for key in a), (a, b)
 
 
 def test_only_the_main_process_writes(two):
