@@ -7,8 +7,6 @@ from collections.abc import Callable, Iterator
 import torch
 from torch import Tensor
 
-from seglab.errors import ArgumentError
-
 GRID = 32  # the coarsest map's stride: tiles that begin on this grid see the same cells as the whole picture does
 
 
@@ -20,13 +18,6 @@ def tile_starts(length: int, tile: int, overlap: int) -> list[int]:
         [0, 384, 768]
     """
     return list(range(0, max(1, length - overlap), tile - overlap))
-
-
-def check_tile(tile: int, overlap: int) -> None:
-    """Raise an ArgumentError for tiles that do not lie on the grid, or overlap more than two at a time."""
-    if tile < 2 * GRID or tile % GRID or overlap % GRID or not 0 <= overlap <= tile // 2:
-        raise ArgumentError("tile", found=f"tile {tile}, overlap {overlap}",
-                            expected=f"multiples of {GRID}; tile {2 * GRID} or more, overlap at most half of it")
 
 
 def edge_weights(start: int, stop: int, length: int, overlap: int) -> Tensor:
@@ -60,11 +51,10 @@ def tiled(probabilities: Callable[[Tensor], Tensor], image: Tensor, tile: int,
     Yields:
         (first row, (C, rows, W) probabilities) from top to bottom. The tensor is reused: copy what you keep.
     """
-    check_tile(tile, overlap)
     height, width = image.shape[-2:]
     rows = tile_starts(height, tile, overlap)
     band: Tensor | None = None
-    for number, top in enumerate(rows):
+    for top, following in zip(rows, [*rows[1:], height], strict=True):
         bottom = min(top + tile, height)
         down = edge_weights(top, bottom, height, overlap)[:, None]  # (h, 1)
         for left in tile_starts(width, tile, overlap):
@@ -75,9 +65,7 @@ def tiled(probabilities: Callable[[Tensor], Tensor], image: Tensor, tile: int,
             weights = (down * edge_weights(left, right, width, overlap)).to(part.device)  # (h, w)
             band[:, : bottom - top, left:right].addcmul_(part, weights)
         assert band is not None  # there is a tile
-        # Rows above the next tiles are complete.
-        done = (rows[number + 1] if number + 1 < len(rows) else bottom) - top
-        yield top, band[:, :done]
-        left_over = bottom - top - done
-        band[:, :left_over] = band[:, done:done + left_over].clone()
+        yield top, band[:, : following - top]  # rows above the next tiles are complete
+        left_over = bottom - following
+        band[:, :left_over] = band[:, following - top:bottom - top].clone()
         band[:, left_over:] = 0

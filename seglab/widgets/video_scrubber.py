@@ -3,7 +3,8 @@
 from __future__ import annotations
 
 import io
-from collections.abc import Iterable, Iterator, Sequence
+from collections.abc import Iterable, Sequence
+from contextlib import closing
 from itertools import islice
 from pathlib import Path
 from typing import Any
@@ -155,26 +156,22 @@ class VideoScrubber(OverlayWidget):
             >>> VideoScrubber.of(build("fcn", weights="bundled"), film, step=2, progress=False).film["count"]
             2
         """
-        for name, value in (("max_frames", max_frames), ("step", step), ("every", every), ("batch_size", batch_size)):
+        for name, value in (("max_frames", max_frames), ("step", step), ("batch_size", batch_size)):
             if value < 1:
                 raise ArgumentError(name, found=value, expected="1 or more")
-        if not 0 <= smoothing < 1:
-            raise ArgumentError("smoothing", found=smoothing, expected="0 to below 1")
         segmenter = Segmenter(model, normalize=normalize, label_set=label_set, short_side=short_side)
-        reader = VideoReader(source, size)
+        segment = SteadySegmenter(segmenter, every, smoothing)
         frames: list[np.ndarray] = []
         masks: list[np.ndarray] = []
-        total = min(filter(None, (-(-reader.announced // step), max_frames)))
-        try:
-            with in_eval_mode(model), progress_bar(total=total, desc="segmenting", unit="frame",
-                                                           shown=progress) as bar:
-                taken = islice(reader, 0, (max_frames - 1) * step + 1, step)
-                for batch, found in _segmented(segmenter, taken, batch_size * every, every, smoothing):
+        with closing(VideoReader(source, size)) as reader:
+            total = min(filter(None, (-(-reader.announced // step), max_frames)))
+            taken = islice(reader, 0, (max_frames - 1) * step + 1, step)
+            bar = progress_bar(total=total, desc="segmenting", unit="frame", shown=progress)
+            with in_eval_mode(model), bar:
+                while batch := list(islice(taken, batch_size * every)):
                     frames += batch
-                    masks += found
+                    masks += segment(batch)
                     bar.update(len(batch))
-        finally:
-            reader.close()
         return cls(frames, masks, segmenter.labels(), fps=reader.fps / step, truth=truth, max_bytes=max_bytes,
                    **settings)
 
@@ -307,12 +304,3 @@ def _jpeg(picture: np.ndarray) -> bytes:
     buffer = io.BytesIO()
     Image.fromarray(picture).save(buffer, format="JPEG", quality=_JPEG_QUALITY, optimize=True)
     return buffer.getvalue()
-
-
-def _segmented(segmenter: Segmenter, frames: Iterator[np.ndarray], count: int, every: int, smoothing: float
-               ) -> Iterator[tuple[list[np.ndarray], list[np.ndarray]]]:
-    """Batches of frames and a mask for each, as `predict_video` makes them."""
-    segment = SteadySegmenter(segmenter, smoothing)
-    while batch := list(islice(frames, count)):
-        masks = segment(np.stack(batch[::every]))  # N of (H, W)
-        yield batch, [masks[i // every] for i in range(len(batch))]
