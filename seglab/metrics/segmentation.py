@@ -62,12 +62,11 @@ class ConfusionMatrix:
         device: "cpu" or "cuda": where to count. Inputs are moved there. On "cuda", `update` never waits.
 
     Attributes:
-        counts: the state, (258, 258) int64: pixels by target id and predicted id, 0 to 255 as they came,
-            256 for larger ids, 257 for negative ones. Its sum over several processes is their joint
-            state: `torch.distributed.all_reduce(metric.counts)` before `compute()`.
+        counts: the state, (258, 258) int64: pixels by target id and predicted id, 0 to 255 as they came, 256 for
+            larger ids, 257 for negative ones. Its sum over several processes is their joint state.
 
-    Source: the scores follow Long, Shelhamer and Darrell, "Fully Convolutional Networks for Semantic
-    Segmentation" (2015), section 5; the interface follows torchmetrics.
+    Source: the scores follow Long, Shelhamer and Darrell, "Fully Convolutional Networks for Semantic Segmentation"
+    (2015), section 5; the interface follows torchmetrics.
 
     Example:
         >>> metric = ConfusionMatrix(2)
@@ -88,14 +87,12 @@ class ConfusionMatrix:
         """Count one batch.
 
         Args:
-            preds: class ids, (N, H, W) or (H, W), any integer dtype; or logits, (N, C, H, W) or (C, H, W),
-                floating, of which `predictions` makes ids.
+            preds: class ids, (N, H, W) or (H, W), any integer dtype; or logits, (N, C, H, W) or (C, H, W), floating.
             target: class ids, (N, H, W) or (H, W), any integer dtype, 255 where not to score.
 
         Raises:
-            ArgumentError: shapes or dtypes do not fit, or an id is no class (at ignored pixels too, for
-                `preds`); then it names the ids. On the CPU nothing of the batch is counted. On CUDA, where
-                looking would mean waiting, it is `compute` that raises.
+            ArgumentError: shapes or dtypes do not fit, or an id is no class (of `preds`, at ignored pixels too). On the
+                CPU nothing of the batch is counted. On CUDA, where looking would mean waiting, `compute` raises.
         """
         preds, target = as_tensor("preds", preds), as_tensor("target", target)
         ids, logits = target.shape, (*target.shape[:-2], self.num_classes, *target.shape[-2:])
@@ -162,8 +159,8 @@ class ConfusionMatrix:
 class SegmentationScores:
     """Scores read from a confusion matrix; tensors on the CPU, float64, all in [0, 1].
 
-    NaN means that there is nothing to measure, and NaN stays out of every mean. A class has no accuracy
-    without a true pixel, and no IoU and Dice when it is neither true nor predicted anywhere.
+    NaN means that there is nothing to measure, and stays out of every mean. A class has no accuracy without a true
+    pixel, and no IoU and Dice when it is neither true nor predicted anywhere.
     """
 
     matrix: torch.Tensor  #: (C, C) int64, rows truth, columns prediction
