@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import io
 from collections.abc import Iterable, Sequence
 from contextlib import closing
 from itertools import islice
@@ -11,7 +10,6 @@ from typing import Any
 
 import numpy as np
 import traitlets as t
-from PIL import Image
 from torch import nn
 
 from seglab.datasets import VideoReader
@@ -25,9 +23,8 @@ from seglab.viz import IGNORED, RIGHT, WRONG, add_legend, as_picture, overlay
 from seglab.viz.palettes import safe_label_set
 from seglab.viz.sheets import sheet
 from seglab.widgets.base import OverlayWidget, browser_code, styles
-from seglab.widgets.wire import check_mask, classes_of, pack
+from seglab.widgets.wire import as_array, as_file, check_mask, classes_of, pack
 
-_JPEG_QUALITY = 88
 _MAX_BYTES = 32 * 2**20
 _STILLS = 4
 _SPEEDS = (0.25, 0.5, 1.0, 1.5, 2.0)
@@ -209,7 +206,7 @@ class VideoScrubber(OverlayWidget):
         blobs: dict[str, list[bytes]] = {"jpegs": [], "ids": [], "truth_ids": []}
         total = 0
         for number, frame in enumerate(frames):
-            blobs["jpegs"].append(_jpeg(_picture(frame, number, self._size)))
+            blobs["jpegs"].append(as_file(_picture(frame, number, self._size), "JPEG", quality=88, optimize=True))
             blobs["ids"].append(pack(masks[number]))
             blobs["truth_ids"].append(pack(truth[number]) if truth else b"")
             total += sum(len(parts[-1]) for parts in blobs.values())
@@ -288,7 +285,7 @@ def _parts(frames: Iterable[Any], masks: Iterable[Any] | None, label_set: LabelS
 
 
 def _picture(frame: Any, number: int, size: tuple[int, int] | None) -> np.ndarray:
-    array = np.asarray(frame.detach().cpu() if hasattr(frame, "detach") else frame)
+    array = as_array(frame)
     try:
         picture = as_picture(array)
     except ArgumentError:
@@ -298,9 +295,3 @@ def _picture(frame: Any, number: int, size: tuple[int, int] | None) -> np.ndarra
         raise ArgumentError(f"frame {number}", found=f"{picture.shape[1]}×{picture.shape[0]} pixels",
                             expected=f"{size[1]}×{size[0]}, as frame 0" if size else "at least one pixel")
     return picture
-
-
-def _jpeg(picture: np.ndarray) -> bytes:
-    buffer = io.BytesIO()
-    Image.fromarray(picture).save(buffer, format="JPEG", quality=_JPEG_QUALITY, optimize=True)
-    return buffer.getvalue()
