@@ -37,20 +37,7 @@ def in_eval_mode(model: nn.Module) -> Iterator[None]:
 
 
 class Segmenter:
-    """A model with all that one needs to apply it to pictures, in eval mode.
-
-    Args:
-        model: maps float pictures (N, 3, H, W) to {"out": logits (N, C, H, W)} or to logits.
-        normalize, label_set: by default those of the model's card.
-        short_side: scale larger pictures down to this shorter side before the model, and the scores back up. "auto" is
-            that of the model's card, None leaves them.
-        flip: average with the mirrored picture.
-        scales: average over these sizes.
-        tile, overlap: cut pictures larger than a tile; see `predict`.
-
-    Raises:
-        ArgumentError: a number out of range.
-    """
+    """A model with all that one needs to apply it to pictures, in eval mode; arguments and errors as for `predict`."""
 
     def __init__(self, model: nn.Module, *, normalize: nn.Module | None = None, label_set: LabelSet | None = None,
                  short_side: int | str | None = "auto", flip: bool = False, scales: Sequence[float] = (1.0,),

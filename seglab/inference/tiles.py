@@ -11,20 +11,15 @@ GRID = 32  # the coarsest map's stride: tiles that begin on this grid see the sa
 
 
 def tile_starts(length: int, tile: int, overlap: int) -> list[int]:
-    """Where tiles begin along one side; the last one may be shorter, but never shorter than the overlap.
-
-    Example:
-        >>> tile_starts(1000, tile=512, overlap=128)
-        [0, 384, 768]
-    """
+    """Where tiles begin along one side; the last one may be shorter, but never shorter than the overlap."""
     return list(range(0, max(1, length - overlap), tile - overlap))
 
 
 def edge_weights(start: int, stop: int, length: int, overlap: int) -> Tensor:
     """How much a tile counts at each of its pixels, along one side: (stop - start,) in [0, 1].
 
-    In an overlap, one tile's weight falls as the other's rises, and the two sum to 1. In its outer quarters, which the
-    border of one tile disturbs most, only the other tile counts. At the border of the picture there is no other tile.
+    In an overlap, the weights of both tiles sum to 1. In its outer quarters, which the border of one tile disturbs
+    most, only the other tile counts. At the border of the picture there is no other tile.
     """
     weights = torch.ones(stop - start)
     if overlap == 0:
@@ -40,16 +35,10 @@ def edge_weights(start: int, stop: int, length: int, overlap: int) -> Tensor:
 
 def tiled(probabilities: Callable[[Tensor], Tensor], image: Tensor, tile: int,
           overlap: int) -> Iterator[tuple[int, Tensor]]:
-    """Predict a picture tile by tile; memory holds one row of tiles, however high the picture is.
+    """Predict a picture, (3, H, W) uint8, tile by tile; memory holds one row of tiles, however high the picture is.
 
-    Args:
-        probabilities: (1, 3, h, w) uint8 -> (1, C, h, w) float, on any device.
-        image: (3, H, W) uint8.
-        tile: side of a tile in pixels.
-        overlap: of neighbours, in pixels.
-
-    Yields:
-        (first row, (C, rows, W) probabilities) from top to bottom. The tensor is reused: copy what you keep.
+    `probabilities`: (1, 3, h, w) uint8 -> (1, C, h, w) float, on any device. Yields (first row, (C, rows, W)
+    probabilities) from top to bottom. The tensor is reused: copy what you keep.
     """
     height, width = image.shape[-2:]
     rows = tile_starts(height, tile, overlap)
