@@ -54,7 +54,7 @@ class Segmenter:
                 raise ArgumentError("tile", found=f"tile {tile}, overlap {overlap}", expected=f"multiples of {GRID}; "
                                     f"tile {2 * GRID} or more, overlap at most half of it")
         self.model, self.label_set, self.short_side = model, label_set or card.label_set, short_side
-        self.flip, self.scales, self.tile, self.overlap = flip, tuple(scales), tile, overlap
+        self.flip, self.scales, self.tile, self.overlap = flip, tuple(scales), tile or 0, overlap or 0
         self.device = next((p.device for p in model.parameters()), torch.device("cpu"))
         if self.device.type == "cpu":
             keep_freed_memory()  # otherwise pictures of many sizes take more and more
@@ -84,8 +84,8 @@ class Segmenter:
             inside = self.inside(images.permute(0, 2, 3, 1).cpu().numpy())  # (N, 3, H, W) -> (N, h, w, 3)
             images = torch.from_numpy(inside).permute(0, 3, 1, 2)  # channels last in memory
         height, width = images.shape[-2:]
-        if self.tile is not None and self.overlap is not None and max(height, width) > self.tile:
-            return self._tiled(images, size, soft, self.tile, self.overlap)
+        if 0 < self.tile < max(height, width):
+            return self._tiled(images, size, soft)
         if height * width > MAX_PIXELS:
             raise ArgumentError("image", found=f"{width}×{height} pixels",
                                 expected=f"at most {MAX_PIXELS:,} pixels in one piece",
@@ -135,12 +135,11 @@ class Segmenter:
         assert total is not None  # there is a scale
         return total.div_(len(self.scales) * (1 + self.flip))
 
-    def _tiled(self, pixels: Tensor, size: Sequence[int], soft: bool, tile: int,
-               overlap: int) -> tuple[Tensor, Tensor | None]:
+    def _tiled(self, pixels: Tensor, size: Sequence[int], soft: bool) -> tuple[Tensor, Tensor | None]:
         masks, kept = [], []
         keep = soft or pixels.shape[-2:] != size  # the scores are asked for, or needed to scale them up
         for image in pixels:
-            bands = tiled(lambda part: self._probabilities(part, part.shape[-2:]), image, tile, overlap)
+            bands = tiled(lambda part: self._probabilities(part, part.shape[-2:]), image, self.tile, self.overlap)
             found = torch.cat([band.cpu().clone() if keep else predictions(band) for _, band in bands], -2)[None]
             if keep:
                 found = _resized(found, size)  # (1, C, H, W)

@@ -2,8 +2,9 @@
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Iterable, Sequence
 from dataclasses import dataclass
+from typing import Any
 
 import numpy as np
 import torch
@@ -109,16 +110,13 @@ class ConfusionMatrix:
         (self._count_without_waiting if self.counts.is_cuda else self._count_on_cpu)(preds, target)
 
     def _count_on_cpu(self, preds: torch.Tensor, target: torch.Tensor) -> None:
-        highest = (self.num_classes - 1, IGNORE)
-        if any(ids.numel() and not (ids.min() >= 0 and ids.max() <= limit)
-               for ids, limit in zip((preds, target), highest, strict=True)):
-            seen = [np.unique(ids.numpy(), return_counts=True) for ids in (preds, target)]
-            self._raise_for_strays(*(dict(zip(i.tolist(), n.tolist(), strict=True)) for i, n in seen))
+        for name, ids, highest in (("preds", preds, self.num_classes - 1), ("target", target, IGNORE)):
+            if ids.numel() and not (ids.min() >= 0 and ids.max() <= highest):
+                self._raise_for_strays(name, *np.unique(ids.numpy(), return_counts=True))
         index = target.to(torch.int32) * self.num_classes + preds.to(torch.int32)
-        counted = torch.bincount(index.flatten(), minlength=256 * self.num_classes)
-        counted = counted.view(256, self.num_classes)
+        counted = torch.bincount(index.flatten(), minlength=256 * self.num_classes).view(256, self.num_classes)
         # Target ids have the whole byte to themselves, hence no mask: ignored pixels have their own row.
-        self._raise_for_strays({}, dict(enumerate(counted.sum(1).tolist())))
+        self._raise_for_strays("target", range(256), counted.sum(1))
         self.counts[:256, :self.num_classes] += counted
 
     def _count_without_waiting(self, preds: torch.Tensor, target: torch.Tensor) -> None:
@@ -128,22 +126,21 @@ class ConfusionMatrix:
         index = row.mul_(_SIDE).add_(column).flatten()  # (pixels,)
         self.counts.view(-1).scatter_add_(0, index, torch.ones_like(index))
 
-    def _raise_for_strays(self, preds: dict[int | str, int], target: dict[int | str, int]) -> None:
-        for name, seen in (("preds", preds), ("target", target)):
-            strays = [f"{i} (pixels: {n})" for i, n in seen.items()
-                      if n and i not in range(self.num_classes) and not (name == "target" and i == IGNORE)]
-            if strays:
-                more = f" and {len(strays) - 8} more ids" if len(strays) > 8 else ""
-                raise ArgumentError(
-                    f"{name}: ids that are no class", found="id " + ", ".join(strays[:8]) + more,
-                    expected=f"0 to {self.num_classes - 1}" + f", {IGNORE} to ignore" * (name == "target"),
-                    fix="Check the number of classes and how the masks were made.")
+    def _raise_for_strays(self, name: str, ids: Iterable[Any], pixels: Any) -> None:
+        """An ArgumentError if there are pixels, counted by id, of an id that is no class."""
+        strays = [f"{i} (pixels: {n})" for i, n in zip(ids, pixels.tolist(), strict=True)
+                  if n and i not in range(self.num_classes) and not (name == "target" and i == IGNORE)]
+        if strays:
+            more = f" and {len(strays) - 8} more ids" if len(strays) > 8 else ""
+            raise ArgumentError(f"{name}: ids that are no class", found="id " + ", ".join(strays[:8]) + more,
+                                expected=f"0 to {self.num_classes - 1}" + f", {IGNORE} to ignore" * (name == "target"),
+                                fix="Check the number of classes and how the masks were made.")
 
     def matrix(self) -> torch.Tensor:
         """The counts so far, (C, C) int64 on the CPU; ArgumentError when there are ids that are no class."""
         counts = self.counts.cpu()
-        names = [*range(256), "above 255", "below 0"]
-        self._raise_for_strays(*(dict(zip(names, counts.sum(axis).tolist(), strict=True)) for axis in (0, 1)))
+        for axis, name in enumerate(("preds", "target")):
+            self._raise_for_strays(name, [*range(256), "above 255", "below 0"], counts.sum(axis))
         return counts[: self.num_classes, : self.num_classes].clone()
 
     def compute(self) -> SegmentationScores:
