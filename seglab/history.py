@@ -73,8 +73,8 @@ class History:
     """
 
     monitor: Monitor = field(default_factory=Monitor)  #: the rule that says which epoch is best
-    #: {"epoch", "loss", "lr", and the scores of the validation split} for each finished epoch. "lr" is the first group's
-    #: rate in the epoch's last step.
+    #: {"epoch", "loss", "lr", and the scores of the validation split} for each finished epoch. "lr" is the rate of the
+    #: first group in the last step of the epoch.
     rows: list[dict[str, float]] = field(default_factory=list)
     best_epoch: int = 0  #: counted from 1; 0 while there is none
     best_value: float | None = None  #: what it reached in the column `monitor.name`

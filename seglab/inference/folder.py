@@ -68,9 +68,8 @@ def predict_folder(model: nn.Module, folder: str | Path, out: str | Path | None 
     paths = image_paths(folder, leave_out=out)
     targets = _targets(existing_folder(folder), paths, Path(out).expanduser(), overwrite) if out is not None else []
     with ThreadPoolExecutor(1) as pool:
-        read = ahead(pool, map(_read, paths), 1)
-        for number, path in enumerate(progress_bar(paths, desc="segmenting", unit="img", shown=progress)):
-            (image,) = next(read)
+        bar = progress_bar(paths, desc="segmenting", unit="img", shown=progress)
+        for number, (path, (image,)) in enumerate(zip(bar, ahead(pool, map(_read, paths), 1), strict=True)):
             if isinstance(image, DataError):
                 yield path, image
                 continue

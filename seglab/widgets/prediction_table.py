@@ -217,12 +217,6 @@ def _cross_entropy(probabilities: np.ndarray, truth: np.ndarray) -> float:
     return float(-np.log(np.maximum(chosen, np.finfo(np.float32).tiny)).mean(dtype=np.float64))
 
 
-
-
-
-
-
-
 def _unpacked(packed: bytes, shape: tuple[int, int]) -> np.ndarray:
     return np.frombuffer(zlib.decompress(packed), np.uint8).reshape(shape)
 
