@@ -70,23 +70,16 @@ class History:
 
     `rows` and all that is read from them are the same for the same seed on the same CPU; the clock's readings are
     kept apart in `timings`, so that histories can be compared.
-
-    Attributes:
-        monitor: the rule that says which epoch is best.
-        rows: {"epoch", "loss", "lr", and the scores of the validation split} for each finished epoch. "lr" is the
-            first group's rate in the epoch's last step.
-        best_epoch: the number of the best epoch, counted from 1; 0 while there is none.
-        best_value: what it reached in the column `monitor.name`, or None.
-        timings: {"seconds", "images_per_second"} for each finished epoch.
-        interrupted: training ended by Ctrl-C or the stop button.
     """
 
-    monitor: Monitor = field(default_factory=Monitor)
+    monitor: Monitor = field(default_factory=Monitor)  #: the rule that says which epoch is best
+    #: {"epoch", "loss", "lr", and the scores of the validation split} for each finished epoch. "lr" is the rate of the
+    #: first group in the last step of the epoch.
     rows: list[dict[str, float]] = field(default_factory=list)
-    best_epoch: int = 0
-    best_value: float | None = None
-    timings: list[dict[str, float]] = field(default_factory=list, compare=False)
-    interrupted: bool = field(default=False, compare=False)
+    best_epoch: int = 0  #: counted from 1; 0 while there is none
+    best_value: float | None = None  #: what it reached in the column `monitor.name`
+    timings: list[dict[str, float]] = field(default_factory=list, compare=False)  #: {"seconds", "images_per_second"}
+    interrupted: bool = field(default=False, compare=False)  #: training ended by Ctrl-C or the stop button
 
     def __len__(self) -> int:
         return len(self.rows)

@@ -20,32 +20,23 @@ from torch.utils.data import DataLoader
 from seglab.datasets.io import square
 from seglab.datasets.protocols import Samples, as_dataset
 from seglab.datasets.transforms import collate
-from seglab.errors import ArgumentError, CheckpointError, DataError
+from seglab.errors import ArgumentError, DataError
 from seglab.files import atomic_write, output_file
 from seglab.inference.folder import image_paths
 from seglab.inference.pictures import as_image
-from seglab.inference.segmenter import in_eval_mode
-from seglab.labels import LabelSet, known_label_set
+from seglab.inference.segmenter import Segmenter, in_eval_mode
+from seglab.labels import LabelSet
 from seglab.models import Classifier
-
-_SIZE = 224  # of the squares, where a model does not say
 
 
 @dataclass(frozen=True, eq=False)
 class Classification:
-    """What a classifier says about one picture.
+    """What a classifier says about one picture."""
 
-    Attributes:
-        image: the square that it saw, (size, size, 3) uint8.
-        probabilities: (C,) float32, summing to 1.
-        label_set: the classes.
-        seconds: from the picture to the answer, decoding left out.
-    """
-
-    image: np.ndarray
-    probabilities: np.ndarray
-    label_set: LabelSet
-    seconds: float
+    image: np.ndarray  #: the square that it saw, (size, size, 3) uint8
+    probabilities: np.ndarray  #: (C,) float32, summing to 1
+    label_set: LabelSet  #: the classes
+    seconds: float  #: from the picture to the answer, decoding left out
 
     @property
     def label(self) -> str:
@@ -91,20 +82,18 @@ def classify(model: Classifier, image: Any, *, size: int | None = None) -> Class
     many = isinstance(image, (list, tuple))
     results = []
     for one in image if many else [image]:
-        pixels, batch = _input(model, one, size)
+        segmenter, pixels, batch = _input(model, one, size)
         start = time.perf_counter()
         with in_eval_mode(model):
-            probabilities = _finite(model(batch)).softmax(1)[0].cpu().numpy()  # (C,)
-        labels = model.card.label_set or known_label_set([f"class {i}" for i in range(len(probabilities))])
-        results.append(Classification(pixels, probabilities, labels, time.perf_counter() - start))
+            probabilities = segmenter.logits(batch).softmax(1)[0].cpu().numpy()  # (C,)
+        segmenter.check_finite()
+        results.append(Classification(pixels, probabilities, segmenter.labels(), time.perf_counter() - start))
     return results if many else results[0]
 
 
 def classify_folder(model: Classifier, folder: str | Path, out: str | Path | None = None, *,
                     overwrite: bool = False) -> Iterator[tuple[Path, Classification | DataError]]:
-    """Classify every picture of a folder, subfolders included, in the order of their names.
-
-    A generator: nothing happens before you iterate.
+    """Classify every picture of a folder, subfolders included, in the order of their names, while you iterate.
 
     Args:
         model: as for `classify`.
@@ -157,14 +146,12 @@ def class_probabilities(model: Classifier, data: Samples, batch_size: int = 8) -
         >>> found.shape, labels.tolist()
         (torch.Size([3, 2]), [1, 1, 1])
     """
-    device, found, labels = next(model.parameters()).device, [], []
-    normalize = model.card.normalize.to(device)
+    segmenter, found, labels = Segmenter(model), [], []
     with in_eval_mode(model):
         for images, truth in DataLoader(as_dataset(data), batch_size, collate_fn=collate):
-            images = images.to(device)
-            logits = model(normalize(images) if images.ndim == 4 else images)  # (N, C)
-            found.append(_finite(logits).softmax(1).cpu())
+            found.append(segmenter.logits(images).softmax(1).cpu())  # (N, C)
             labels.append(truth)
+    segmenter.check_finite()
     return torch.cat(found), torch.cat(labels)
 
 
@@ -177,10 +164,8 @@ def class_activation(model: Classifier, image: Any, class_id: int | None = None,
     every place.
 
     Args:
-        model: as for `classify`.
-        image: as for `classify`, one picture.
+        model, image, size: as for `classify`, one picture.
         class_id: the class; the most probable one by default.
-        size: as for `classify`.
 
     Returns:
         (size, size) float32 from 0 to 1, over the square that the model saw; zeros if nothing speaks for the class.
@@ -197,12 +182,14 @@ def class_activation(model: Classifier, image: Any, class_id: int | None = None,
         >>> heat.shape, float(heat.min()) >= 0, float(heat.max()) <= 1
         ((224, 224), True, True)
     """
-    pixels, batch = _input(model, image, size)
+    segmenter, pixels, batch = _input(model, image, size)
     with in_eval_mode(model):
-        maps = model.maps(batch)  # (1, K, h, w)
+        maps = model.maps(segmenter.normalize(batch.to(segmenter.device)))  # (1, K, h, w)
         with torch.enable_grad():
             maps = maps.detach().requires_grad_()
-            logits = _finite(model.head(model.pooled(maps)))[0]  # (C,)
+            logits = model.head(model.pooled(maps))[0]  # (C,)
+            segmenter.finite &= logits.isfinite().all()
+            segmenter.check_finite()
             if class_id is None:
                 class_id = int(logits.argmax())
             if not 0 <= class_id < len(logits):
@@ -211,23 +198,13 @@ def class_activation(model: Classifier, image: Any, class_id: int | None = None,
         weights = gradient.mean((2, 3), keepdim=True)  # (1, K, 1, 1)
         heat = (weights * maps).sum(1)[0].clamp(min=0)  # (1, K, h, w) -> (h, w)
         share = (heat / heat.max().clamp(min=1e-12)).detach().cpu().numpy()
-    side = pixels.shape[0]
-    return cv2.resize(share, (side, side), interpolation=cv2.INTER_LINEAR)
+    return cv2.resize(share, pixels.shape[:2], interpolation=cv2.INTER_LINEAR)
 
 
-def _input(model: Classifier, image: Any, size: int | None) -> tuple[np.ndarray, Tensor]:
-    """The square that the model sees, (size, size, 3) uint8, and the same as a batch of one."""
+def _input(model: Classifier, image: Any, size: int | None) -> tuple[Segmenter, np.ndarray, Tensor]:
+    """What applies the model, the square that it sees, (size, size, 3) uint8, and the same as (1, 3, size, size)."""
     if not isinstance(model, Classifier):
         raise ArgumentError("model", found=type(model).__name__, expected="a classifier",
                             fix="For a segmentation network use seglab.inference.predict.")
-    device = next(model.parameters()).device
-    pixels = square(as_image(image), size or model.card.size or _SIZE)
-    batch = torch.from_numpy(pixels).permute(2, 0, 1)[None].to(device)  # (H, W, 3) -> (1, 3, H, W)
-    return pixels, model.card.normalize.to(device)(batch)
-
-
-def _finite(logits: Tensor) -> Tensor:
-    if not logits.isfinite().all():
-        raise CheckpointError("classifier", found="scores that are NaN or infinite", expected="finite scores",
-                              fix="Its weights are damaged or its training diverged: load other weights.")
-    return logits
+    pixels = square(as_image(image), size or model.card.size or 224)
+    return Segmenter(model), pixels, torch.from_numpy(pixels).permute(2, 0, 1)[None]

@@ -10,10 +10,10 @@ from torch import Tensor, nn
 from torch.utils.data import DataLoader
 
 from seglab.datasets.protocols import LabelledSamples, Sample, Samples, as_dataset
-from seglab.datasets.transforms import collate, has_labels
+from seglab.datasets.transforms import collate
 from seglab.errors import ArgumentError
 from seglab.inference.segmenter import Segmenter, in_eval_mode
-from seglab.metrics import BandMatrix, ConfusionMatrix, SizedIoU, SizedScores
+from seglab.metrics import COCO_BOUNDS, BandMatrix, ConfusionMatrix, SizedIoU, SizedScores, predictions
 from seglab.models.card import card_of
 from seglab.progress import progress_bar
 
@@ -29,9 +29,8 @@ def evaluate(model: nn.Module, data: Samples, *, batch_size: int = 1, normalize:
              **how: Any) -> ConfusionMatrix | BandMatrix:
     """Run a model over a whole dataset and count every pixel; of a classifier, every picture.
 
-    Pictures are treated as `predict` treats them, by the model's card: the same pictures give the same masks. Memory
-    holds one batch at a time, and those that loader processes have ready. Pictures of different sizes never share a
-    batch: what pads the smaller one would change what the network sees at its edges.
+    Pictures are treated as `predict` treats them: the same pictures give the same masks. Pictures of different sizes
+    never share a batch: what pads the smaller one would change what the network sees at its edges.
 
     Args:
         model: as for `fit`; it runs where it is, in eval mode, and training mode comes back afterwards.
@@ -39,7 +38,7 @@ def evaluate(model: nn.Module, data: Samples, *, batch_size: int = 1, normalize:
         batch_size: pictures at once, at most. Beyond rounding, the counts do not depend on it.
         normalize: instead of what the model's card says.
         num_workers: loader processes.
-        metric: what counts instead of a new `ConfusionMatrix`, for instance a `BandMatrix`.
+        metric: what counts instead of a new `ConfusionMatrix`.
         progress: show a bar.
         how: of a segmentation, `short_side`, `flip`, `scales`, `tile` and `overlap`, as for `predict`.
 
@@ -56,10 +55,7 @@ def evaluate(model: nn.Module, data: Samples, *, batch_size: int = 1, normalize:
         >>> int(evaluate(build("single_conv", 2), data).matrix().sum())
         64
     """
-    if len(data) < 1:
-        raise ArgumentError("evaluation pictures", found=len(data), expected="1 or more")
-    _check_classes(model, data)
-    segmenter = Segmenter(model, normalize=normalize, **how)
+    segmenter = _segmenter_for(data, model, normalize=normalize, **how)
     loader = DataLoader(as_dataset(data), batch_size, collate_fn=_collate_by_size, num_workers=num_workers,
                         pin_memory=segmenter.device.type == "cuda")
     counted: ConfusionMatrix | BandMatrix | None = metric
@@ -67,7 +63,8 @@ def evaluate(model: nn.Module, data: Samples, *, batch_size: int = 1, normalize:
         for batches in progress_bar(loader, desc="evaluating", unit="step", shown=progress):
             for images, truth in batches:
                 if truth.ndim == 1:  # a label is the mask of a picture of one pixel
-                    found, truth = segmenter.labels_of(images)[:, None, None], truth[:, None, None]  # (N, 1, 1)
+                    logits = segmenter.logits(images)[..., None, None]  # (N, C, 1, 1)
+                    found, truth = predictions(logits), truth[:, None, None]  # (N, 1, 1)
                 else:
                     found = segmenter.segment(images)[0]  # (N, H, W)
                 if counted is None:
@@ -79,24 +76,20 @@ def evaluate(model: nn.Module, data: Samples, *, batch_size: int = 1, normalize:
     return counted
 
 
-def evaluate_by_size(model: nn.Module, data: LabelledSamples, *, normalize: nn.Module | None = None,
-                     bounds: tuple[float, ...] = (32 ** 2, 96 ** 2), progress: bool = False, **how: Any) -> SizedScores:
+def evaluate_by_size(model: nn.Module, data: LabelledSamples, *, bounds: Sequence[float] = COCO_BOUNDS,
+                     progress: bool = False, **how: Any) -> SizedScores:
     """Run a model over a whole dataset, and count small, medium and large objects apart.
 
     Args:
-        model, normalize, progress, how: as for `evaluate`.
+        model, progress, how: as for `evaluate`; also `normalize`.
         data: a dataset of (uint8 image, uint8 mask) with a `label_set`. If its method `objects(index)` says which pixel
-            belongs to which object, as it does for COCO, these are counted; else connected regions of a class are taken
-            for objects.
-        bounds: areas in pixels that part the sizes; COCO's by default.
+            belongs to which object, as it does for COCO, these are counted; else the connected regions of a class.
+        bounds: areas in pixels that part the sizes.
 
     Raises:
         ArgumentError: no pictures, or pictures that are resized or cut, so that objects no longer lie on them.
     """
-    if len(data) < 1:
-        raise ArgumentError("evaluation pictures", found=len(data), expected="1 or more")
-    _check_classes(model, data)
-    segmenter, sized = Segmenter(model, normalize=normalize, **how), SizedIoU(data.label_set, bounds)
+    segmenter, sized = _segmenter_for(data, model, **how), SizedIoU(data.label_set, bounds)
     with in_eval_mode(model):
         for i in progress_bar(range(len(data)), desc="evaluating", unit="img", shown=progress):
             image, mask = data[i]
@@ -109,19 +102,21 @@ def evaluate_by_size(model: nn.Module, data: LabelledSamples, *, normalize: nn.M
     return sized.compute()
 
 
-def _check_classes(model: nn.Module, data: Samples) -> None:
+def _segmenter_for(data: Samples, model: nn.Module, **how: Any) -> Segmenter:
+    """A segmenter for the model, if there are pictures and they have its classes; else an ArgumentError."""
+    if len(data) < 1:
+        raise ArgumentError("evaluation pictures", found=len(data), expected="1 or more")
     known, there = card_of(model).label_set, getattr(data, "label_set", None)
     if known is not None and there is not None and known.classes != there.classes:
         raise ArgumentError("classes of the dataset", found=f"{len(there)}: {', '.join(there.classes)}",
                             expected=f"{len(known)}, as the model was trained on: {', '.join(known.classes)}",
                             fix="Evaluate it on a dataset with these classes; where only names differ, set "
                                 "model.card.label_set = data.label_set.")
+    return Segmenter(model, **how)
 
 
 def _collate_by_size(samples: Sequence[Sample]) -> list[tuple[Tensor, Tensor]]:
     """One batch for each size of picture, instead of one batch that is padded."""
-    if has_labels(samples[0]):
-        return [collate(samples)]
     groups: dict[tuple[int, ...], list[Sample]] = {}
     for sample in samples:
         groups.setdefault(tuple(sample[0].shape), []).append(sample)

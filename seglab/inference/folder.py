@@ -32,13 +32,13 @@ _LEFT_OUT = VIDEO_SUFFIXES | {".arw", ".avif", ".cr2", ".cr3", ".dng", ".gif", "
 def predict_folder(model: nn.Module, folder: str | Path, out: str | Path | None = None, *, alpha: float = 0.5,
                    overwrite: bool = False, progress: bool = True,
                    **options: Any) -> Iterator[tuple[Path, Prediction | DataError]]:
-    """Segment every picture of a folder, subfolders included, in the order of their names.
+    """Segment every picture of a folder, subfolders included, in the order of their names, while you iterate.
 
-    A generator: pictures are read one ahead, and forgotten once you go on. Nothing happens before you iterate. Hidden
-    files are passed over; other pictures of kinds that are not read are counted in a warning.
+    Pictures are read one ahead, and forgotten once you go on. Hidden files are passed over; pictures of kinds that are
+    not read are counted in a warning.
 
     Args:
-        model: as for `predict`.
+        model, options: as for `predict`.
         folder: where the pictures are.
         out: write `NAME.png` (class ids, with the classes' colours as palette) and `NAME_overlay.jpg` into this
             folder, with the same subfolders. NAME keeps the picture's ending if two differ in nothing else. Within
@@ -46,7 +46,6 @@ def predict_folder(model: nn.Module, folder: str | Path, out: str | Path | None 
         alpha: of the overlay.
         overwrite: replace files that are there, but never one of the pictures.
         progress: show a bar.
-        options: as for `predict`.
 
     Yields:
         (path, prediction); for a file that cannot be decoded, (path, the DataError that says why).
@@ -69,9 +68,8 @@ def predict_folder(model: nn.Module, folder: str | Path, out: str | Path | None 
     paths = image_paths(folder, leave_out=out)
     targets = _targets(existing_folder(folder), paths, Path(out).expanduser(), overwrite) if out is not None else []
     with ThreadPoolExecutor(1) as pool:
-        read = ahead(pool, map(_read, paths), 1)
-        for number, path in enumerate(progress_bar(paths, desc="segmenting", unit="img", shown=progress)):
-            (image,) = next(read)
+        bar = progress_bar(paths, desc="segmenting", unit="img", shown=progress)
+        for number, (path, (image,)) in enumerate(zip(bar, ahead(pool, map(_read, paths), 1), strict=True)):
             if isinstance(image, DataError):
                 yield path, image
                 continue
@@ -87,11 +85,8 @@ def predict_folder(model: nn.Module, folder: str | Path, out: str | Path | None 
 def image_paths(folder: str | Path, leave_out: str | Path | None = None) -> list[Path]:
     """The pictures of a folder in the order of their names, with those of its folders but `leave_out`.
 
-    Warns of pictures and videos that are not read.
-
-    Raises:
-        DataError: no such folder, or no picture in it.
-        ArgumentError: `leave_out` is the folder itself.
+    It warns of pictures and videos that are not read. DataError: no such folder, or no picture in it. ArgumentError:
+    `leave_out` is the folder itself.
     """
     folder = existing_folder(folder)
     files = files_below(folder)
@@ -103,9 +98,9 @@ def image_paths(folder: str | Path, leave_out: str | Path | None = None) -> list
         if root in out.parents:
             files = [path for path in files if out not in (root / path.relative_to(folder)).parents]
     paths = [path for path in files if path.suffix.lower() in IMAGE_SUFFIXES]
-    others = [path.name for path in files if path.suffix.lower() in _LEFT_OUT]
-    counts = Counter(Path(name).suffix.lower() for name in others)
-    left_out = f"{', '.join(f'{count} {ending}' for ending, count in counts.most_common())} ({few(others)})"
+    others = [path for path in files if path.suffix.lower() in _LEFT_OUT]
+    counts = ", ".join(f"{n} {end}" for end, n in Counter(path.suffix.lower() for path in others).most_common())
+    left_out = f"{counts} ({few([path.name for path in others])})"
     if not paths:
         raise DataError(f"{folder}: pictures", found=left_out if others else "none",
                         expected=f"files {', '.join(sorted(IMAGE_SUFFIXES))}")
@@ -122,10 +117,8 @@ def _targets(folder: Path, paths: list[Path], out: Path, overwrite: bool) -> lis
     names = [stem if same[stem] == 1 else stem.with_name(path.name) for stem, path in zip(stems, paths, strict=True)]
     targets = [(out / f"{name}.png", out / f"{name}_overlay.jpg") for name in names]
     there = [file for pair in targets for file in pair if file.exists()]
-    pictures = {path.resolve() for path in paths} if there else set()
-    for file in there:
-        if file.resolve() in pictures:
-            raise ArgumentError("out", found=f"{file}, one of the pictures to segment", expected="another folder")
+    if replaced := {file.resolve() for file in there} & {path.resolve() for path in paths}:
+        raise ArgumentError("out", found=f"{min(replaced)}, one of the pictures to segment", expected="another folder")
     if out.exists() and not out.is_dir():
         raise ArgumentError("out", found=f"{out}, a file", expected="a folder")
     if there and not overwrite:

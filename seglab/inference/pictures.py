@@ -35,41 +35,29 @@ def as_image(source: Any) -> np.ndarray:
     if isinstance(source, (str, Path)):
         return np.array(read_image(source, upright=True))
     if isinstance(source, Image.Image):
-        if 0 in source.size:
-            raise _unusable((source.height, source.width, 3), "uint8")
-        return np.array(to_rgb(ImageOps.exif_transpose(source)))
-    channels_first = isinstance(source, torch.Tensor)
-    if channels_first:
-        source = source.detach().cpu().numpy()
-    if not isinstance(source, np.ndarray):
+        source = np.asarray(to_rgb(ImageOps.exif_transpose(source)))
+    array = source.detach().cpu().numpy() if isinstance(source, torch.Tensor) else source
+    if not isinstance(array, np.ndarray):
         raise ArgumentError("image", found=type(source).__name__, expected="a path, PIL image, array or tensor")
-    shape, array = source.shape, source
     if array.ndim == 2:
         array = array[..., None]
-    elif array.ndim == 3:
-        first, last = array.shape[0] in {1, 3, 4}, array.shape[2] in {1, 3, 4}
+    elif array.ndim == 3 and array.shape[0] in {1, 3, 4}:
         # Where both ends could be channels, tensors have them first and arrays last, as their libraries do.
-        if first and (channels_first if last else min(array.shape[1:]) > 4 or channels_first):
+        both = array.shape[2] in {1, 3, 4}
+        if isinstance(source, torch.Tensor) or (not both and min(array.shape[1:]) > 4):
             array = array.transpose(1, 2, 0)  # (C, H, W) -> (H, W, C)
-    if array.ndim != 3 or array.shape[2] not in {1, 3, 4} or array.size == 0:
-        raise _unusable(shape, source.dtype)
-    if np.issubdtype(array.dtype, np.floating):
+    is_float = np.issubdtype(array.dtype, np.floating)
+    if not (array.ndim == 3 and array.shape[2] in {1, 3, 4} and array.size and (is_float or array.dtype == np.uint8)):
+        raise ArgumentError("image", found=f"shape {tuple(source.shape)}, {source.dtype}",
+                            expected="(H, W, 3) or (3, H, W), at least one pixel, uint8 or float in [0, 1]")
+    if is_float:
         if not (array.min() >= 0 and array.max() <= 1):  # NaN fails too
             raise ArgumentError("image", found=f"{array.dtype} from {array.min():.3g} to {array.max():.3g}",
                                 expected="float in [0, 1], or uint8",
                                 fix="Do not normalise pictures: predict does it. Divide by 255 if they are 0 to 255.")
         array = (array * 255).round().astype(np.uint8)
-    elif array.dtype == bool:
-        array = array.astype(np.uint8) * 255
-    elif array.dtype != np.uint8:
-        raise _unusable(shape, source.dtype)
     if array.shape[2] == 1:
         array = array.repeat(3, axis=2)
     elif array.shape[2] == 4:
         array = np.asarray(to_rgb(Image.fromarray(np.ascontiguousarray(array), "RGBA")))
     return np.array(array, order="C")  # a copy: nobody's picture is changed, and nobody changes ours
-
-
-def _unusable(shape: tuple[int, ...], dtype: object) -> ArgumentError:
-    return ArgumentError("image", found=f"shape {tuple(shape)}, {dtype}",
-                         expected="(H, W, 3) or (3, H, W), at least one pixel, uint8 or float in [0, 1]")

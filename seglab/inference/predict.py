@@ -24,23 +24,14 @@ from seglab.viz import add_legend, overlay
 
 @dataclass(frozen=True, repr=False, eq=False)
 class Prediction:
-    """What a model says about one picture.
+    """What a model says about one picture."""
 
-    Attributes:
-        image: the picture, upright, (H, W, 3) uint8.
-        mask: (H, W) uint8 class ids.
-        label_set: the classes.
-        probabilities: (C, H, W) float32, summing to 1 over C, or None if not asked for.
-        seconds: from the uint8 picture to the mask, decoding left out.
-        forward_seconds: of these, inside the model.
-    """
-
-    image: np.ndarray
-    mask: np.ndarray
-    label_set: LabelSet
-    probabilities: np.ndarray | None
-    seconds: float
-    forward_seconds: float
+    image: np.ndarray  #: the picture, upright, (H, W, 3) uint8
+    mask: np.ndarray  #: (H, W) uint8 class ids
+    label_set: LabelSet  #: the classes
+    probabilities: np.ndarray | None  #: (C, H, W) float32, summing to 1 over C, or None if not asked for
+    seconds: float  #: from the uint8 picture to the mask, decoding left out
+    forward_seconds: float  #: of these, inside the model
 
     def __repr__(self) -> str:
         shares = ", ".join(f"{name} {share:.1%}" for name, share in self.shares().items())
@@ -119,9 +110,6 @@ def predict(model: nn.Module, image: Any, *, probabilities: bool = False, tile: 
             the model's card says; None works at full size. Tiles are cut afterwards.
         normalize: what happens to uint8 pictures first; by default what the model's card says.
         label_set: names and colours; by default the model's.
-
-    Returns:
-        a `Prediction`, or a list of them for a list.
 
     Raises:
         ArgumentError: no picture, a number out of range, or a picture too big for one piece.

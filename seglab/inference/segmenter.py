@@ -12,8 +12,9 @@ import torch
 from torch import Tensor, nn
 from torch.nn import functional as F
 
+from seglab.datasets.io import size_within
 from seglab.errors import ArgumentError, CheckpointError
-from seglab.inference.tiles import check_tile, tiled
+from seglab.inference.tiles import GRID, tiled
 from seglab.labels import LabelSet, known_label_set
 from seglab.memory import keep_freed_memory
 from seglab.metrics import predictions
@@ -36,20 +37,7 @@ def in_eval_mode(model: nn.Module) -> Iterator[None]:
 
 
 class Segmenter:
-    """A model with all that one needs to apply it to pictures, in eval mode.
-
-    Args:
-        model: maps float pictures (N, 3, H, W) to {"out": logits (N, C, H, W)} or to logits.
-        normalize, label_set: by default those of the model's card.
-        short_side: scale larger pictures down to this shorter side before the model, and the scores back up. "auto" is
-            that of the model's card, None leaves them.
-        flip: average with the mirrored picture.
-        scales: average over these sizes.
-        tile, overlap: cut pictures larger than a tile; see `predict`.
-
-    Raises:
-        ArgumentError: a number out of range.
-    """
+    """A model with all that one needs to apply it to pictures, in eval mode; arguments and errors as for `predict`."""
 
     def __init__(self, model: nn.Module, *, normalize: nn.Module | None = None, label_set: LabelSet | None = None,
                  short_side: int | str | None = "auto", flip: bool = False, scales: Sequence[float] = (1.0,),
@@ -61,17 +49,19 @@ class Segmenter:
         if short_side is not None and (not isinstance(short_side, int) or short_side < 1):
             raise ArgumentError("short_side", found=repr(short_side), expected='"auto", None, or 1 or more pixels')
         if tile is not None:
-            overlap = tile // 128 * 32 if overlap is None else overlap  # a quarter, on the grid
-            check_tile(tile, overlap)
+            overlap = tile // (4 * GRID) * GRID if overlap is None else overlap
+            if tile < 2 * GRID or tile % GRID or overlap % GRID or not 0 <= overlap <= tile // 2:
+                raise ArgumentError("tile", found=f"tile {tile}, overlap {overlap}", expected=f"multiples of {GRID}; "
+                                    f"tile {2 * GRID} or more, overlap at most half of it")
         self.model, self.label_set, self.short_side = model, label_set or card.label_set, short_side
-        self.flip, self.scales, self.tile, self.overlap = flip, tuple(scales), tile, overlap
+        self.flip, self.scales, self.tile, self.overlap = flip, tuple(scales), tile or 0, overlap or 0
         self.device = next((p.device for p in model.parameters()), torch.device("cpu"))
         if self.device.type == "cpu":
             keep_freed_memory()  # otherwise pictures of many sizes take more and more
         self.normalize = (normalize if normalize is not None else card.normalize).to(self.device)
         self.forward_seconds, self.num_classes = 0.0, 0
         self._waits = False
-        self._finite = torch.ones((), dtype=torch.bool, device=self.device)
+        self.finite = torch.ones((), dtype=torch.bool, device=self.device)
 
     def __call__(self, images: np.ndarray, soft: bool = False) -> tuple[np.ndarray, Tensor | None]:
         """(N, H, W, 3) uint8 -> (N, H, W) uint8 class ids and, if `soft`, (N, C, H, W) probabilities.
@@ -89,51 +79,40 @@ class Segmenter:
 
         On a GPU it does not wait; `check_finite` says afterwards whether the scores could be used.
         """
-        size, pixels = images.shape[-2:], self._scaled(images)
-        height, width = pixels.shape[-2:]
-        if self.tile is not None and self.overlap is not None and max(height, width) > self.tile:
-            return self._tiled(pixels, size, soft, self.tile, self.overlap)
+        size = images.shape[-2], images.shape[-1]
+        if size_within(size, self.short_side) != size:
+            inside = self.inside(images.permute(0, 2, 3, 1).cpu().numpy())  # (N, 3, H, W) -> (N, h, w, 3)
+            images = torch.from_numpy(inside).permute(0, 3, 1, 2)  # channels last in memory
+        height, width = images.shape[-2:]
+        if 0 < self.tile < max(height, width):
+            return self._tiled(images, size, soft)
         if height * width > MAX_PIXELS:
             raise ArgumentError("image", found=f"{width}×{height} pixels",
                                 expected=f"at most {MAX_PIXELS:,} pixels in one piece",
                                 fix="Pass tile=1024 (seglab predict --tile 1024), or short_side=… to scale it down.")
         if soft or self.flip or self.scales != (1.0,):
-            scores = self._probabilities(pixels, size)
+            scores = self._probabilities(images, size)
             return predictions(scores), scores if soft else None
-        return predictions(_resized(self._logits(pixels), size)), None
-
-    def labels_of(self, images: Tensor) -> Tensor:
-        """What a classifier says: (N, 3, H, W) uint8, or features (N, D) -> (N,) uint8 class ids, on the device."""
-        return predictions(self._logits(images)[..., None, None])[:, 0, 0]  # (N, C, 1, 1) -> (N,)
+        return predictions(_resized(self.logits(images), size)), None
 
     def check_finite(self) -> None:
         """Raise a CheckpointError if any of the scores so far were NaN or infinite."""
-        if not self._finite:
+        if not self.finite:
             raise CheckpointError(f"model {type(self.model).__name__}", found="scores that are NaN or infinite",
                                   expected="finite scores",
                                   fix="Its weights are damaged or its training diverged: load other weights.")
 
     def inside(self, images: np.ndarray) -> np.ndarray:
         """The pictures at the size at which the model works, (N, H, W, 3) -> (N, h, w, 3): `short_side` obeyed."""
-        height, width = images.shape[1:3]
-        if self.short_side is None or min(height, width) <= self.short_side:
-            return images
-        scale = self.short_side / min(height, width)
-        new = (max(1, round(width * scale)), max(1, round(height * scale)))
-        return np.stack([cv2.resize(image, new, interpolation=cv2.INTER_AREA) for image in images])
+        height, width = size_within(images.shape[1:3], self.short_side)
+        return np.stack([cv2.resize(image, (width, height), interpolation=cv2.INTER_AREA) for image in images])
 
-    def _scaled(self, images: Tensor) -> Tensor:
-        if self.short_side is None or min(images.shape[-2:]) <= self.short_side:
-            return images
-        inside = self.inside(images.permute(0, 2, 3, 1).cpu().numpy())  # (N, 3, H, W) -> (N, h, w, 3)
-        return torch.from_numpy(inside).permute(0, 3, 1, 2)  # channels last in memory
-
-    def _logits(self, pixels: Tensor) -> Tensor:
-        """(N, 3, H, W) uint8 -> (N, C, H, W) logits; of a classifier (N, C)."""
+    def logits(self, images: Tensor) -> Tensor:
+        """(N, 3, H, W) uint8 -> (N, C, H, W) logits; of a classifier, also from features (N, D), (N, C)."""
         start = time.perf_counter()
-        output = self.model(self.normalize(pixels.to(self.device, non_blocking=True)))
+        output = self.model(self.normalize(images.to(self.device, non_blocking=True)))
         logits = output["out"] if isinstance(output, dict) else output
-        self._finite &= logits.sum().isfinite()  # one pass
+        self.finite &= logits.sum().isfinite()  # one pass
         if self._waits and self.device.type == "cuda":
             torch.cuda.synchronize(self.device)
         self.forward_seconds += time.perf_counter() - start
@@ -150,30 +129,23 @@ class Segmenter:
                 view = F.interpolate(pixels.float(), size=new, mode="bilinear", antialias=True, align_corners=False)
                 view = view.round().clamp(0, 255).to(torch.uint8)
             for mirrored in (False, True) if self.flip else (False,):
-                logits = self._logits(view.flip(-1) if mirrored else view)
+                logits = self.logits(view.flip(-1) if mirrored else view)
                 scores = _resized(logits.flip(-1) if mirrored else logits, size).softmax(1)
                 total = scores if total is None else total.add_(scores)
         assert total is not None  # there is a scale
         return total.div_(len(self.scales) * (1 + self.flip))
 
-    def _tiled(self, pixels: Tensor, size: Sequence[int], soft: bool, tile: int,
-               overlap: int) -> tuple[Tensor, Tensor | None]:
+    def _tiled(self, pixels: Tensor, size: Sequence[int], soft: bool) -> tuple[Tensor, Tensor | None]:
         masks, kept = [], []
+        keep = soft or pixels.shape[-2:] != size  # the scores are asked for, or needed to scale them up
         for image in pixels:
-            rows, mask = [], torch.empty(image.shape[-2:], dtype=torch.uint8)
-            exact = image.shape[-2:] == size  # else the scores are needed, to scale them up
-            for top, band in tiled(lambda part: self._probabilities(part, part.shape[-2:]), image, tile, overlap):
-                mask[top:top + band.shape[1]] = predictions(band)
-                if soft or not exact:
-                    rows.append(band.cpu().clone())
-            if rows:
-                scores = torch.cat(rows, 1)  # (C, h, w)
-                if not exact:
-                    scores = _resized(scores[None], size)[0]
-                    mask = predictions(scores)
-                kept.append(scores)
-            masks.append(mask)
-        return torch.stack(masks), torch.stack(kept) if soft else None
+            bands = tiled(lambda part: self._probabilities(part, part.shape[-2:]), image, self.tile, self.overlap)
+            found = torch.cat([band.cpu().clone() if keep else predictions(band) for _, band in bands], -2)[None]
+            if keep:
+                found = _resized(found, size)  # (1, C, H, W)
+                kept.append(found)
+            masks.append(predictions(found) if keep else found)  # (1, H, W)
+        return torch.cat(masks), torch.cat(kept) if soft else None
 
     def labels(self) -> LabelSet:
         """The label set, after a first call; if none is known, numbered classes."""
@@ -184,27 +156,33 @@ class Segmenter:
 
 
 class SteadySegmenter:
-    """A segmenter for frames that follow each other: it smooths their probabilities over time, against flicker.
+    """A segmenter for frames that follow each other.
 
     Args:
         segmenter: segments the frames.
-        smoothing: how much of the frames before stays, from 0, nothing, to below 1.
+        every: it is asked for every n-th frame; those between have the mask before.
+        smoothing: how much of the frames before stays in the probabilities, against flicker, from 0 to below 1.
+
+    Raises:
+        ArgumentError: a number out of range.
     """
 
-    def __init__(self, segmenter: Segmenter, smoothing: float) -> None:
-        self.segmenter, self.smoothing = segmenter, smoothing
+    def __init__(self, segmenter: Segmenter, every: int = 1, smoothing: float = 0.0) -> None:
+        if every < 1:
+            raise ArgumentError("every", found=every, expected="1 or more")
+        if not 0 <= smoothing < 1:
+            raise ArgumentError("smoothing", found=smoothing, expected="0 to below 1")
+        self.segmenter, self.every, self.smoothing = segmenter, every, smoothing
         self._smooth: Tensor | None = None
 
-    def __call__(self, frames: np.ndarray) -> list[np.ndarray]:
-        """The next frames, (N, H, W, 3) uint8 -> N masks (H, W) uint8."""
-        found, scores = self.segmenter(frames, soft=self.smoothing > 0)
-        if scores is None:
-            return list(found)
-        masks = []
-        for one in scores:  # (C, H, W)
+    def __call__(self, frames: Sequence[np.ndarray]) -> list[np.ndarray]:
+        """The next frames, (H, W, 3) uint8, the first of which the model sees -> a mask (H, W) uint8 for each."""
+        found, scores = self.segmenter(np.stack(frames[::self.every]), soft=self.smoothing > 0)
+        masks = list(found)
+        for i, one in enumerate(scores if scores is not None else ()):  # (C, H, W)
             self._smooth = one if self._smooth is None else self._smooth.lerp(one, 1 - self.smoothing)
-            masks.append(predictions(self._smooth).cpu().numpy())
-        return masks
+            masks[i] = predictions(self._smooth).cpu().numpy()
+        return [masks[i // self.every] for i in range(len(frames))]
 
 
 def _resized(scores: Tensor, size: Sequence[int]) -> Tensor:

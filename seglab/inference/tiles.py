@@ -7,33 +7,19 @@ from collections.abc import Callable, Iterator
 import torch
 from torch import Tensor
 
-from seglab.errors import ArgumentError
-
 GRID = 32  # the coarsest map's stride: tiles that begin on this grid see the same cells as the whole picture does
 
 
 def tile_starts(length: int, tile: int, overlap: int) -> list[int]:
-    """Where tiles begin along one side; the last one may be shorter, but never shorter than the overlap.
-
-    Example:
-        >>> tile_starts(1000, tile=512, overlap=128)
-        [0, 384, 768]
-    """
+    """Where tiles begin along one side; the last one may be shorter, but never shorter than the overlap."""
     return list(range(0, max(1, length - overlap), tile - overlap))
-
-
-def check_tile(tile: int, overlap: int) -> None:
-    """Raise an ArgumentError for tiles that do not lie on the grid, or overlap more than two at a time."""
-    if tile < 2 * GRID or tile % GRID or overlap % GRID or not 0 <= overlap <= tile // 2:
-        raise ArgumentError("tile", found=f"tile {tile}, overlap {overlap}",
-                            expected=f"multiples of {GRID}; tile {2 * GRID} or more, overlap at most half of it")
 
 
 def edge_weights(start: int, stop: int, length: int, overlap: int) -> Tensor:
     """How much a tile counts at each of its pixels, along one side: (stop - start,) in [0, 1].
 
-    In an overlap, one tile's weight falls as the other's rises, and the two sum to 1. In its outer quarters, which the
-    border of one tile disturbs most, only the other tile counts. At the border of the picture there is no other tile.
+    In an overlap, the weights of both tiles sum to 1. In its outer quarters, which the border of one tile disturbs
+    most, only the other tile counts. At the border of the picture there is no other tile.
     """
     weights = torch.ones(stop - start)
     if overlap == 0:
@@ -49,22 +35,15 @@ def edge_weights(start: int, stop: int, length: int, overlap: int) -> Tensor:
 
 def tiled(probabilities: Callable[[Tensor], Tensor], image: Tensor, tile: int,
           overlap: int) -> Iterator[tuple[int, Tensor]]:
-    """Predict a picture tile by tile; memory holds one row of tiles, however high the picture is.
+    """Predict a picture, (3, H, W) uint8, tile by tile; memory holds one row of tiles, however high the picture is.
 
-    Args:
-        probabilities: (1, 3, h, w) uint8 -> (1, C, h, w) float, on any device.
-        image: (3, H, W) uint8.
-        tile: side of a tile in pixels.
-        overlap: of neighbours, in pixels.
-
-    Yields:
-        (first row, (C, rows, W) probabilities) from top to bottom. The tensor is reused: copy what you keep.
+    `probabilities`: (1, 3, h, w) uint8 -> (1, C, h, w) float, on any device. Yields (first row, (C, rows, W)
+    probabilities) from top to bottom. The tensor is reused: copy what you keep.
     """
-    check_tile(tile, overlap)
     height, width = image.shape[-2:]
     rows = tile_starts(height, tile, overlap)
     band: Tensor | None = None
-    for number, top in enumerate(rows):
+    for top, following in zip(rows, [*rows[1:], height], strict=True):
         bottom = min(top + tile, height)
         down = edge_weights(top, bottom, height, overlap)[:, None]  # (h, 1)
         for left in tile_starts(width, tile, overlap):
@@ -75,9 +54,7 @@ def tiled(probabilities: Callable[[Tensor], Tensor], image: Tensor, tile: int,
             weights = (down * edge_weights(left, right, width, overlap)).to(part.device)  # (h, w)
             band[:, : bottom - top, left:right].addcmul_(part, weights)
         assert band is not None  # there is a tile
-        # Rows above the next tiles are complete.
-        done = (rows[number + 1] if number + 1 < len(rows) else bottom) - top
-        yield top, band[:, :done]
-        left_over = bottom - top - done
-        band[:, :left_over] = band[:, done:done + left_over].clone()
+        yield top, band[:, : following - top]  # rows above the next tiles are complete
+        left_over = bottom - following
+        band[:, :left_over] = band[:, following - top:bottom - top].clone()
         band[:, left_over:] = 0

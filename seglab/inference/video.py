@@ -27,28 +27,16 @@ from seglab.viz import overlay
 
 @dataclass(frozen=True)
 class VideoResult:
-    """What `predict_video` did.
+    """What `predict_video` did."""
 
-    Attributes:
-        path: the video written.
-        frames: how many it has.
-        predicted: on how many of them the model ran.
-        seconds: from the first frame read to the last one written.
-        forward_seconds: of these, inside the model.
-        flicker: share of pixels that change their class in one frame and have the old one back in the next, averaged
-            over frames, in [0, 1]. What moves changes once; what flickers changes back.
-        missing: frames that the file's header promises, but that are not there or cannot be decoded.
-        stopped: it was stopped by hand.
-    """
-
-    path: Path
-    frames: int
-    predicted: int
-    seconds: float
-    forward_seconds: float
-    flicker: float
-    missing: int
-    stopped: bool
+    path: Path  #: the video written
+    frames: int  #: how many it has
+    predicted: int  #: on how many of them the model ran
+    seconds: float  #: from the first frame read to the last one written
+    forward_seconds: float  #: of these, inside the model
+    flicker: float  #: see `Flicker`; in [0, 1]
+    missing: int  #: frames that the file's header promises, but that are not there or cannot be decoded
+    stopped: bool  #: it was stopped by hand
 
     @property
     def fps(self) -> float:
@@ -70,7 +58,10 @@ class VideoResult:
 
 
 class Flicker:
-    """Counts pixels that leave their class for one frame only, as frames come in."""
+    """The share of pixels that change their class in one frame and have the old one back in the next, mean over frames.
+
+    What moves changes once; what flickers changes back.
+    """
 
     def __init__(self) -> None:
         self._last: deque[np.ndarray] = deque(maxlen=3)
@@ -101,7 +92,7 @@ def predict_video(model: nn.Module, source: str | Path | int, out: str | Path, *
     `VideoReader`: frames of a video whose rate varies are repeated or left out so that each is seen at its time.
 
     Args:
-        model: as for `predict`.
+        model, short_side, normalize, label_set: as for `predict`.
         source: an mp4, avi or webm file, or the number of a camera (which needs `max_frames`, or a hand on Ctrl-C).
         out: the file to write, or a folder for it; .webm (VP8) plays in browsers.
         size: (height, width) of a box that frames are scaled down into; None keeps their size.
@@ -113,10 +104,6 @@ def predict_video(model: nn.Module, source: str | Path | int, out: str | Path, *
         max_frames: stop after so many frames of the source.
         overwrite: replace `out` if it is there.
         progress: show a bar, and say what was left out of a damaged file.
-        short_side, normalize, label_set: as for `predict`.
-
-    Returns:
-        counts, times and flicker.
 
     Raises:
         DataError: no video, no frame, or no encoder.
@@ -131,13 +118,13 @@ def predict_video(model: nn.Module, source: str | Path | int, out: str | Path, *
         >>> predict_video(build("fcn", weights="bundled"), film, folder / "out.webm", progress=False).frames
         4
     """
-    for name, value, good, expected in (
-            ("every", every, every >= 1, "1 or more"), ("batch_size", batch_size, batch_size >= 1, "1 or more"),
-            ("max_frames", max_frames, max_frames is None or max_frames >= 1, "1 or more"),
-            ("smoothing", smoothing, 0 <= smoothing < 1, "0 to below 1"), ("alpha", alpha, 0 <= alpha <= 1, "0 to 1")):
-        if not good:
-            raise ArgumentError(name, found=value, expected=expected)
+    for name, value in (("batch_size", batch_size), ("max_frames", max_frames)):
+        if value is not None and value < 1:
+            raise ArgumentError(name, found=value, expected="1 or more")
+    if not 0 <= alpha <= 1:
+        raise ArgumentError("alpha", found=alpha, expected="0 to 1")
     segmenter = Segmenter(model, normalize=normalize, label_set=label_set, short_side=short_side)
+    segment = SteadySegmenter(segmenter, every, smoothing)
     flicker, predicted, stopped = Flicker(), 0, False
     with closing(VideoReader(source, size)) as reader:
         out = video_file(out, source, overwrite)
@@ -156,22 +143,20 @@ def predict_video(model: nn.Module, source: str | Path | int, out: str | Path, *
                     flicker.add(mask)
                 bar.update(len(frames))
 
-            segment = SteadySegmenter(segmenter, smoothing)
-            written: deque[Future[None]] = deque()
+            written: Future[None] | None = None
             try:
+                # batches begin on a frame that the model sees
                 for frames in ahead(reading, islice(reader.timed(), max_frames), batch_size * every):
-                    # (N, H, W, 3); batches begin on a frame that the model sees
-                    fresh = np.stack([frame for frame, _ in frames[::every]])
-                    masks = segment(fresh)
-                    predicted += len(fresh)
-                    written.append(writing.submit(write, frames, [masks[i // every] for i in range(len(frames))]))
-                    if len(written) > 1:  # at most one batch waits: memory stays bounded
-                        written.popleft().result()
+                    masks = segment([frame for frame, _ in frames])
+                    predicted += len(frames[::every])
+                    if written is not None:  # at most one batch waits: memory stays bounded
+                        written.result()
+                    written = writing.submit(write, frames, masks)
             except KeyboardInterrupt:
                 stopped = True
             finally:
-                while written:
-                    written.popleft().result()
+                if written is not None:
+                    written.result()
         result = VideoResult(out, writer.frames, predicted, time.perf_counter() - start, segmenter.forward_seconds,
                              flicker.value, 0 if stopped else reader.missing, stopped)
     if progress and (result.missing or result.stopped):

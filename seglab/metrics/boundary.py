@@ -27,8 +27,7 @@ def exact_distance(inside: np.ndarray) -> np.ndarray:
 def boundary_distance(mask: torch.Tensor | np.ndarray) -> np.ndarray:
     """How far every pixel is from the outline of its region: the distance to the nearest pixel of another value.
 
-    Ignored pixels, 255, are another value too. So where a border between objects is ignored, as in Oxford-IIIT Pet and
-    PASCAL VOC, distances begin at that border.
+    Ignored pixels, 255, are another value too: where a border between objects is ignored, distances begin there.
 
     Args:
         mask: (H, W), any integer dtype.
@@ -89,19 +88,18 @@ class BoundaryScores:
             beyond                   60     0.833  0.708
             all                     100     0.800  0.667
         """
-        rows = [*((f"up to {width:g}", band) for width, band in zip(self.widths, self.bands, strict=True)),
-                ("beyond", self.beyond), ("all", self.total)]
+        names = [*(f"up to {width:g}" for width in self.widths), "beyond", "all"]
         size = max(6, len(str(int(self.total.support.sum()))))
         return "\n".join([f"pixels from outline  {'scored':>{size}}  accuracy   mIoU", *(
             f"{name:19}  {int(one.support.sum()):{size}}  {one.pixel_accuracy:8.3f}  {one.miou:5.3f}"
-            for name, one in rows)])
+            for name, one in zip(names, (*self.bands, self.beyond, self.total), strict=True))])
 
 
 class BandMatrix:
     """Accuracy near outlines, summed over a dataset as `ConfusionMatrix` is ("trimap" evaluation).
 
-    A pixel is in the band of width w if it is at most w pixels from the nearest true pixel of another value, see
-    `boundary_distance`: with width 1, the pixels on both sides of each outline. What is ignored is not scored.
+    A pixel is in the band of width w if its `boundary_distance` in the truth is at most w: with width 1, the pixels on
+    both sides of each outline. What is ignored is not scored.
 
     Args:
         num_classes: the number of classes C, 1 to 255, or a label set.

@@ -36,7 +36,7 @@ class ClassificationScores:
         width = max(len(name) for name in (*names, "truth"))
         cells = [max(len(name), 7) for name in names]
         head = "  ".join(f"{name:>{cell}}" for name, cell in zip(names, cells, strict=True))
-        lines = [f"{'truth':{width}}  ->{head.rjust(len(head) + 1)}  recall  precision"]
+        lines = [f"{'truth':{width}}  -> {head}  recall  precision"]
         for name, row, recall, precision in zip(names, self.matrix.tolist(), self.recall, self.precision, strict=True):
             counts = "  ".join(f"{count:>{cell}}" for count, cell in zip(row, cells, strict=True))
             lines.append(f"{name:{width}}     {counts}  {recall:6.3f}  {precision:9.3f}")
@@ -45,17 +45,13 @@ class ClassificationScores:
 
 
 def classification_scores(matrix: torch.Tensor | np.ndarray) -> ClassificationScores:
-    """All scores of a classifier's confusion matrix, (C, C) integers from 0, rows truth.
-
-    Raises:
-        ArgumentError: anything else.
+    """All scores of a classifier's confusion matrix, (C, C) integers from 0, rows truth; else an ArgumentError.
 
     Example:
         >>> classification_scores(torch.tensor([[3, 1], [0, 0]])).accuracy
         0.75
     """
-    # A picture with one class is a picture of one pixel.
-    found = scores(matrix)
+    found = scores(matrix)  # a picture with one class is a picture of one pixel
     return ClassificationScores(matrix=found.matrix, accuracy=found.pixel_accuracy, recall=found.class_accuracy,
                                 precision=found.matrix.diag().double() / found.matrix.sum(0),
                                 mean_class_accuracy=found.mean_class_accuracy)
@@ -63,19 +59,12 @@ def classification_scores(matrix: torch.Tensor | np.ndarray) -> ClassificationSc
 
 @dataclass(frozen=True, eq=False)
 class Calibration:
-    """How often a classifier is right when it is so and so sure; bins without a picture are NaN.
+    """How often a classifier is right when it is so and so sure; bins without a picture are NaN."""
 
-    Attributes:
-        confidence: (B,) mean probability of the chosen class in each bin.
-        accuracy: (B,) share of right answers in each bin.
-        counts: (B,) pictures in each bin.
-        error: expected calibration error: the mean gap between the two, weighted by the counts; 0 is perfect.
-    """
-
-    confidence: np.ndarray
-    accuracy: np.ndarray
-    counts: np.ndarray
-    error: float
+    confidence: np.ndarray  #: (B,) mean probability of the chosen class in each bin
+    accuracy: np.ndarray  #: (B,) share of right answers in each bin
+    counts: np.ndarray  #: (B,) pictures in each bin
+    error: float  #: expected calibration error: the mean gap between the two, weighted by the counts; 0 is perfect
 
 
 def calibration(probabilities: torch.Tensor | np.ndarray, labels: torch.Tensor | np.ndarray,

@@ -2,8 +2,9 @@
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Iterable, Sequence
 from dataclasses import dataclass
+from typing import Any
 
 import numpy as np
 import torch
@@ -62,12 +63,11 @@ class ConfusionMatrix:
         device: "cpu" or "cuda": where to count. Inputs are moved there. On "cuda", `update` never waits.
 
     Attributes:
-        counts: the state, (258, 258) int64: pixels by target id and predicted id, 0 to 255 as they came,
-            256 for larger ids, 257 for negative ones. Its sum over several processes is their joint
-            state: `torch.distributed.all_reduce(metric.counts)` before `compute()`.
+        counts: the state, (258, 258) int64: pixels by target id and predicted id, 0 to 255 as they came, 256 for
+            larger ids, 257 for negative ones. Its sum over several processes is their joint state.
 
-    Source: the scores follow Long, Shelhamer and Darrell, "Fully Convolutional Networks for Semantic
-    Segmentation" (2015), section 5; the interface follows torchmetrics.
+    Source: the scores follow Long, Shelhamer and Darrell, "Fully Convolutional Networks for Semantic Segmentation"
+    (2015), section 5; the interface follows torchmetrics.
 
     Example:
         >>> metric = ConfusionMatrix(2)
@@ -88,14 +88,12 @@ class ConfusionMatrix:
         """Count one batch.
 
         Args:
-            preds: class ids, (N, H, W) or (H, W), any integer dtype; or logits, (N, C, H, W) or (C, H, W),
-                floating, of which `predictions` makes ids.
+            preds: class ids, (N, H, W) or (H, W), any integer dtype; or logits, (N, C, H, W) or (C, H, W), floating.
             target: class ids, (N, H, W) or (H, W), any integer dtype, 255 where not to score.
 
         Raises:
-            ArgumentError: shapes or dtypes do not fit, or an id is no class (at ignored pixels too, for
-                `preds`); then it names the ids. On the CPU nothing of the batch is counted. On CUDA, where
-                looking would mean waiting, it is `compute` that raises.
+            ArgumentError: shapes or dtypes do not fit, or an id is no class (of `preds`, at ignored pixels too). On the
+                CPU nothing of the batch is counted. On CUDA, where looking would mean waiting, `compute` raises.
         """
         preds, target = as_tensor("preds", preds), as_tensor("target", target)
         ids, logits = target.shape, (*target.shape[:-2], self.num_classes, *target.shape[-2:])
@@ -112,16 +110,13 @@ class ConfusionMatrix:
         (self._count_without_waiting if self.counts.is_cuda else self._count_on_cpu)(preds, target)
 
     def _count_on_cpu(self, preds: torch.Tensor, target: torch.Tensor) -> None:
-        highest = (self.num_classes - 1, IGNORE)
-        if any(ids.numel() and not (ids.min() >= 0 and ids.max() <= limit)
-               for ids, limit in zip((preds, target), highest, strict=True)):
-            seen = [np.unique(ids.numpy(), return_counts=True) for ids in (preds, target)]
-            self._raise_for_strays(*(dict(zip(i.tolist(), n.tolist(), strict=True)) for i, n in seen))
+        for name, ids, highest in (("preds", preds, self.num_classes - 1), ("target", target, IGNORE)):
+            if ids.numel() and not (ids.min() >= 0 and ids.max() <= highest):
+                self._raise_for_strays(name, *np.unique(ids.numpy(), return_counts=True))
         index = target.to(torch.int32) * self.num_classes + preds.to(torch.int32)
-        counted = torch.bincount(index.flatten(), minlength=256 * self.num_classes)
-        counted = counted.view(256, self.num_classes)
+        counted = torch.bincount(index.flatten(), minlength=256 * self.num_classes).view(256, self.num_classes)
         # Target ids have the whole byte to themselves, hence no mask: ignored pixels have their own row.
-        self._raise_for_strays({}, dict(enumerate(counted.sum(1).tolist())))
+        self._raise_for_strays("target", range(256), counted.sum(1))
         self.counts[:256, :self.num_classes] += counted
 
     def _count_without_waiting(self, preds: torch.Tensor, target: torch.Tensor) -> None:
@@ -131,22 +126,21 @@ class ConfusionMatrix:
         index = row.mul_(_SIDE).add_(column).flatten()  # (pixels,)
         self.counts.view(-1).scatter_add_(0, index, torch.ones_like(index))
 
-    def _raise_for_strays(self, preds: dict[int | str, int], target: dict[int | str, int]) -> None:
-        for name, seen in (("preds", preds), ("target", target)):
-            strays = [f"{i} (pixels: {n})" for i, n in seen.items()
-                      if n and i not in range(self.num_classes) and not (name == "target" and i == IGNORE)]
-            if strays:
-                more = f" and {len(strays) - 8} more ids" if len(strays) > 8 else ""
-                raise ArgumentError(
-                    f"{name}: ids that are no class", found="id " + ", ".join(strays[:8]) + more,
-                    expected=f"0 to {self.num_classes - 1}" + f", {IGNORE} to ignore" * (name == "target"),
-                    fix="Check the number of classes and how the masks were made.")
+    def _raise_for_strays(self, name: str, ids: Iterable[Any], pixels: Any) -> None:
+        """An ArgumentError if there are pixels, counted by id, of an id that is no class."""
+        strays = [f"{i} (pixels: {n})" for i, n in zip(ids, pixels.tolist(), strict=True)
+                  if n and i not in range(self.num_classes) and not (name == "target" and i == IGNORE)]
+        if strays:
+            more = f" and {len(strays) - 8} more ids" if len(strays) > 8 else ""
+            raise ArgumentError(f"{name}: ids that are no class", found="id " + ", ".join(strays[:8]) + more,
+                                expected=f"0 to {self.num_classes - 1}" + f", {IGNORE} to ignore" * (name == "target"),
+                                fix="Check the number of classes and how the masks were made.")
 
     def matrix(self) -> torch.Tensor:
         """The counts so far, (C, C) int64 on the CPU; ArgumentError when there are ids that are no class."""
         counts = self.counts.cpu()
-        names = [*range(256), "above 255", "below 0"]
-        self._raise_for_strays(*(dict(zip(names, counts.sum(axis).tolist(), strict=True)) for axis in (0, 1)))
+        for axis, name in enumerate(("preds", "target")):
+            self._raise_for_strays(name, [*range(256), "above 255", "below 0"], counts.sum(axis))
         return counts[: self.num_classes, : self.num_classes].clone()
 
     def compute(self) -> SegmentationScores:
@@ -162,8 +156,8 @@ class ConfusionMatrix:
 class SegmentationScores:
     """Scores read from a confusion matrix; tensors on the CPU, float64, all in [0, 1].
 
-    NaN means that there is nothing to measure, and NaN stays out of every mean. A class has no accuracy
-    without a true pixel, and no IoU and Dice when it is neither true nor predicted anywhere.
+    NaN means that there is nothing to measure, and stays out of every mean. A class has no accuracy without a true
+    pixel, and no IoU and Dice when it is neither true nor predicted anywhere.
     """
 
     matrix: torch.Tensor  #: (C, C) int64, rows truth, columns prediction

@@ -23,7 +23,7 @@ class SizedScores:
     """Counts of pixels by class and by size of the object, and the IoU that follows; tensors (C, B) on the CPU.
 
     The last bucket, "none", holds what was predicted in pictures without an object of that class. Row 0, background,
-    stays empty. Over the buckets, hits, true and wrongly predicted pixels add up to those of the whole dataset.
+    stays empty.
     """
 
     buckets: tuple[str, ...]  #: B names
@@ -59,33 +59,30 @@ class SizedScores:
         """
         names = class_names(label_set, len(self.support))
         width = max(len(name) for name in (*names, "class"))
-        rows = [*zip(names[1:], self.iou[1:], self.objects[1:], self.false_positives[1:, -1].tolist(), strict=True),
-                ("mean", self.miou, self.objects.sum(0), int(self.false_positives[:, -1].sum()))]
-        lines = [f"{'class':{width}}" + "".join(f"  {f'{name} (n)':>13}" for name in self.buckets[:-1])
-                 + "  none (px)"]
+        rows = [*zip(names[1:], self.iou[1:], self.objects[1:], self.false_positives[1:, -1], strict=True),
+                ("mean", self.miou, self.objects.sum(0), self.false_positives[:, -1].sum())]
+        heads = [f"{f'{name} (n)':>13}" for name in self.buckets[:-1]]
+        lines = ["  ".join([f"{'class':{width}}", *heads, "none (px)"])]
         for name, ious, counts, elsewhere in rows:
-            cells = [f"  {iou:5.3f} {f'({count})':>7}" for iou, count in zip(ious[:-1], counts, strict=False)]
-            lines.append(f"{name:{width}}{''.join(cells)}  {elsewhere:9}")
+            cells = [f"{iou:5.3f} {f'({count})':>7}" for iou, count in zip(ious[:-1], counts, strict=False)]
+            lines.append("  ".join([f"{name:{width}}", *cells, f"{elsewhere:9}"]))
         return "\n".join(lines)
 
 
 class SizedIoU:
     """IoU of small, medium and large objects, summed over a dataset as `ConfusionMatrix` is.
 
-    Each scored pixel that is class c in truth or in prediction, c > 0, is counted in one bucket of class c. A true
-    pixel counts where its object belongs by area. A pixel wrongly predicted as c counts with the nearest true pixel of
-    class c in the picture (Euclidean; of buckets at the same distance, with the smaller). In pictures without a true
-    pixel of class c it counts in a bucket of its own, "none". So the buckets add up exactly to the confusion matrix.
-    Background, class 0, has no objects and is left out; so is what is ignored, 255.
+    A true pixel of class c > 0 counts in the bucket of its object's area. A pixel wrongly predicted as c counts with
+    the nearest true pixel of class c in the picture (of buckets at the same distance, with the smaller); where there is
+    none, in a bucket of its own, "none". So the buckets add up exactly to the confusion matrix. Background, class 0,
+    has no objects and is left out; so is what is ignored, 255.
 
     Args:
         num_classes: the number of classes C, background included, 1 to 255, or a label set.
-        bounds: rising areas in pixels at which the next bucket begins; an object of just that area belongs to the upper
-            one. The default are COCO's: small below 32², medium below 96², large.
+        bounds: rising areas in pixels at which the next bucket begins, that area included.
 
     Attributes:
-        counts: the state, (4, C, B) int64: hits, true pixels, wrongly predicted pixels, objects. Its sum over several
-            processes is their joint state.
+        counts: the state, (4, C, B) int64, as in `SizedScores`. Its sum over several processes is their joint state.
 
     Source: the areas are those of COCO's detection evaluation (Lin et al. 2014, arXiv 1405.0312).
 
@@ -114,11 +111,11 @@ class SizedIoU:
         Args:
             preds: class ids, (H, W), any integer dtype.
             target: class ids, (H, W), any integer dtype, 255 where not to score.
-            objects: (H, W) integers: which object a pixel shows, from 1, and 0 for none. What a number shows is the
-                target's word: an object counts for each class that its pixels have. True pixels without a number, and
-                all if `objects` is None, form objects as they hang together, corner to corner (8-neighbourhood).
-            areas: the area of object k in pixels is `areas[k - 1]`, for instance as annotated, before others were put
-                in front of it. By default, the pixels that have its number.
+            objects: (H, W) integers: which object a pixel shows, from 1, and 0 for none. An object counts for each
+                class that its pixels have in the target. True pixels without a number, and all if `objects` is None,
+                form objects as they hang together, corner to corner (8-neighbourhood).
+            areas: the area of object k in pixels is `areas[k - 1]`, for instance as annotated, before others hid a part
+                of it. By default, the pixels that have its number.
 
         Raises:
             ArgumentError: shapes or dtypes do not fit, an id is no class, or an object has no area.
@@ -130,12 +127,11 @@ class SizedIoU:
         matrix = confusion_matrix(preds, target, self.num_classes)  # it names what does not fit
         numbers, sizes = _numbers_and_areas(target, objects, areas)
         said, truth = preds.numpy(), target.numpy()
-        for class_id in (matrix.sum(0) + matrix.sum(1)).nonzero().flatten().tolist():
-            if class_id > 0:
-                true, found = truth == class_id, (said == class_id) & (truth != IGNORE)
-                left, top, width, height = cv2.boundingRect((true | found).view(np.uint8))
-                part = slice(top, top + height), slice(left, left + width)  # all that counts, and often little
-                self._count(self.counts.numpy()[:, class_id], true[part], found[part], numbers[part], sizes)
+        for class_id in (matrix.sum(0) + matrix.sum(1))[1:].nonzero().flatten().add(1).tolist():
+            true, found = truth == class_id, (said == class_id) & (truth != IGNORE)
+            left, top, width, height = cv2.boundingRect((true | found).view(np.uint8))
+            part = slice(top, top + height), slice(left, left + width)  # all that counts, and often little
+            self._count(self.counts.numpy()[:, class_id], true[part], found[part], numbers[part], sizes)
 
     def _count(self, counts: np.ndarray, true: np.ndarray, found: np.ndarray, numbers: np.ndarray,
                areas: np.ndarray) -> None:

@@ -27,9 +27,6 @@ def write_catdog_sample(root: Path, count: tuple[int, int] = (500, 100), size: t
         seed: 0 or more; the same seed gives the same files.
         progress: show a bar while drawing.
 
-    Returns:
-        The folder, `root`.
-
     Raises:
         ArgumentError: a number out of range.
         DataError: the folder holds something else, or cannot be written.

@@ -40,9 +40,6 @@ def write_coco_sample(root: Path, count: tuple[int, int] = (240, 60), seed: int 
         seed: 0 or more; the same seed gives the same files.
         progress: show a bar while drawing.
 
-    Returns:
-        The folder, `root`.
-
     Raises:
         ArgumentError: a number out of range.
         DataError: the folder holds something else, or cannot be written.

@@ -40,9 +40,6 @@ def write_drone_sample(root: Path, count: int = 120, size: tuple[int, int] = (16
         layout: "ids" or "colours".
         progress: show a bar while drawing.
 
-    Returns:
-        The folder, `root`.
-
     Raises:
         ArgumentError: a count below 1, an unknown layout, or a seed or size that `draw_aerial` refuses.
         DataError: the folder holds something else, or cannot be written.

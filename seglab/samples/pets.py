@@ -45,9 +45,6 @@ def write_pets_sample(root: Path, count: int = 240, seed: int = 0, progress: boo
         seed: 0 or more; the same seed gives the same files.
         progress: show a bar while drawing.
 
-    Returns:
-        The folder, `root`.
-
     Raises:
         ArgumentError: a number out of range.
         DataError: the folder holds something else, or cannot be written.

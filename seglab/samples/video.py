@@ -78,9 +78,6 @@ def write_video_sample(path: str | Path, count: int = 60, size: Size = (360, 640
         count, size, seed: as for `sample_frames`.
         fps: frames per second.
         progress: show a bar.
-
-    Returns:
-        the path.
     """
     with open_writer(path, fps, size) as writer:
         for frame, _ in progress_bar(sample_frames(count, size, seed=seed), total=count, desc="drawing a video",

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import io
 from collections.abc import Sequence
 from pathlib import Path
 
@@ -11,10 +10,10 @@ from matplotlib.figure import Figure
 from matplotlib.ticker import MaxNLocator
 
 from seglab.errors import ArgumentError
-from seglab.files import atomic_write
+from seglab.files import atomic_file
 from seglab.history import History
 from seglab.viz.pictures import RIGHT, WRONG
-from seglab.viz.plots import STYLE
+from seglab.viz.plots import STYLE, in_words
 
 _LINE, _BEST = (tuple(value / 255 for value in colour) for colour in (RIGHT, WRONG))
 
@@ -27,8 +26,7 @@ class LiveCurve:
 
     Args:
         path: a PNG file, written whole or not at all; its folder is made.
-        columns: of the history, a panel each. By default the loss and the score: the monitored one, or mIoU or accuracy
-            where the loss is monitored.
+        columns: of the history, a panel each; by default the loss, and the monitored score, else mIoU or accuracy.
 
     Raises:
         ArgumentError: when called with a history that lacks a column.
@@ -49,10 +47,9 @@ class LiveCurve:
 
     def __call__(self, history: History) -> None:
         """Draw a history of one or more epochs."""
-        picture = io.BytesIO()
-        draw_history(history, self.columns).savefig(picture, format="png", dpi=100)
         self.path.parent.mkdir(parents=True, exist_ok=True)
-        atomic_write(self.path, picture.getvalue())
+        with atomic_file(self.path) as new:
+            draw_history(history, self.columns).savefig(new, format="png", dpi=100)
 
 
 @mpl.rc_context(STYLE)
@@ -60,11 +57,11 @@ def draw_history(history: History, columns: Sequence[str] | None = None) -> Figu
     """The figure of a `LiveCurve` and a `TrainingMonitor`. Matplotlib does not keep it: there is nothing to close."""
     columns = list(columns) if columns is not None else default_columns(history)
     known = list(history.rows[0]) if history.rows else []
-    if not columns or (missing := [column for column in columns if column not in known]):
-        raise ArgumentError("columns", found=", ".join(map(repr, missing if columns else [])) or "none",
+    missing = [column for column in columns if column not in known]
+    if missing or not columns:
+        raise ArgumentError("columns", found=", ".join(map(repr, missing)) or "none",
                             expected=f"columns of the history: {', '.join(known)}")
     figure = Figure(figsize=(4.2 * len(columns), 2.9), layout="constrained")
-    epochs = range(1, len(history) + 1)
     axes = figure.subplots(1, len(columns), squeeze=False)[0]
     for axis, column in zip(axes, columns, strict=True):
         for place, rate in _drops(history):
@@ -73,9 +70,9 @@ def draw_history(history: History, columns: Sequence[str] | None = None) -> Figu
                 axis.annotate(f"lr {rate:.2g}", (place, 1), (-2, -2), xycoords=("data", "axes fraction"),
                               textcoords="offset points", rotation=90, fontsize=7, color="0.45", va="top", ha="right")
         # A marker an epoch shows a single one; many would hide the line.
-        axis.plot(epochs, history[column], color=_LINE, linewidth=1.6, marker="o" if len(history) <= 30 else None,
-                  markersize=3)
-        title = {"miou": "mIoU"}.get(column, column.replace("_", " "))
+        axis.plot(range(1, len(history) + 1), history[column], color=_LINE, linewidth=1.6,
+                  marker="o" if len(history) <= 30 else None, markersize=3)
+        title = in_words(column)
         if history.best_epoch:
             best = history[column][history.best_epoch - 1]
             axis.plot([history.best_epoch], [best], "o", markersize=9, markerfacecolor="none", markeredgewidth=1.8,
@@ -91,15 +88,7 @@ def draw_history(history: History, columns: Sequence[str] | None = None) -> Figu
 
 
 def default_columns(history: History) -> list[str]:
-    """What is drawn where nobody asks for columns: the loss, and the score that is watched, else mIoU or accuracy.
-
-    Example:
-        >>> from seglab.training import Monitor
-        >>> history = History(Monitor("loss"))
-        >>> _ = history.add({"epoch": 1, "loss": 0.7, "lr": 0.1, "miou": 0.4}, {})
-        >>> default_columns(history)
-        ['loss', 'miou']
-    """
+    """What is drawn where nobody asks for columns: the loss, and the score that is watched, else mIoU or accuracy."""
     known = history.rows[0] if history.rows else {}
     scores = [name for name in (history.monitor.name, "miou", "accuracy") if name in known and name != "loss"]
     return ["loss", *scores[:1]]

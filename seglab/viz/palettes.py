@@ -35,14 +35,8 @@ _COLOURS = np.frombuffer(bytes.fromhex(
 def colour_blind_safe(count: int, background: bool = False) -> np.ndarray:
     """Colours that differ for normal, red-, green- and blue-blind eyes alike: (count, 3) uint8.
 
-    Beyond some 20 classes no palette is safe; the differences are then as large as they can be.
-
-    Args:
-        count: number of classes, 1 to 255.
-        background: class 0 is black.
-
-    Raises:
-        ArgumentError: another count.
+    Beyond some 20 classes no palette is safe; the differences are then as large as they can be. With a background,
+    class 0 is black. ArgumentError unless there are 1 to 255.
 
     Example:
         >>> colour_blind_safe(3, background=True).tolist()

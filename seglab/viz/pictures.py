@@ -87,23 +87,19 @@ def add_legend(picture: np.ndarray, label_set: LabelSet, ids: Sequence[int], siz
     size = max(11, round(width / 45)) if size is None else size
     font, pad = ImageFont.load_default(size), size // 2
     names = ["ignored" if i == IGNORE else label_set.classes[i] for i in ids]
-    rows: list[list[tuple[int, int, str]]] = [[]]  # (left, class id, name)
-    left = pad
-    for class_id, name in zip(ids, names, strict=True):
+    places, left, top = [], pad, pad
+    for name in names:
         needed = round(size * 1.4 + font.getlength(name) + 2 * pad)
-        if rows[-1] and left + needed > width:
-            rows.append([])
-            left = pad
-        rows[-1].append((left, int(class_id), name))
+        if left > pad and left + needed > width:
+            left, top = pad, top + size + pad
+        places.append((left, top))
         left += needed
-    strip = Image.new("RGB", (width, len(rows) * (size + pad) + pad), "white")
+    strip = Image.new("RGB", (width, top + size + pad), "white")
     draw = ImageDraw.Draw(strip)
-    for number, row in enumerate(rows):
-        top = pad + number * (size + pad)
-        for left, class_id, name in row:
-            colour = tuple(label_set.palette[class_id].tolist())
-            draw.rectangle((left, top, left + size, top + size), fill=colour, outline=(120, 120, 120))
-            draw.text((left + size * 1.4, top + size / 2), name, fill="black", font=font, anchor="lm")
+    for (left, top), class_id, name in zip(places, ids, names, strict=True):
+        colour = tuple(label_set.palette[class_id].tolist())
+        draw.rectangle((left, top, left + size, top + size), fill=colour, outline=(120, 120, 120))
+        draw.text((left + size * 1.4, top + size / 2), name, fill="black", font=font, anchor="lm")
     return np.concatenate([picture, np.asarray(strip)])  # (H + strip, W, 3)
 
 

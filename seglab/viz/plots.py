@@ -8,7 +8,6 @@ from typing import Any
 import matplotlib as mpl
 import numpy as np
 from matplotlib import pyplot as plt
-from matplotlib.axes import Axes
 from matplotlib.figure import Figure
 
 from seglab.errors import ArgumentError
@@ -17,10 +16,16 @@ from seglab.labels import LabelSet
 from seglab.metrics import BoundaryScores, Calibration, SizedScores
 from seglab.viz.pictures import RIGHT
 
-#: No frame above and at the right, a pale grid behind what is drawn, small letters.
+#: No frame above and at the right, a pale grid behind what is drawn, small letters, no more margin than these need.
 STYLE: Any = {"axes.spines.top": False, "axes.spines.right": False, "axes.grid": True, "axes.axisbelow": True,
-              "grid.color": "0.92", "axes.titlesize": 10, "legend.frameon": False, "legend.fontsize": 8}
+              "grid.color": "0.92", "axes.titlesize": 10, "legend.frameon": False, "legend.fontsize": 8,
+              "figure.autolayout": True}
 _WAYS = ((0, 114, 178), (0, 158, 115), (213, 94, 0))  # from the palette of RIGHT and WRONG (Okabe and Ito)
+
+
+def in_words(column: str) -> str:
+    """A column of a history, or a score, as a title: "pixel_accuracy" is "pixel accuracy", "miou" is "mIoU"."""
+    return {"miou": "mIoU"}.get(column, column.replace("_", " "))
 
 
 @mpl.rc_context(STYLE | {"axes.grid.axis": "x"})
@@ -40,13 +45,10 @@ def plot_shares(shares: Mapping[str, Sequence[float]], label_set: LabelSet) -> F
                       linewidth=0.5, label=name)
         else:
             axis.plot(values, range(len(order)), marker, color="black", markersize=5, label=name)
-    axis.set_xscale("log")
-    axis.set_xlim(1e-5, 1)
+    axis.set(xscale="log", xlim=(1e-5, 1), xlabel="share of pixels (logarithmic)")
     axis.set_xticks([1e-4, 1e-3, 1e-2, 1e-1, 1], ["0.01 %", "0.1 %", "1 %", "10 %", "100 %"])
     axis.set_yticks(range(len(order)), [label_set.classes[i] for i in order], fontsize=8)
-    axis.set_xlabel("share of pixels (logarithmic)")
     axis.legend(loc="lower right")
-    figure.tight_layout()
     return figure
 
 
@@ -58,10 +60,9 @@ def plot_history(histories: Mapping[str, History],
     for axis, column in zip(axes[0], columns, strict=True):
         for name, history in histories.items():
             axis.plot(range(1, len(history) + 1), history[column], marker="o", markersize=3, label=name)
-        axis.set_title({"miou": "mIoU"}.get(column, column.replace("_", " ")))
+        axis.set_title(in_words(column))
         axis.set_xlabel("epoch", fontsize=9)
         axis.xaxis.get_major_locator().set_params(integer=True)
-    figure.tight_layout()
     if len(histories) > 1:
         figure.legend(*axes[0][0].get_legend_handles_labels(), loc="upper center", bbox_to_anchor=(0.5, 0), ncol=3)
     return figure
@@ -77,9 +78,8 @@ def plot_iou(ious: Mapping[str, Sequence[float]], label_set: LabelSet) -> Figure
     for places, name, values in _beside(len(classes), ious, table):
         axis.bar(places, np.nan_to_num(values[classes]), 0.8 / len(ious), label=name)
     axis.set_xticks(range(len(classes)), [label_set.classes[i] for i in classes], rotation=60, ha="right", fontsize=8)
-    _iou_axis(axis)
+    axis.set(ylabel="IoU", ylim=(0, 1))
     axis.legend()
-    figure.tight_layout()
     return figure
 
 
@@ -87,11 +87,6 @@ def _beside(groups: int, names: Any, rows: Any) -> list[tuple[np.ndarray, Any, A
     """(the places of its bars, a name, a row) of each series, beside each other within groups of a width of 0.8."""
     return [(np.arange(groups) + (number - (len(rows) - 1) / 2) * 0.8 / len(rows), name, row)
             for number, (name, row) in enumerate(zip(names, rows, strict=True))]
-
-
-def _iou_axis(axis: Axes) -> None:
-    axis.set_ylabel("IoU")
-    axis.set_ylim(0, 1)
 
 
 @mpl.rc_context(STYLE | {"axes.grid.axis": "y"})
@@ -115,9 +110,8 @@ def plot_sizes(scores: SizedScores, label_set: LabelSet) -> Figure:
               for name, count in zip(scores.buckets, objects.sum(0), strict=False)]
     axis.set_xticks(range(iou.shape[1]), totals)
     axis.tick_params(axis="x", length=0, pad=16 if few else 6)
-    _iou_axis(axis)
+    axis.set(ylabel="IoU", ylim=(0, 1))
     axis.legend(loc="upper left", bbox_to_anchor=(1, 1), ncols=1 + len(classes) // 13)
-    figure.tight_layout()
     return figure
 
 
@@ -147,8 +141,7 @@ def plot_confusion(matrix: object, label_set: LabelSet, shares: bool = False) ->
     axis.set_xticks(ticks, names, rotation=60 if many else 0, ha="right" if many else "center",
                     rotation_mode="anchor" if many else "default")
     axis.set_yticks(ticks, names, rotation=0 if many else 90, va="center")
-    axis.set_xlabel("predicted")
-    axis.set_ylabel("true")
+    axis.set(xlabel="predicted", ylabel="true")
     axis.spines[:].set_visible(False)
     figure.tight_layout()
     return figure
@@ -173,9 +166,8 @@ def plot_bands(found: Mapping[str, BoundaryScores], score: str = "pixel_accuracy
                   markersize=4, color=line.get_color(), markerfacecolor="white", markevery=[1])
     axis.set_xticks([*places, len(widths)], [*(f"{width:g}" for width in widths), "beyond"])
     axis.set_xlabel("within so many pixels of an outline", fontsize=9)
-    axis.set_ylabel({"miou": "mIoU"}.get(score, "pixel accuracy"))
+    axis.set_ylabel(in_words(score))
     axis.legend(loc="lower right")
-    figure.tight_layout()
     return figure
 
 
@@ -190,11 +182,9 @@ def plot_calibration(found: Mapping[str, Calibration]) -> Figure:
         axis.plot([0, 1], [0, 1], "--", color="0.5", linewidth=1, label="as sure as right")
         filled = one.counts > 0
         axis.plot(one.confidence[filled], one.accuracy[filled], "o-", color=np.array(RIGHT) / 255, label="accuracy")
-        axis.set_title(f"{name}: error {one.error:.3f}")
+        axis.set(title=f"{name}: error {one.error:.3f}", ylim=(0, 1.02))
         axis.set_xlabel("confidence", fontsize=9)
-        axis.set_ylim(0, 1.02)
     axes[0][0].legend(loc="upper left")
-    figure.tight_layout()
     return figure
 
 
@@ -218,12 +208,9 @@ def plot_learning_curves(panels: Mapping[str, Sequence[Mapping[str, Any]]]) -> F
                           color=np.array(_WAYS[number % len(_WAYS)]) / 255)
         axis.axhline(0.5, color="0.6", linewidth=1, linestyle=":")
         axis.text(0.98, 0.505, "guessing", fontsize=8, color="0.4", ha="right", transform=axis.get_yaxis_transform())
-        axis.set_xscale("log")
+        axis.set(xscale="log", ylim=(0.4, 1.02), xlabel="training pictures a class", title=title)
         axis.set_xticks(counts, counts)
         axis.minorticks_off()
-        axis.set_ylim(0.4, 1.02)
-        axis.set_xlabel("training pictures a class")
-        axis.set_title(title)
     axes[0][0].set_ylabel("test accuracy")
     figure.tight_layout(rect=(0, 0.06, 1, 1))
     lines = axes[0][0].get_legend_handles_labels()

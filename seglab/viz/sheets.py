@@ -11,18 +11,11 @@ from PIL import Image, ImageDraw, ImageFont
 _GAP = 6
 
 
-def sheet(pictures: Sequence[np.ndarray], titles: Sequence[str], columns: int = 3, width: int = 760,
-          largest: float = 4.0) -> np.ndarray:
+def sheet(pictures: Sequence[np.ndarray], titles: Sequence[str], columns: int = 3, width: int = 760) -> np.ndarray:
     """Pictures in rows, a title above each, on white: (H, W, 3) uint8, at most `width` wide.
 
-    Small ones are enlarged by a whole number, large ones shrunk by averaging; all cells are as wide as the widest.
-
-    Args:
-        pictures: (H, W, 3) uint8, of any sizes.
-        titles: one each; "" leaves no room if all are empty.
-        columns: pictures a row.
-        width: of the sheet, in pixels.
-        largest: enlarge at most so many times.
+    Small ones are enlarged by a whole number, four times at most, large ones shrunk by averaging; all cells are as wide
+    as the widest. Pictures are (H, W, 3) uint8, of any sizes; titles take no room if all are empty.
 
     Example:
         >>> sheet([np.zeros((30, 40, 3), np.uint8)] * 2, ["a", "b"], columns=2).shape
@@ -30,25 +23,21 @@ def sheet(pictures: Sequence[np.ndarray], titles: Sequence[str], columns: int = 
     """
     columns = max(1, min(columns, len(pictures)))
     widest = max(picture.shape[1] for picture in pictures)
-    scale = min((width - (columns - 1) * _GAP) / columns / widest, largest)
-    scale = int(scale) if scale >= 1 else scale  # all enlarged pixels are equally large
-    cells = [_scaled(picture, scale) for picture in pictures]
+    scale = min((width - (columns - 1) * _GAP) / columns / widest, 4)
+    scale, way = (int(scale), cv2.INTER_NEAREST) if scale >= 1 else (scale, cv2.INTER_AREA)
+    cells = [cv2.resize(picture, [max(1, round(side * scale)) for side in picture.shape[1::-1]], interpolation=way)
+             for picture in pictures]
     font = ImageFont.load_default(13)
     head = 22 if any(titles) else 0
-    cell_width = max(cell.shape[1] for cell in cells)
-    rows = []
-    for start in range(0, len(cells), columns):
-        row, words = cells[start:start + columns], titles[start:start + columns]
-        height = max(cell.shape[0] for cell in row) + head
-        canvas = Image.new("RGB", (columns * (cell_width + _GAP) - _GAP, height), "white")
-        draw = ImageDraw.Draw(canvas)
-        for number, (cell, text) in enumerate(zip(row, words, strict=True)):
-            left = number * (cell_width + _GAP)
-            canvas.paste(Image.fromarray(cell), (left, head))
-            draw.text((left + 1, head / 2), text, fill=(40, 40, 40), font=font, anchor="lm")
-        rows.append(np.pad(np.asarray(canvas), ((0, _GAP if start + columns < len(cells) else 0), (0, 0), (0, 0)),
-                           constant_values=255))
-    return np.concatenate(rows)  # (H, W, 3)
+    step = max(cell.shape[1] for cell in cells) + _GAP
+    heights = [head + max(map(len, cells[i:i + columns])) + _GAP for i in range(0, len(cells), columns)]
+    canvas = Image.new("RGB", (columns * step - _GAP, sum(heights) - _GAP), "white")
+    draw = ImageDraw.Draw(canvas)
+    for number, (cell, text) in enumerate(zip(cells, titles, strict=True)):
+        left, top = number % columns * step, sum(heights[:number // columns])
+        canvas.paste(Image.fromarray(cell), (left, top + head))
+        draw.text((left + 1, top + head / 2), text, fill=(40, 40, 40), font=font, anchor="lm")
+    return np.array(canvas)  # (H, W, 3)
 
 
 def add_words(picture: np.ndarray, text: str) -> np.ndarray:
@@ -68,8 +57,3 @@ def add_words(picture: np.ndarray, text: str) -> np.ndarray:
     for number, line in enumerate(lines):
         draw.text((pad, pad + high * (number + 0.5)), line, fill=(40, 40, 40), font=font, anchor="lm")
     return np.concatenate([picture, np.asarray(strip)])  # (H + strip, W, 3)
-
-
-def _scaled(picture: np.ndarray, scale: float) -> np.ndarray:
-    size = (max(1, round(picture.shape[1] * scale)), max(1, round(picture.shape[0] * scale)))
-    return cv2.resize(picture, size, interpolation=cv2.INTER_NEAREST if scale >= 1 else cv2.INTER_AREA)

@@ -114,14 +114,13 @@ class AugmentationExplorer(PictureWidget):
             width, height = max(1, round(width * shrink)), max(1, round(height * shrink))
             picture = cv2.resize(picture, (width, height), interpolation=cv2.INTER_AREA)
             mask = cv2.resize(mask, (width, height), interpolation=cv2.INTER_NEAREST_EXACT)
-        channels = np.ascontiguousarray(picture.transpose(2, 0, 1))  # (H, W, 3) -> (3, H, W)
-        self.image = tv_tensors.Image(torch.from_numpy(channels))
-        self.mask = tv_tensors.Mask(torch.from_numpy(mask.copy()))
+        self.image, self.mask = _tensors(picture, mask)
         self.label_set = label_set
         if not settings.keys() & {*CONTROLS, *FLIPS}:
             settings = {**FIRST_LOOK, **settings}
-        super().__init__(content={"size": [width, height], "pixels": pack(channels, smooth=True), "ids": pack(mask),
-                                  "classes": classes_of(label_set), "controls": browser_controls()}, **settings)
+        super().__init__(content={"size": [width, height], "pixels": pack(self.image.numpy(), smooth=True),
+                                  "ids": pack(mask), "classes": classes_of(label_set), "controls": browser_controls()},
+                         **settings)
 
     @classmethod
     def of(cls, dataset: Any, index: int = 0, **settings: float | bool) -> AugmentationExplorer:
@@ -180,14 +179,12 @@ class AugmentationExplorer(PictureWidget):
         Raises:
             ArgumentError: one of the two without the other, or what the class refuses.
         """
-        if image is None and mask is None:
-            return self._apply(self.image, self.mask, not self.picture_only)
-        if image is None or mask is None:
+        if (image is None) != (mask is None):
             raise ArgumentError("apply", found="a picture or a mask", expected="both, or none")
+        if image is None:
+            return self._apply(self.image, self.mask, not self.picture_only)
         picture = check_picture(image)
-        mask = check_mask(mask, picture.shape[:2], self.label_set)
-        channels = np.ascontiguousarray(picture.transpose(2, 0, 1))  # (H, W, 3) -> (3, H, W)
-        return self._apply(tv_tensors.Image(torch.from_numpy(channels)), tv_tensors.Mask(torch.from_numpy(mask.copy())),
+        return self._apply(*_tensors(picture, check_mask(mask, picture.shape[:2], self.label_set)),
                            not self.picture_only)
 
     def _apply(self, image: tv_tensors.Image, mask: tv_tensors.Mask,
@@ -202,14 +199,9 @@ class AugmentationExplorer(PictureWidget):
         if self.crop < 1:
             window = self._window(*mask.shape)
             image, mask = F.crop(image, *window), F.crop(mask, *window)
-        if self.brightness != 1:
-            image = F.adjust_brightness(image, self.brightness)
-        if self.contrast != 1:
-            image = F.adjust_contrast(image, self.contrast)
-        if self.saturation != 1:
-            image = F.adjust_saturation(image, self.saturation)
-        if self.hue != 0:
-            image = F.adjust_hue(image, self.hue)
+        for name in ("brightness", "contrast", "saturation", "hue"):
+            if (value := getattr(self, name)) != CONTROLS[name][4]:
+                image = getattr(F, f"adjust_{name}")(image, value)
         if (size := self._kernel(*mask.shape)) > 1:
             image = F.gaussian_blur(image, kernel_size=[size, size], sigma=[self.blur, self.blur])
         return image, mask
@@ -346,3 +338,9 @@ class AugmentationExplorer(PictureWidget):
         present = sorted(set(np.unique(mask).tolist()) | set(ids[~invented].tolist()))
         return compose(panels, titles, f"{self.words()} Magenta: {'wrong' if self.picture_only else 'invented'}.",
                         self.label_set, present)
+
+
+def _tensors(picture: np.ndarray, mask: np.ndarray) -> tuple[tv_tensors.Image, tv_tensors.Mask]:
+    """What torchvision takes: (H, W, 3) uint8 -> (3, H, W), and (H, W) uint8."""
+    channels = np.ascontiguousarray(picture.transpose(2, 0, 1))
+    return tv_tensors.Image(torch.from_numpy(channels)), tv_tensors.Mask(torch.from_numpy(mask.copy()))

@@ -9,11 +9,13 @@ from typing import Any
 import anywidget
 import numpy as np
 import traitlets as t
+from matplotlib.backends.backend_agg import FigureCanvasAgg
+from matplotlib.figure import Figure
 
 from seglab.errors import ArgumentError
 from seglab.files import atomic_write
 from seglab.labels import LabelSet
-from seglab.widgets.wire import png
+from seglab.widgets.wire import as_file
 
 _HERE = Path(__file__).parent
 
@@ -64,7 +66,7 @@ class PictureWidget(anywidget.AnyWidget):
         """
         if Path(path).suffix.lower() != ".png":
             raise ArgumentError("path", found=str(path), expected="a file that ends in .png")
-        atomic_write(path, png(self.picture()))
+        atomic_write(path, as_file(self.picture(), "PNG"))
 
     def __repr__(self) -> str:
         return self.summary()
@@ -72,7 +74,7 @@ class PictureWidget(anywidget.AnyWidget):
     def _repr_mimebundle_(self, **options: Any) -> tuple[dict[str, Any], dict[str, Any]]:
         data, metadata = super()._repr_mimebundle_(**options) or ({}, {})  # none of a widget without a view
         data["text/plain"] = self.summary()
-        data["image/png"] = base64.b64encode(png(self.picture())).decode()
+        data["image/png"] = base64.b64encode(as_file(self.picture(), "PNG")).decode()
         return data, metadata
 
 
@@ -95,6 +97,13 @@ class OverlayWidget(PictureWidget):
             raise ArgumentError("hidden", found=f"class id {', '.join(map(str, strays))}",
                                 expected=f"0 to {len(self._label_set) - 1}")
         return proposal.value
+
+
+def drawn(figure: Figure) -> np.ndarray:
+    """A figure as a picture: (H, W, 3) uint8."""
+    canvas = FigureCanvasAgg(figure)
+    canvas.draw()
+    return np.asarray(canvas.buffer_rgba())[..., :3].copy()  # (H, W, 4) -> (H, W, 3)
 
 
 def in_unit_range(proposal: Any) -> float:

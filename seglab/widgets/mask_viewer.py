@@ -15,7 +15,7 @@ from seglab.viz import add_legend, error_map, overlay
 from seglab.viz.palettes import safe_label_set
 from seglab.viz.sheets import sheet
 from seglab.widgets.base import OverlayWidget, browser_code, in_unit_range, styles
-from seglab.widgets.wire import check_mask, check_picture, classes_of, encode, pack
+from seglab.widgets.wire import as_array, check_mask, check_picture, classes_of, encode, pack
 
 #: How the true mask is called where nobody says otherwise.
 TRUTH = "truth"
@@ -72,16 +72,14 @@ class MaskViewer(OverlayWidget):
 
     def __init__(self, image: Any, masks: Mapping[str, Any] | None = None, label_set: LabelSet | None = None, *,
                  confidence: Mapping[str, Any] | None = None, truth: str | None = None, **settings: Any) -> None:
-        image, masks, label_set = _parts(image, masks, label_set)
-        checked = {name: check_mask(_ids(mask), image.shape[:2], label_set, name) for name, mask in masks.items()}
-        sure = _confidences(masks, confidence, image.shape[:2])
+        image, masks, label_set, sure = _checked(image, masks, label_set, confidence)
         if truth is None:
-            truth = TRUTH if TRUTH in checked else ""
-        elif truth not in checked:
-            raise ArgumentError("truth", found=repr(truth), expected=", ".join(map(repr, checked)) or "no mask at all")
-        self._image, self._masks, self._label_set, self._truth = image, checked, label_set, truth
-        default = next((name for name in checked if name != truth), next(iter(checked), ""))
-        super().__init__(content=_content(image, checked, label_set, sure, truth),
+            truth = TRUTH if TRUTH in masks else ""
+        elif truth not in masks:
+            raise ArgumentError("truth", found=repr(truth), expected=", ".join(map(repr, masks)) or "no mask at all")
+        self._image, self._masks, self._label_set, self._truth = image, masks, label_set, truth
+        default = next((name for name in masks if name != truth), next(iter(masks), ""))
+        super().__init__(content=_content(image, masks, label_set, sure, truth),
                          **{"mask": default, **self._settings(settings)})
         self.label = self.summary()
 
@@ -97,7 +95,7 @@ class MaskViewer(OverlayWidget):
             others = [name for name in self._masks if name != self._truth]
             panels |= {f"errors of {name}" if len(others) > 1 else "errors":
                        error_map(self._masks[name], self._masks[self._truth]) for name in others}
-        drawn = sheet(list(panels.values()), list(panels), columns=min(3, len(panels)))
+        drawn = sheet(list(panels.values()), list(panels))
         present = sorted({i for mask in self._masks.values() for i in np.unique(mask).tolist()} - {*self.hidden})
         return add_legend(drawn, labels, present, size=13) if present else drawn
 
@@ -127,10 +125,8 @@ def viewer_content(image: Any, masks: Mapping[str, Any], label_set: LabelSet | N
         >>> content["size"], content["truth"]
         ([3, 2], 'truth')
     """
-    image, masks, label_set = _parts(image, masks, label_set)
-    checked = {name: check_mask(_ids(mask), image.shape[:2], label_set, name) for name, mask in masks.items()}
-    sure = _confidences(masks, confidence, image.shape[:2])
-    return _content(image, checked, label_set, sure, (TRUTH if TRUTH in checked else "") if truth is None else truth)
+    image, masks, label_set, sure = _checked(image, masks, label_set, confidence)
+    return _content(image, masks, label_set, sure, (TRUTH if TRUTH in masks else "") if truth is None else truth)
 
 
 def _content(image: np.ndarray, masks: Mapping[str, np.ndarray], label_set: LabelSet, confidence: dict[str, np.ndarray],
@@ -142,9 +138,10 @@ def _content(image: np.ndarray, masks: Mapping[str, np.ndarray], label_set: Labe
                       for name, mask in masks.items()]}
 
 
-def _parts(image: Any, masks: Mapping[str, Any] | None, label_set: LabelSet | None
-           ) -> tuple[np.ndarray, dict[str, Any], LabelSet]:
-    """Picture, masks and labels from what the rest of the package gives."""
+def _checked(image: Any, masks: Mapping[str, Any] | None, label_set: LabelSet | None,
+             confidence: Mapping[str, Any] | None
+             ) -> tuple[np.ndarray, dict[str, np.ndarray], LabelSet, dict[str, np.ndarray]]:
+    """Picture, masks, labels, and confidences in percent, from what the rest of the package gives."""
     if masks is not None and not isinstance(masks, Mapping):
         raise ArgumentError("masks", found=type(masks).__name__, expected='a dict of names and masks',
                             fix='MaskViewer(image, {"prediction": mask}, label_set)')
@@ -159,11 +156,10 @@ def _parts(image: Any, masks: Mapping[str, Any] | None, label_set: LabelSet | No
             raise ArgumentError("label_set", found="none", expected="names and colours for the masks",
                                 fix="Pass a dataset's or a model's label_set.")
         label_set = LabelSet("none", ("none",), ((0, 0, 0),))
-    return check_picture(image), masks, label_set
-
-
-def _ids(mask: Any) -> Any:
-    return mask.mask if isinstance(mask, Prediction) else mask
+    image = check_picture(image)
+    ids = {name: check_mask(mask.mask if isinstance(mask, Prediction) else mask, image.shape[:2], label_set, name)
+           for name, mask in masks.items()}
+    return image, ids, label_set, _confidences(masks, confidence, image.shape[:2])
 
 
 def _confidences(masks: Mapping[str, Any], given: Mapping[str, Any] | None, size: tuple[int, int]
@@ -173,7 +169,7 @@ def _confidences(masks: Mapping[str, Any], given: Mapping[str, Any] | None, size
              if isinstance(mask, Prediction) and mask.probabilities is not None} | dict(given or {})
     percents = {}
     for name, values in found.items():
-        values = np.asarray(values.detach().cpu() if hasattr(values, "detach") else values)
+        values = as_array(values)
         if name not in masks:
             raise ArgumentError("confidence", found=f"name {name!r}", expected=", ".join(map(repr, masks)))
         if values.shape != tuple(size) or not (values.min() >= 0 and values.max() <= 1 + 1e-5):  # NaN fails too

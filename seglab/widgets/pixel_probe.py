@@ -9,7 +9,6 @@ import cv2
 import numpy as np
 import torch
 import traitlets as t
-from matplotlib.backends.backend_agg import FigureCanvasAgg
 from matplotlib.figure import Figure
 from matplotlib.patches import Rectangle
 from torch import nn
@@ -20,7 +19,7 @@ from seglab.inference.segmenter import Segmenter
 from seglab.labels import IGNORE
 from seglab.models import effective_receptive_field, receptive_reach
 from seglab.viz import heat_overlay
-from seglab.widgets.base import PictureWidget, browser_code, in_unit_range, styles
+from seglab.widgets.base import PictureWidget, browser_code, drawn, in_unit_range, styles
 from seglab.widgets.wire import check_mask, check_picture, classes_of, encode, pack
 
 #: Bars: the most probable classes, then the rest.
@@ -209,9 +208,7 @@ class PixelProbe(PictureWidget):
             words = "the whole picture" if whole else f"{box[3] - box[1]}×{box[2] - box[0]} pixels"
             heat = "; bright: what moves the answer" if self.show_heat else ""
             left.set_title(f"sees {words}{heat}", fontsize=9, loc="left")
-        canvas = FigureCanvasAgg(figure)
-        canvas.draw()
-        return np.asarray(canvas.buffer_rgba())[..., :3].copy()
+        return drawn(figure)
 
     @t.validate("pixel")
     def _in_the_picture(self, proposal: Any) -> list[int]:

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import io
 import re
 import zlib
 from collections.abc import Callable, Sequence
@@ -11,16 +10,16 @@ from typing import Any
 
 import cv2
 import numpy as np
-from PIL import Image
 from torch import nn
 from torch.utils.data import Subset
 
+from seglab.datasets.io import size_within
 from seglab.errors import ArgumentError
 from seglab.inference import Classification, Prediction
 from seglab.labels import IGNORE, LabelSet
 from seglab.metrics.segmentation import confusion_matrix, scores
 from seglab.progress import progress_bar
-from seglab.widgets.wire import check_mask, check_picture, pack
+from seglab.widgets.wire import as_array, as_file, check_mask, check_picture, pack
 
 
 @dataclass
@@ -112,10 +111,12 @@ def collect(dataset: Any, predictions: Any, label_set: LabelSet, *, names: Seque
         line, entries, ids, confidence = reader(name, picture, target, found, given, label_set)
         lines.append(line if losses is None else (line[0], float(losses[index]), line[2]))
         pixels.append(np.insert(entries, 0, index, axis=1))  # (k, 3) -> (k, 4)
-        small = _small(picture, thumbnail)
-        sizes.append(small.shape[1::-1])
-        thumbs += [_jpeg(small), *(pack(_nearest(one, small.shape[:2])) for one in ids)] if ids else [
-            _jpeg(small), b"", b""]
+        height, width = size_within(picture.shape[:2], (thumbnail, thumbnail))
+        small = cv2.resize(np.ascontiguousarray(picture), (width, height), interpolation=cv2.INTER_AREA)
+        sizes.append((width, height))
+        thumbs.append(as_file(small, "JPEG", quality=85))
+        thumbs += [pack(cv2.resize(one, (width, height), interpolation=cv2.INTER_NEAREST_EXACT))
+                   for one in ids] if ids else [b"", b""]
         shapes.append(picture.shape[:2])
         packed.append(pack(ids[0]) if ids else b"")
         sure.append(b"" if confidence is None else
@@ -143,7 +144,7 @@ def _segmented(name: str, picture: np.ndarray, target: Any, found: Any, given: A
     if isinstance(found, Prediction) and found.probabilities is not None:
         loss = _cross_entropy(found.probabilities, truth)
         sure = found.confidence if sure is None else sure
-    sure = None if sure is None else np.asarray(sure.detach().cpu() if hasattr(sure, "detach") else sure, dtype=float)
+    sure = None if sure is None else as_array(sure).astype(float)
     if sure is not None and (sure.shape not in ((), size) or not (sure.min() >= 0 and sure.max() <= 1 + 1e-5)):
         raise ArgumentError(f"confidence of {name!r}",
                             found=f"shape {sure.shape}, {sure.min():.3g} to {sure.max():.3g}",
@@ -214,25 +215,6 @@ def _cross_entropy(probabilities: np.ndarray, truth: np.ndarray) -> float:
     index = np.where(scored, truth, 0)[None].astype(np.int64)  # (1, H, W)
     chosen = np.take_along_axis(probabilities, index, axis=0)[0][scored]
     return float(-np.log(np.maximum(chosen, np.finfo(np.float32).tiny)).mean(dtype=np.float64))
-
-
-def _small(picture: np.ndarray, side: int) -> np.ndarray:
-    height, width = picture.shape[:2]
-    scale = min(1.0, side / max(height, width))
-    return cv2.resize(np.ascontiguousarray(picture), (max(1, round(width * scale)), max(1, round(height * scale))),
-                      interpolation=cv2.INTER_AREA)
-
-
-def _nearest(mask: np.ndarray, size: tuple[int, int]) -> np.ndarray:
-    rows, columns = (((np.arange(new) + 0.5) * old / new).astype(int)
-                     for new, old in zip(size, mask.shape, strict=True))
-    return mask[rows[:, None], columns]
-
-
-def _jpeg(picture: np.ndarray) -> bytes:
-    buffer = io.BytesIO()
-    Image.fromarray(picture).save(buffer, format="JPEG", quality=85)
-    return buffer.getvalue()
 
 
 def _unpacked(packed: bytes, shape: tuple[int, int]) -> np.ndarray:

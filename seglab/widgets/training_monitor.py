@@ -11,13 +11,12 @@ from typing import Any
 
 import numpy as np
 import traitlets as t
-from matplotlib.backends.backend_agg import FigureCanvasAgg
 from matplotlib.figure import Figure
 
 from seglab.errors import ArgumentError
 from seglab.history import History
 from seglab.viz.live import default_columns, draw_history
-from seglab.widgets.base import PictureWidget, browser_code, styles
+from seglab.widgets.base import PictureWidget, browser_code, drawn, styles
 
 # Training pays for what is shown. At least so many seconds lie between two messages, and more where a message takes
 # long; pictures for the stored notebook are drawn at the end, and before that only in a training that takes long.
@@ -148,9 +147,7 @@ class TrainingMonitor(PictureWidget):
         else:
             figure = draw_history(self.history, ["loss", *(self.columns or [])])
             figure.supxlabel(self._note(), x=0.995, ha="right", fontsize=8, color="0.4")
-        canvas = FigureCanvasAgg(figure)  # at 100 dpi
-        canvas.draw()
-        return np.asarray(canvas.buffer_rgba())[..., :3].copy()  # (H, W, 4) -> (H, W, 3)
+        return drawn(figure)  # at 100 dpi
 
     def summary(self) -> str:
         """One line, without times: it is the same for the same seed."""

@@ -2,15 +2,14 @@
 
 from __future__ import annotations
 
-import io
-from collections.abc import Iterable, Iterator, Sequence
+from collections.abc import Iterable, Sequence
+from contextlib import closing
 from itertools import islice
 from pathlib import Path
 from typing import Any
 
 import numpy as np
 import traitlets as t
-from PIL import Image
 from torch import nn
 
 from seglab.datasets import VideoReader
@@ -24,9 +23,8 @@ from seglab.viz import IGNORED, RIGHT, WRONG, add_legend, as_picture, overlay
 from seglab.viz.palettes import safe_label_set
 from seglab.viz.sheets import sheet
 from seglab.widgets.base import OverlayWidget, browser_code, styles
-from seglab.widgets.wire import check_mask, classes_of, pack
+from seglab.widgets.wire import as_array, as_file, check_mask, classes_of, pack
 
-_JPEG_QUALITY = 88
 _MAX_BYTES = 32 * 2**20
 _STILLS = 4
 _SPEEDS = (0.25, 0.5, 1.0, 1.5, 2.0)
@@ -155,26 +153,22 @@ class VideoScrubber(OverlayWidget):
             >>> VideoScrubber.of(build("fcn", weights="bundled"), film, step=2, progress=False).film["count"]
             2
         """
-        for name, value in (("max_frames", max_frames), ("step", step), ("every", every), ("batch_size", batch_size)):
+        for name, value in (("max_frames", max_frames), ("step", step), ("batch_size", batch_size)):
             if value < 1:
                 raise ArgumentError(name, found=value, expected="1 or more")
-        if not 0 <= smoothing < 1:
-            raise ArgumentError("smoothing", found=smoothing, expected="0 to below 1")
         segmenter = Segmenter(model, normalize=normalize, label_set=label_set, short_side=short_side)
-        reader = VideoReader(source, size)
+        segment = SteadySegmenter(segmenter, every, smoothing)
         frames: list[np.ndarray] = []
         masks: list[np.ndarray] = []
-        total = min(filter(None, (-(-reader.announced // step), max_frames)))
-        try:
-            with in_eval_mode(model), progress_bar(total=total, desc="segmenting", unit="frame",
-                                                           shown=progress) as bar:
-                taken = islice(reader, 0, (max_frames - 1) * step + 1, step)
-                for batch, found in _segmented(segmenter, taken, batch_size * every, every, smoothing):
+        with closing(VideoReader(source, size)) as reader:
+            total = min(filter(None, (-(-reader.announced // step), max_frames)))
+            taken = islice(reader, 0, (max_frames - 1) * step + 1, step)
+            bar = progress_bar(total=total, desc="segmenting", unit="frame", shown=progress)
+            with in_eval_mode(model), bar:
+                while batch := list(islice(taken, batch_size * every)):
                     frames += batch
-                    masks += found
+                    masks += segment(batch)
                     bar.update(len(batch))
-        finally:
-            reader.close()
         return cls(frames, masks, segmenter.labels(), fps=reader.fps / step, truth=truth, max_bytes=max_bytes,
                    **settings)
 
@@ -212,7 +206,7 @@ class VideoScrubber(OverlayWidget):
         blobs: dict[str, list[bytes]] = {"jpegs": [], "ids": [], "truth_ids": []}
         total = 0
         for number, frame in enumerate(frames):
-            blobs["jpegs"].append(_jpeg(_picture(frame, number, self._size)))
+            blobs["jpegs"].append(as_file(_picture(frame, number, self._size), "JPEG", quality=88, optimize=True))
             blobs["ids"].append(pack(masks[number]))
             blobs["truth_ids"].append(pack(truth[number]) if truth else b"")
             total += sum(len(parts[-1]) for parts in blobs.values())
@@ -291,7 +285,7 @@ def _parts(frames: Iterable[Any], masks: Iterable[Any] | None, label_set: LabelS
 
 
 def _picture(frame: Any, number: int, size: tuple[int, int] | None) -> np.ndarray:
-    array = np.asarray(frame.detach().cpu() if hasattr(frame, "detach") else frame)
+    array = as_array(frame)
     try:
         picture = as_picture(array)
     except ArgumentError:
@@ -301,18 +295,3 @@ def _picture(frame: Any, number: int, size: tuple[int, int] | None) -> np.ndarra
         raise ArgumentError(f"frame {number}", found=f"{picture.shape[1]}×{picture.shape[0]} pixels",
                             expected=f"{size[1]}×{size[0]}, as frame 0" if size else "at least one pixel")
     return picture
-
-
-def _jpeg(picture: np.ndarray) -> bytes:
-    buffer = io.BytesIO()
-    Image.fromarray(picture).save(buffer, format="JPEG", quality=_JPEG_QUALITY, optimize=True)
-    return buffer.getvalue()
-
-
-def _segmented(segmenter: Segmenter, frames: Iterator[np.ndarray], count: int, every: int, smoothing: float
-               ) -> Iterator[tuple[list[np.ndarray], list[np.ndarray]]]:
-    """Batches of frames and a mask for each, as `predict_video` makes them."""
-    segment = SteadySegmenter(segmenter, smoothing)
-    while batch := list(islice(frames, count)):
-        masks = segment(np.stack(batch[::every]))  # N of (H, W)
-        yield batch, [masks[i // every] for i in range(len(batch))]

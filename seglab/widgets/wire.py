@@ -52,19 +52,21 @@ def encode(picture: np.ndarray) -> bytes:
         >>> encode(np.zeros((4, 4, 3), np.uint8))[1:4]
         b'PNG'
     """
-    buffer, image = io.BytesIO(), Image.fromarray(picture)
     if picture.shape[0] * picture.shape[1] <= _LOSSLESS_PIXELS:
-        image.save(buffer, format="PNG")
-    else:
-        image.save(buffer, format="JPEG", quality=95, subsampling=0)
-    return buffer.getvalue()
+        return as_file(picture, "PNG")
+    return as_file(picture, "JPEG", quality=95, subsampling=0)
 
 
-def png(picture: np.ndarray) -> bytes:
-    """A picture, (H, W, 3) uint8, as PNG."""
+def as_file(picture: np.ndarray, kind: str, **options: Any) -> bytes:
+    """A picture, (H, W, 3) uint8, as the bytes of a "PNG" or "JPEG"."""
     buffer = io.BytesIO()
-    Image.fromarray(picture).save(buffer, format="PNG")
+    Image.fromarray(picture).save(buffer, format=kind, **options)
     return buffer.getvalue()
+
+
+def as_array(values: Any) -> np.ndarray:
+    """An array, or a tensor on any device, as an array."""
+    return np.asarray(values.detach().cpu() if hasattr(values, "detach") else values)
 
 
 def check_picture(image: Any) -> np.ndarray:
@@ -88,7 +90,7 @@ def check_mask(mask: Any, size: tuple[int, int], label_set: LabelSet, name: str 
     Raises:
         ArgumentError: another size, no integers, an id above 255 or below 0, or one without a colour.
     """
-    array = np.asarray(mask.detach().cpu() if hasattr(mask, "detach") else mask)
+    array = as_array(mask)
     if array.shape != tuple(size):
         raise ArgumentError(f"mask {name!r}", found=f"shape {array.shape}",
                             expected=f"the picture's size {tuple(size)}",
