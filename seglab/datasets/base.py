@@ -5,11 +5,12 @@ from __future__ import annotations
 import copy
 import hashlib
 import json
+import math
 import os
 import shutil
 import sys
 import warnings
-from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
+from collections.abc import Callable, Iterable, Mapping, Sequence
 from contextlib import suppress
 from dataclasses import replace
 from functools import cached_property
@@ -23,7 +24,7 @@ from filelock import FileLock
 from torch.utils.data import Dataset
 from torchvision import tv_tensors
 
-from seglab.datasets.cache import FORMAT, Index, PixelCache, build, in_threads
+from seglab.datasets.cache import FORMAT, PixelCache, build, in_threads
 from seglab.datasets.decode import LABELLED, Decoder, LeftOut
 from seglab.datasets.io import Size, image_size, size_within
 from seglab.datasets.protocols import Sample
@@ -45,22 +46,20 @@ _NO_ROOM = "decoded pictures are not kept: they would fill more than half of wha
 class Reader:
     """A published layout: where the files are, how they are split, and how one mask becomes class ids.
 
-    A subclass with a `name` is found by `open_dataset`. It fills the attributes in `__init__(self, root, **options)`,
-    whose keywords are the dataset's own options, and writes `find` and `mask`. All else is `Samples`'.
+    A subclass with a `name` is found by `open_dataset`. It fills `root`, `label_set` and `splits` in
+    `__init__(self, root, **options)`, whose keywords are the dataset's own options, and writes `find` and `mask`. All
+    else is `Samples`'.
 
     Attributes:
-        name: of the layout, in lower case.
-        looks_like: the layout in a few words, for messages.
+        name, looks_like: of the layout, in lower case; and how it looks in a few words, for messages.
         generic: many datasets have this layout, so that others are looked for first.
-        root: the folder.
-        label_set: the classes.
+        named_by_folder: any dataset may have this layout, so that it is called like its folder.
+        consecutive: pictures follow each other like the frames of a video, so that splits are cut and not drawn.
         splits: the entries as they are on disk, by "train", "val", "test"; or "all" where nothing is split.
         bad: {picture's file, or where it should be: what is wrong} of those that are known to be unusable, such as
             those without a mask. They are errors, or left out, as the user chooses.
         faults: {what is wrong: those that have it} of parts of an annotation that cannot be used.
         notes: sentences on what else a user should know, such as what is left out on purpose.
-        named_by_folder: any dataset may have this layout, so that it is called like its folder.
-        consecutive: pictures follow each other like the frames of a video, so that splits are cut and not drawn.
         training_rule: what pictures must fulfil to be trained on, for the line that counts those that do not.
 
     Example: seglab/datasets/camvid.py.
@@ -131,12 +130,8 @@ class Reader:
         """(height, width) of a picture's mask, without reading its pixels."""
         return image_size(entry.target if isinstance(entry.target, Path) else entry.image)
 
-    def files(self, entry: Entry) -> list[Path]:
-        """The files that a picture and its mask are read from."""
-        return [entry.image, entry.target] if isinstance(entry.target, Path) else [entry.image]
-
     def settings(self) -> dict[str, Any]:
-        """All else that decides on masks; JSON can hold it."""
+        """What decides on masks beside the files and the entries; JSON can hold it."""
         return {}
 
     def for_training(self, entry: Entry) -> bool:
@@ -159,14 +154,12 @@ class Samples(Dataset[Sample]):
     class each, the second is its index, int, and the picture its middle square.
 
     All files are read when the dataset is opened for the first time. So what is wrong with them is said before a
-    training starts, and pixels are decoded and resized once: they lie in `data/cache`, and later epochs and processes
-    read them from there. The cache's name is a hash of the contents of all files and of all settings. What nobody
-    trains on any more may be deleted there.
+    training starts, and pixels are decoded and resized once: later epochs and processes read them from `data/cache`,
+    from a folder named by a hash of all contents and settings. What nobody trains on any more may be deleted there.
 
     A pickled one, as loader workers get it, has what `len` and `[i]` need: no names, entries, report and reader.
 
     Args:
-        reader: of the layout.
         split: "train", "val", "test" or "all"; those that a dataset lacks are made, see `complete_splits`.
         within: scale down to fit into (height, width), or until the shorter side has at most so many pixels (an int);
             pictures antialiased, masks nearest. The aspect ratio stays, and nothing is enlarged.
@@ -176,18 +169,14 @@ class Samples(Dataset[Sample]):
         problems: "error" stops at files that cannot be used and names all of them; "skip" leaves them out, counts and
             names them in a warning.
         cache: False reads each file when it is asked for. What is wrong with it is found only then, and pictures that
-            the reader leaves out for what their mask holds (of `Pets`, those without a pet) are used: to tell them,
-            all masks would have to be read.
+            the reader leaves out for what their mask holds (of `Pets`, those without a pet) are used.
         transforms: called with (image, mask), or with (image) where there are labels.
         progress: show a bar, and a line on what is left out.
 
     Attributes:
         entries: of the pictures, in order.
-        label_set: the classes.
-        labelled: whether pictures have one class each, and no masks.
+        labelled: whether pictures have one class each, and no masks; `labels` are these, in order.
         size: (height, width) of all pictures, None if they differ; with labels the side.
-        labels: the class of every picture, in order; empty where there are masks.
-        within: as it was given.
         left_out, bad: {name: reason} of pictures of the split that are not used; empty of a subset.
         pixels: how many pixels each id from 0 to 255 has, (256,) int64; None without a cache, and of a subset.
         key: of the cache; None without, and of a subset.
@@ -215,18 +204,16 @@ class Samples(Dataset[Sample]):
         self.reader, self.split, self.label_set = reader, split, reader.label_set
         entries = split_entries(reader, split)
         self.labelled = entries[0].label is not None
-        for name, value, known in (("how", how, _HOW), ("problems", problems, ("error", "skip"))):
-            if value not in known:
-                raise ArgumentError(name, found=repr(value), expected=" or ".join(f'"{k}"' for k in known))
+        check_choice("how", how, _HOW)
+        check_choice("problems", problems, ("error", "skip"))
         if self.labelled and (within is not None or how != "crop-or-pad" or not isinstance(size, int | None)):
             raise ArgumentError("size, how, within", found=f"{size!r}, {how!r}, {within!r}",
                                 expected="one number as size, and no more: pictures with labels are squares")
         box = height_and_width(within) if within is not None else None
-        self.within = box[0] if box is not None and not isinstance(within, Sequence) else box
-        self.how, self.transforms = how, transforms
+        self.within = box[0] if box is not None and isinstance(within, int) else box
         self._size = height_and_width(size) if size is not None else LABELLED if self.labelled else None
         self.size = self._size[0] if self.labelled and self._size is not None else self._size
-        self._decoder = Decoder(reader, self.within, self._size, how)
+        self.how, self.transforms, self._decoder = how, transforms, Decoder(reader, self.within, self._size, how)
         self._listed: int | None = len(entries)
         faults, count = _counted(reader.faults), sum(map(len, reader.faults.values()))
         _stop_or_warn(reader.root, "annotations that cannot be used", f"{count}", faults, faults, problems,
@@ -266,15 +253,15 @@ class Samples(Dataset[Sample]):
             with FileLock(root / ".lock"):
                 self.key = self._key(root)
                 folder = root / self.key
-                known = PixelCache(folder, len(self.entries)) if folder.exists() else None
-                if known is None or not known.index.stored:
-                    index = Index(masks=not self.labelled,
-                                  stored=self._decoded_size() < shutil.disk_usage(root).free / 2)
-                    if known is not None and index.stored:
-                        shutil.rmtree(folder)  # it was made while there was no room for the pixels
-                    if known is None or index.stored:
-                        build(folder, self._looked_at(index, progress), index)
-                        known = PixelCache(folder, len(self.entries))
+                known = PixelCache(folder) if folder.exists() else None
+                stored = known is not None and known.index.stored
+                fits = stored or self._decoded_size() < shutil.disk_usage(root).free / 2
+                if known is None or (fits and not stored):
+                    shutil.rmtree(folder, ignore_errors=True)  # it was made while there was no room for the pixels
+                    seen = progress_bar(in_threads(self._looked_at, self.entries), total=len(self.entries),
+                                        desc="reading once", unit="img", shown=progress)
+                    build(folder, zip(self.names, seen, strict=True), fits)
+                    known = PixelCache(folder)
         except OSError as error:
             raise CacheError(f"{root}: the cache cannot be written", found=str(error),
                              expected="a folder with room for the decoded pictures",
@@ -287,37 +274,23 @@ class Samples(Dataset[Sample]):
         self._rows = range(len(self.entries))
         self._cache, self._remark = (known, "") if known.index.stored else (None, _NO_ROOM)
 
-    def _looked_at(self, index: Index, progress: bool) -> Iterator[tuple[int, np.ndarray, np.ndarray | None]]:
-        def look(entry: Entry) -> tuple[np.ndarray, Any] | DataError | LeftOut:
-            try:
-                return self._decoder(entry, strict=True)
-            except (DataError, LeftOut) as error:
-                return error
-
-        counts = np.zeros(256, dtype=np.int64)
-        seen = progress_bar(in_threads(look, self.entries), total=len(self.entries), desc="reading once", unit="img",
-                            shown=progress)
-        for place, (entry, found) in enumerate(zip(self.entries, seen, strict=True)):
-            if isinstance(found, Exception):
-                (index.bad if isinstance(found, DataError) else index.left_out)[entry.name] = str(found)
-                continue
-            image, target = found
-            counts += np.bincount(np.asarray(target).ravel(), minlength=256)
-            yield place, image, None if self.labelled else target
-        index.pixels = counts.tolist()
+    def _looked_at(self, entry: Entry) -> tuple[np.ndarray, Any] | DataError | LeftOut:
+        try:
+            return self._decoder(entry, strict=True)
+        except (DataError, LeftOut) as error:
+            return error
 
     def _decoded_size(self) -> int:
         """Bytes of the decoded pixels, estimated from up to 50 pictures."""
         areas = []
-        for entry in self.entries[:: 1 + len(self.entries) // 50]:
+        for place in range(0, len(self), 1 + len(self) // 50):
             with suppress(DataError):  # it is found, and said, when the file is read
-                height, width = self._size or size_within(self.reader.size(entry), self.within)
-                areas.append(height * width)
-        return 4 * len(self.entries) * int(np.mean(areas)) if areas else 0
+                areas.append(math.prod(self.picture_size(place)))
+        return 4 * len(self) * int(np.mean(areas)) if areas else 0
 
     def _key(self, root: Path) -> str:
         """Hash of everything that the cached bytes depend on."""
-        files = [self.reader.files(entry) for entry in self.entries]
+        files = [[path for path in (entry.image, entry.target) if isinstance(path, Path)] for entry in self.entries]
         present = [path for paths in files for path in paths if os.path.isfile(path)]
         contents = dict(zip(present, file_digests(present, root / "digests.json"), strict=True))
         settings = {"format": FORMAT, "reader": _source(type(self.reader)), "settings": self.reader.settings(),
@@ -440,6 +413,13 @@ def _indented(message: str) -> str:
     return " ".join(line.strip() for line in message.splitlines()[:3])
 
 
+def check_choice(name: str, value: str, known: Sequence[str]) -> None:
+    """An ArgumentError if an argument has none of the values that it may have."""
+    if value not in known:
+        *others, last = (f'"{one}"' for one in known)
+        raise ArgumentError(name, found=repr(value), expected=f"{', '.join(others)} or {last}")
+
+
 def few(those: Sequence[Any], count: int = 5) -> str:
     """The first of many, for a message."""
     return ", ".join(str(one) for one in list(those)[:count]) + (" …" if len(those) > count else "")
@@ -447,8 +427,7 @@ def few(those: Sequence[Any], count: int = 5) -> str:
 
 def split_entries(reader: Reader, split: str) -> list[Entry]:
     """The entries of "train", "val", "test" or "all" of a dataset; DataError if there is no such split."""
-    if split not in {*SPLITS, "all"}:
-        raise ArgumentError("split", found=repr(split), expected='"train", "val", "test" or "all"')
+    check_choice("split", split, (*SPLITS, "all"))
     splits = reader.complete
     if not splits.get(split):
         there = ", ".join(f"{len(entries)} of {name!r}" for name, entries in splits.items() if entries)
