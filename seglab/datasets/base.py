@@ -13,6 +13,7 @@ import warnings
 from collections.abc import Callable, Iterable, Mapping, Sequence
 from contextlib import suppress
 from dataclasses import replace
+from difflib import get_close_matches
 from functools import cached_property
 from inspect import Parameter, getsource, isfunction, signature
 from pathlib import Path
@@ -418,6 +419,12 @@ def check_choice(name: str, value: str, known: Sequence[str]) -> None:
     if value not in known:
         *others, last = (f'"{one}"' for one in known)
         raise ArgumentError(name, found=repr(value), expected=f"{', '.join(others)} or {last}")
+
+
+def did_you_mean(item: object, known: Iterable[str]) -> str | None:
+    """A sentence with the names that are most like a wrong one, if any are."""
+    near = get_close_matches(str(item).lower(), known, n=3, cutoff=0.5)
+    return f"Did you mean {' or '.join(map(repr, near))}?" if near else None
 
 
 def few(those: Sequence[Any], count: int = 5) -> str:
