@@ -166,28 +166,22 @@ class VideoWriter:
                             "have VP8, and write a .webm.")
 
     def write(self, frame: np.ndarray) -> None:
-        """Append a frame of the writer's size; raises ArgumentError for another size, which OpenCV would drop."""
+        """Append a frame; ArgumentError if it is of another size than the writer: OpenCV would drop it."""
         if frame.shape[:2] != self.size or frame.dtype != np.uint8:
             raise ArgumentError("frame", found=f"{frame.shape[:2]}, {frame.dtype}", expected=f"{self.size}, uint8")
         self._writer.write(cv2.cvtColor(frame, cv2.COLOR_RGB2BGR))
         self.frames += 1
 
     def close(self) -> None:
-        """End the file."""
         self._writer.release()
 
 
 @contextmanager
 def open_writer(path: str | Path, fps: float, size: Size) -> Iterator[VideoWriter]:
-    """Write a video that appears under its name only when it is complete.
-
-    Args:
-        path: the file; .webm (VP8, plays in browsers), .mp4 or .avi.
-        fps: frames per second.
-        size: (height, width), even.
+    """Write a video that appears under its name only when it is complete: .webm (VP8, for browsers), .mp4 or .avi.
 
     Raises:
-        ArgumentError: another ending, or an odd size.
+        ArgumentError: another ending, or a size, (height, width), that is odd.
         DataError: this OpenCV cannot encode it.
     """
     path = Path(path).expanduser()
@@ -218,11 +212,11 @@ def _quiet() -> Iterator[None]:
         return
     with open(os.devnull, "wb") as nowhere:
         os.dup2(nowhere.fileno(), 2)
-        try:
-            yield
-        finally:
-            os.dup2(stderr, 2)
-            os.close(stderr)
+    try:
+        yield
+    finally:
+        os.dup2(stderr, 2)
+        os.close(stderr)
 
 
 def _even(size: Size) -> Size:

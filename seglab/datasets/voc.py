@@ -8,7 +8,7 @@ from pathlib import Path
 
 import numpy as np
 
-from seglab.datasets.base import few
+from seglab.datasets.base import check_choice, few
 from seglab.datasets.folder import Folder
 from seglab.datasets.io import IMAGE_SUFFIXES, Size, image_size
 from seglab.datasets.splits import Entry, disjoint, existing_folder, files_by_name, find_split_name, folders_below
@@ -48,8 +48,7 @@ class Voc(Folder):
 
     def __init__(self, root: str | Path, *, unmasked: str = "error", encoding: str = "auto",
                  ignore_ids: Iterable[int] = (), label_set: LabelSet | None = None) -> None:
-        if unmasked not in ("error", "background"):
-            raise ArgumentError("unmasked", found=repr(unmasked), expected='"error" or "background"')
+        check_choice("unmasked", unmasked, ("error", "background"))
         root = existing_folder(root)
         self.root = self.find(root) or root
         masks = next((self.root / name for name in _MASKS if (self.root / name).is_dir()), self.root / _MASKS[1])
