@@ -7,9 +7,11 @@ import hashlib
 import json
 import math
 import os
+import re
 import shutil
 import sys
 import warnings
+from collections import defaultdict
 from collections.abc import Callable, Iterable, Mapping, Sequence
 from contextlib import suppress
 from dataclasses import replace
@@ -21,18 +23,17 @@ from typing import Any, ClassVar
 
 import numpy as np
 import torch
-from filelock import FileLock
 from torch.utils.data import Dataset
 from torchvision import tv_tensors
 
-from seglab.datasets.cache import FORMAT, PixelCache, build, in_threads
+from seglab.datasets.cache import FORMAT, PixelCache, build, cache_folder, in_threads
 from seglab.datasets.decode import LABELLED, Decoder, LeftOut
 from seglab.datasets.io import Size, image_size, size_within
 from seglab.datasets.protocols import Sample
 from seglab.datasets.splits import SPLITS, Entry, complete_splits, visible
 from seglab.datasets.transforms import height_and_width
-from seglab.errors import ArgumentError, CacheError, DataError
-from seglab.files import data_home, file_digests
+from seglab.errors import ArgumentError, DataError
+from seglab.files import file_digests
 from seglab.labels import LabelSet
 from seglab.progress import progress_bar
 
@@ -233,8 +234,7 @@ class Samples(Dataset[Sample]):
             self._read_all(progress)
         self.labels = [entry.label for entry in self.entries if entry.label is not None]
         bad = [f"{name}: {_indented(text)}" for name, text in self.bad.items()]
-        steps = [line.partition("next:")[2].strip() for text in self.bad.values() for line in text.splitlines()
-                 if line.startswith("  next:")]
+        steps = re.findall("(?m)^  next: +(.+)$", "\n".join(self.bad.values()))
         _stop_or_warn(reader.root, f"pictures of {split!r} that cannot be used", f"{len(bad)} of {len(entries)}", bad,
                       [*self.bad], problems, "the pictures are left out then", *steps[:1])
         if not self.entries:
@@ -247,27 +247,18 @@ class Samples(Dataset[Sample]):
 
     def _read_all(self, progress: bool) -> None:
         """Open the cache, or make it: read all files, collect what is wrong with them, and keep the pixels."""
-        root = data_home() / "cache"
-        try:
-            root.mkdir(parents=True, exist_ok=True)
-            # One process builds, the others wait for it and then read. The lock ends with its process.
-            with FileLock(root / ".lock"):
-                self.key = self._key(root)
-                folder = root / self.key
-                known = PixelCache(folder) if folder.exists() else None
-                stored = known is not None and known.index.stored
-                fits = stored or self._decoded_size() < shutil.disk_usage(root).free / 2
-                if known is None or (fits and not stored):
-                    shutil.rmtree(folder, ignore_errors=True)  # it was made while there was no room for the pixels
-                    seen = progress_bar(in_threads(self._looked_at, self.entries), total=len(self.entries),
-                                        desc="reading once", unit="img", shown=progress)
-                    build(folder, zip(self.names, seen, strict=True), fits)
-                    known = PixelCache(folder)
-        except OSError as error:
-            raise CacheError(f"{root}: the cache cannot be written", found=str(error),
-                             expected="a folder with room for the decoded pictures",
-                             fix="Free some space, set SEGLAB_HOME to another disk, or open with cache=False."
-                             ) from error
+        with cache_folder("decoded pictures", ", or open with cache=False") as root:
+            self.key = self._key(root)
+            folder = root / self.key
+            known = PixelCache(folder) if folder.exists() else None
+            stored = known is not None and known.index.stored
+            fits = stored or self._decoded_size() < shutil.disk_usage(root).free / 2
+            if known is None or (fits and not stored):
+                shutil.rmtree(folder, ignore_errors=True)  # it was made while there was no room for the pixels
+                seen = progress_bar(in_threads(self._looked_at, self.entries), total=len(self.entries),
+                                    desc="reading once", unit="img", shown=progress)
+                build(folder, zip(self.names, seen, strict=True), fits)
+                known = PixelCache(folder)
         self.bad |= known.index.bad
         self.left_out |= known.index.left_out
         self.pixels = np.array(known.index.pixels)
@@ -325,11 +316,10 @@ class Samples(Dataset[Sample]):
 
     def __getitem__(self, index: int) -> Any:
         pixels, target = self.read(index)
-        image = tv_tensors.Image(torch.from_numpy(pixels if pixels.flags.writeable else pixels.copy())
-                                 .permute(2, 0, 1))  # (H, W, 3) -> (3, H, W)
+        image = tv_tensors.Image(_tensor(pixels).permute(2, 0, 1))  # (H, W, 3) -> (3, H, W)
         if self.labelled:
             return (self.transforms(image) if self.transforms is not None else image), target
-        mask = tv_tensors.Mask(torch.from_numpy(target if target.flags.writeable else target.copy()))
+        mask = tv_tensors.Mask(_tensor(target))
         return self.transforms(image, mask) if self.transforms is not None else (image, mask)
 
     def objects(self, index: int) -> tuple[np.ndarray, np.ndarray] | None:
@@ -379,11 +369,15 @@ class Samples(Dataset[Sample]):
         """Why pictures are left out, a line for each reason."""
         lines = []
         for those in (self.left_out, self.bad if bad else {}):
-            names: dict[str, list[str]] = {}
+            names = defaultdict(list)
             for name, text in those.items():
-                names.setdefault(_indented(text), []).append(name)
+                names[_indented(text)].append(name)
             lines += [f"left out {line}" for line in _counted(dict(sorted(names.items())))]
         return lines
+
+
+def _tensor(pixels: np.ndarray) -> torch.Tensor:
+    return torch.from_numpy(np.require(pixels, requirements="W"))  # a copy of what a transform must not write into
 
 
 def _source(reader: type[Reader]) -> list[str]:

@@ -7,15 +7,18 @@ import json
 from collections import deque
 from collections.abc import Callable, Iterable, Iterator, Sequence
 from concurrent.futures import Future, ThreadPoolExecutor
+from contextlib import contextmanager
 from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any, TypeVar
 
 import numpy as np
+from filelock import FileLock
+from safetensors import SafetensorError
 
 from seglab.datasets.decode import LeftOut
 from seglab.errors import CacheError
-from seglab.files import atomic_folder
+from seglab.files import atomic_folder, data_home
 
 FORMAT = 4  # part of every key: raise it when the files or the resizing change, and old caches are left alone
 _THREADS = 4  # Pillow and OpenCV decode outside Python's global lock
@@ -43,6 +46,23 @@ def in_threads(function: Callable[[Item], Result], items: Sequence[Item]) -> Ite
         finally:
             for future in waiting:
                 future.cancel()
+
+
+@contextmanager
+def cache_folder(content: str, otherwise: str = "") -> Iterator[Path]:
+    """The folder of all caches. One process fills it, the others wait and then read; the lock ends with its process.
+
+    What goes wrong on the disk is a CacheError, which says what needs room, and what one can do without.
+    """
+    root = data_home() / "cache"
+    try:
+        root.mkdir(parents=True, exist_ok=True)
+        with FileLock(root / ".lock"):
+            yield root
+    except (OSError, SafetensorError) as error:
+        raise CacheError(f"{root}: the cache cannot be written", found=str(error),
+                         expected=f"a folder with room for {content}",
+                         fix=f"Free some space, set SEGLAB_HOME to another disk{otherwise}.") from error
 
 
 @dataclass

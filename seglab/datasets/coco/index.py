@@ -20,15 +20,15 @@ from typing import Any
 
 import cv2
 import numpy as np
-from filelock import FileLock
 from pycocotools import mask as coco_mask
 from safetensors import SafetensorError, safe_open
 from safetensors.numpy import save_file
 
+from seglab.datasets.cache import cache_folder
 from seglab.datasets.coco.masks import FAR, MOST_PIXELS, Rle, to_rle
 from seglab.datasets.io import Size
 from seglab.errors import CacheError, DataError
-from seglab.files import atomic_file, data_home, file_digests, read_text
+from seglab.files import atomic_file, file_digests, read_text
 
 #: What makes an annotation unusable.
 FAULTS = {
@@ -88,25 +88,16 @@ class CocoIndex:
     def open(cls, path: Path) -> CocoIndex:
         """Open the tables of an annotation; they are made if they are not in the cache, or damaged.
 
-        Raises:
-            DataError: no such file, or not a COCO annotation with objects.
-            CacheError: the cache cannot be written.
+        DataError if there is no such file, or it is no COCO annotation with objects.
         """
-        cache = data_home() / "cache"
-        try:
-            cache.mkdir(parents=True, exist_ok=True)
-            with FileLock(cache / ".lock"):  # one process converts, the others wait and then read
-                digest = file_digests([path], cache / "digests.json")[0]
-                place = cache / f"coco-{digest}.safetensors"
-                with suppress(CacheError):
-                    return cls(path, place, digest)
-                tables = _converted(path)
-                with atomic_file(place) as new:
-                    save_file(tables, new, _made_of(digest, tables["names"], tables["rows"]))
-        except (OSError, SafetensorError) as error:
-            raise CacheError(f"{path}: its tables cannot be written", found=str(error),
-                             expected="room in the cache for as much again",
-                             fix="Free some space, or set SEGLAB_HOME to another disk.") from error
+        with cache_folder(f"tables as large as {path}") as cache:
+            digest = file_digests([path], cache / "digests.json")[0]
+            place = cache / f"coco-{digest}.safetensors"
+            with suppress(CacheError):
+                return cls(path, place, digest)
+            tables = _converted(path)
+            with atomic_file(place) as new:
+                save_file(tables, new, _made_of(digest, tables["names"], tables["rows"]))
         return cls(path, place, digest)
 
     def rows_of(self, picture: int) -> np.ndarray:
@@ -147,9 +138,8 @@ def _converted(path: Path) -> dict[str, np.ndarray]:
     places, classes = ({one[0]: place for place, one in enumerate(those)} for those in (pictures, categories))
     rows, seen = [], set()
     for one in document["annotations"]:
-        one = one if isinstance(one, dict) else {}
-        if "segmentation" not in one:
-            _pack(one, shapes)
+        if not isinstance(one, dict) or "segmentation" not in one:
+            one = _pack(one if isinstance(one, dict) else {}, shapes)
         start, stop, fault, area, (left, top, right, bottom), size = one["segmentation"]
         picture = places.get(_key(one.get("image_id")), -1)
         category = classes.get(_key(one.get("category_id")), -1)
