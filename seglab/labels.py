@@ -63,7 +63,8 @@ class LabelSet:
         if twice := sorted({name for name in self.classes if self.classes.count(name) > 1}):
             raise ArgumentError(what, found=f"{twice} more than once", expected="every class name once")
         if len(self.colours) != len(self.classes):
-            raise ArgumentError(what, found=f"{len(self.colours)} colours", expected=f"{len(self.classes)}, one a class")
+            raise ArgumentError(what, found=f"{len(self.colours)} colours",
+                                expected=f"{len(self.classes)}, one a class")
         for name, colour in zip((*self.classes, "ignore"), (*self.colours, self.ignore_colour), strict=True):
             if len(colour) != 3 or not all(0 <= v <= 255 for v in colour):
                 raise ArgumentError(f"{what}, class {name!r}", found=f"colour {colour}",

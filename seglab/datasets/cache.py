@@ -6,9 +6,10 @@ import hashlib
 import json
 from collections import deque
 from collections.abc import Callable, Iterable, Iterator, Sequence
-from concurrent.futures import Future, ThreadPoolExecutor
+from concurrent.futures import ThreadPoolExecutor
 from contextlib import contextmanager
 from dataclasses import dataclass, field
+from itertools import islice
 from pathlib import Path
 from typing import Any, TypeVar
 
@@ -34,18 +35,16 @@ def in_threads(function: Callable[[Item], Result], items: Sequence[Item]) -> Ite
         >>> list(in_threads(abs, [-2, 3, -1]))
         [2, 3, 1]
     """
+    ahead = iter(items)
     with ThreadPoolExecutor(_THREADS) as pool:
-        waiting: deque[Future[Result]] = deque()
+        waiting = deque(pool.submit(function, item) for item in islice(ahead, 2 * _THREADS))
         try:
-            for item in items:
-                waiting.append(pool.submit(function, item))
-                if len(waiting) > 2 * _THREADS:
-                    yield waiting.popleft().result()
             while waiting:
-                yield waiting.popleft().result()
+                result = waiting.popleft().result()
+                waiting.extend(pool.submit(function, item) for item in islice(ahead, 1))
+                yield result
         finally:
-            for future in waiting:
-                future.cancel()
+            pool.shutdown(cancel_futures=True)
 
 
 @contextmanager

@@ -158,9 +158,6 @@ class CropOrPad(nn.Module):
                        for one, fill in ((image, 0), (mask, IGNORE)))
         return image, mask
 
-    def extra_repr(self) -> str:
-        return f"size={self.size}"
-
 
 def height_and_width(size: int | Sequence[int]) -> tuple[int, int]:
     """A size as (height, width), from that or from the side of a square; ArgumentError if a side is below 1 pixel.
