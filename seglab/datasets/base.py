@@ -176,7 +176,7 @@ class Samples(Dataset[Sample]):
         progress: show a bar, and a line on what is left out.
 
     Attributes:
-        entries: of the pictures, in order.
+        entries, names: of the pictures, in order.
         labelled: whether pictures have one class each, and no masks; `labels` are these, in order.
         size: (height, width) of all pictures, None if they differ; with labels the side.
         left_out, bad: {name: reason} of pictures of the split that are not used; empty of a subset.
@@ -298,7 +298,6 @@ class Samples(Dataset[Sample]):
 
     @property
     def names(self) -> list[str]:
-        """The pictures' names, in order."""
         return [entry.name for entry in self.entries]
 
     def picture_size(self, index: int) -> Size:

@@ -132,8 +132,7 @@ def _chosen(shown: Sequence[set[int]], count: int) -> set[int]:
     chosen: set[int] = set()
     while queues and len(chosen) < count:
         queue = queues.pop(0)
-        number = next((number for number in queue if number not in chosen), None)
-        if number is not None:
+        if (number := next((number for number in queue if number not in chosen), None)) is not None:
             chosen.add(number)
             queues.append(queue)
     return chosen

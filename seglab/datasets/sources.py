@@ -72,7 +72,7 @@ class Splits:
 
 def open_dataset(which: str | Path = "drone", *, root: str | Path | None = None, source: str | None = None,
                  progress: bool = True, **options: Any) -> Splits:
-    """Open train, val and test of a dataset.
+    """Open train, val and test of a dataset; splits that it lacks are made, see `complete_splits`.
 
     Args:
         which: a folder, whose layout is found out; or the name of a layout (`Reader.kinds` lists them). The built-in
@@ -82,9 +82,6 @@ def open_dataset(which: str | Path = "drone", *, root: str | Path | None = None,
         progress: show bars, and a line on what is left out.
         options: of every dataset: `within`, `size`, `how`, `problems`, `cache` (see `Samples`); and the layout's own,
             such as `categories` of COCO (see the readers).
-
-    Returns:
-        The splits; those that the dataset lacks are made, see `complete_splits`.
 
     Raises:
         ArgumentError: an unknown name or source, or an option that this dataset does not have.

@@ -62,6 +62,7 @@ class CocoIndex:
         rows: a record of each annotation: `picture` and `category` are places in these lists, or -1; `crowd` is 0 or
             1; `area` in square pixels; `fault` 0, `OUTSIDE`, or a key of `FAULTS`. They are in the order of the
             pictures, of one picture in the order of the file; those that cannot be used come last.
+        first: where the rows of each picture begin.
 
     CacheError if the file in the cache is damaged, or is not there.
 
@@ -79,7 +80,7 @@ class CocoIndex:
             raise self._damaged() from error
         self.rows: np.ndarray = rows.view(_ROW)
         self.categories, self.pictures = json.loads(names.tobytes())
-        self._first = np.searchsorted(self.rows["picture"], np.arange(len(self.pictures) + 1)).tolist()
+        self.first = np.searchsorted(self.rows["picture"], np.arange(len(self.pictures) + 1)).tolist()
 
     def __reduce__(self) -> tuple[type, tuple[Path, Path, str]]:  # a worker that is spawned maps the file itself
         return type(self), (self.path, self.place, self.digest)
@@ -99,10 +100,6 @@ class CocoIndex:
             with atomic_file(place) as new:
                 save_file(tables, new, _made_of(digest, tables["names"], tables["rows"]))
         return cls(path, place, digest)
-
-    def rows_of(self, picture: int) -> np.ndarray:
-        """The usable annotations of a picture."""
-        return self.rows[self._first[picture]:self._first[picture + 1]]
 
     def shape(self, row: np.void) -> tuple[int | str | None, list[np.ndarray] | Rle]:
         """The id of an annotation, and its outlines, (x, y, x, y, …) each, or its compressed run lengths."""

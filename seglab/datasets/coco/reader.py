@@ -202,9 +202,10 @@ class Coco(Reader):
     def _rows(self, entry: Entry) -> tuple[CocoIndex, np.ndarray, list[int]]:
         """The chosen annotations of a picture, and their classes."""
         split, picture = entry.target
-        rows = self.indexes[split].rows_of(picture)
+        index = self.indexes[split]
+        rows = index.rows[index.first[picture]:index.first[picture + 1]]
         classes = self._classes[split][rows["category"]]
-        return self.indexes[split], rows[classes > 0], classes[classes > 0].tolist()
+        return index, rows[classes > 0], classes[classes > 0].tolist()
 
     def annotations(self, entry: Entry) -> list[dict[str, Any]]:
         """The objects of the chosen categories on a picture, crowds included, as COCO writes them, run lengths plain.
