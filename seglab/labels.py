@@ -170,19 +170,20 @@ _FLAGS = {**dict.fromkeys(("1", "true", "yes", "x"), True), **dict.fromkeys(("0"
 def _rows(path: Path, labelmap: bool) -> list[_Row]:
     lines = re.split(r"\r\n|\r|\n", read_text(path, "label map" if labelmap else "class table"))
     if labelmap:
-        delimiter, quoting, at = ":", csv.QUOTE_NONE, {"name": 0, "colour": 1}
+        delimiter, at = ":", {"name": 0, "colour": 1}
         expected = "name:r,g,b:parts:actions, such as road:128,64,128::"
         lines = ["" if line.startswith("#") else line for line in lines]
     else:
         first = next((line for line in lines if line.strip()), "")
-        delimiter, quoting, at = max(",;\t", key=first.count), csv.QUOTE_MINIMAL, {"name": 0, "r": 1, "g": 2, "b": 3}
+        delimiter, at = max(",;\t", key=first.count), {"name": 0, "r": 1, "g": 2, "b": 3}
         expected = "name, r, g, b with numbers 0 to 255 (or first a header that says what the columns are)"
     rows: list[_Row] = []
     header = labelmap
     for number, line in enumerate(lines, start=1):
         try:
-            cells = [cell.strip() for cell in next(csv.reader([line], delimiter=delimiter, quoting=quoting,
-                                                              skipinitialspace=True), [])] + [""] * labelmap
+            found = [*line.split(delimiter), ""] if labelmap else next(
+                csv.reader([line], delimiter=delimiter, skipinitialspace=True), [])
+            cells = [cell.strip() for cell in found]
             if not any(cells):
                 continue
             if not rows and not header and (columns := _header(cells)):

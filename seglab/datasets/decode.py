@@ -68,7 +68,7 @@ class Decoder:
         if self.size is None or mask.shape == self.size:
             return image, mask
         if self.how != "crop-or-pad":
-            scale = min(want / have for want, have in zip(self.size, mask.shape, strict=True))
+            scale = min(side / have for side, have in zip(self.size, mask.shape, strict=True))
             want = self.size if self.how == "resize" else tuple(max(1, round(side * scale)) for side in mask.shape)
             image = np.asarray(Image.fromarray(image).resize(want[::-1], Image.Resampling.BILINEAR))
             mask = _scaled(mask, want)
@@ -80,4 +80,4 @@ class Decoder:
 def _scaled(mask: np.ndarray, size: tuple[int, ...]) -> np.ndarray:
     """A mask of another size, by nearest neighbour: no class is invented between two others."""
     return mask if mask.shape == size else np.asarray(
-        Image.fromarray(mask).resize(size[::-1], Image.Resampling.NEAREST))
+        Image.fromarray(mask).resize((size[1], size[0]), Image.Resampling.NEAREST))

@@ -6,6 +6,7 @@ import os
 from collections.abc import Iterator
 from contextlib import contextmanager
 from pathlib import Path
+from typing import Any
 
 import numpy as np
 from PIL import ExifTags, Image, ImageOps, ImageSequence, TiffImagePlugin, UnidentifiedImageError
@@ -221,7 +222,7 @@ def raw_mode(image: Image.Image) -> str:
 def _picture(image: Image.Image) -> Image.Image:
     """The pixels of an opened file as RGB."""
     check_one_page(image)
-    tags = image.tag_v2 if image.format == "TIFF" else {}  # type: ignore[attr-defined]
+    tags: Any = image.tag_v2 if image.format == "TIFF" else {}  # type: ignore[attr-defined]
     bands = tags.get(277, 1)
     if bands > 4:
         raise DataError("too many bands", found=_described(tags), expected="1 or 3 bands", fix=_EXPORT)

@@ -158,7 +158,8 @@ def _converted(path: Path) -> dict[str, np.ndarray]:
 def _pack(value: dict[str, Any], shapes: bytearray) -> dict[str, Any]:
     """Move an annotation's segmentation to the other shapes; what the table needs of it remains in its place."""
     shape, start, fault = value.get("segmentation"), len(shapes), 0
-    area = value.get("area") if type(value.get("area")) in (int, float) else 0
+    area: Any = value.get("area")
+    area = area if type(area) in (int, float) else 0
     try:
         form, data, box, size = _outlines(shape) if isinstance(shape, list) else _runs(shape)
         most = 2 * (box[2] - box[0] + 1) * (box[3] - box[1] + 1)
