@@ -192,8 +192,9 @@ def _rows(path: Path, labelmap: bool) -> list[_Row]:
                 continue
             cell = {column: cells[index] for column, index in at.items()}
             colour = cell.get("colour", ",".join(cell[channel] for channel in "rgb" if channel in cell))
+            without = not colour and (labelmap or "colour" not in cell)
             rows.append(_Row(number, _name(cell["name"]), _whole(cell["code"], 65535) if "code" in cell else len(rows),
-                             _colour(colour) if colour else None, _FLAGS[cell.get("ignore", "").lower()]))
+                             None if without else _colour(colour), _FLAGS[cell.get("ignore", "").lower()]))
         except (ValueError, IndexError, KeyError, csv.Error):
             raise DataError(f"{path}, line {number}", found=line.strip()[:200] or "nothing",
                             expected=expected) from None
