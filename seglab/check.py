@@ -5,7 +5,7 @@ from __future__ import annotations
 import json
 from collections import Counter
 from collections.abc import Iterator, Sequence
-from dataclasses import asdict, dataclass, field, replace
+from dataclasses import asdict, dataclass, field
 from itertools import combinations
 from pathlib import Path
 from typing import Any
@@ -21,7 +21,7 @@ from seglab.datasets.sources import find_dataset, many_ignored, open_reader
 from seglab.datasets.splits import SPLITS, Entry
 from seglab.errors import DataError
 from seglab.files import atomic_file, check_free
-from seglab.labels import IGNORE, LabelSet
+from seglab.labels import IGNORE
 from seglab.progress import progress_bar
 
 _SIDE = 64  # of the small copies that pictures are judged by, in pixels
@@ -31,12 +31,9 @@ _MANY_IGNORED = 0.9  # as a share of the pixels of one picture
 
 @dataclass(frozen=True)
 class Finding:
-    """One thing that was found.
+    """One thing that was found, in one sentence, and the names of the pictures that it is about, with their split.
 
-    Attributes:
-        level: "error" stops a training or makes its result meaningless; "warning" is to be looked at; "note".
-        text: what, in one sentence.
-        pictures: names of the pictures that it is about, with their split.
+    The level: "error" stops a training or makes its result meaningless; "warning" is to be looked at; "note".
     """
 
     level: str
@@ -90,7 +87,7 @@ class Report:
         return "\n".join(lines)
 
 
-@dataclass(frozen=True)
+@dataclass
 class _Look:
     """What one picture and its mask show."""
 
@@ -101,7 +98,7 @@ class _Look:
     small: np.ndarray | None = None
     error: str = ""
     left_out: str = ""
-    doubts: tuple[str, ...] = ()
+    doubts: list[str] = field(default_factory=list)
 
     @property
     def name(self) -> str:
@@ -142,8 +139,8 @@ def check(folder: str | Path, *, layout: str | None = None, sheet: str | Path | 
                         for what, those in reader.faults.items() if len(those)]
     report.findings += _grouped("error", [(look.error, look.name) for look in looks if look.error])
     report.findings += _grouped("note", [(f"left out: {look.left_out}", look.name) for look in looks if look.left_out])
-    good = _compared([look for look in looks if not look.error and not look.left_out])
-    if good:
+    if good := [look for look in looks if not look.error and not look.left_out]:
+        _compare(good)
         _count(report, reader, good)
         report.findings += _duplicates(good)
     doubtful = [look for look in good if look.doubts]
@@ -172,30 +169,20 @@ def _looks(reader: Reader, progress: bool) -> Iterator[_Look]:
             return _Look(split, entry, left_out=str(reason))
         counts = np.bincount(np.asarray(target).ravel(), minlength=256)
         size = image_size(entry.image) if isinstance(target, int) else (target.shape[0], target.shape[1])
-        return _Look(split, entry, size, counts, image, doubts=(*_of_picture(image), *_of_mask(counts)))
+        doubts = {"the picture is of one colour": image.std() < 2,
+                  "the picture is nearly black": image.std() >= 2 and image.max() < 40,
+                  "almost all of the mask is ignored": counts[IGNORE] > _MANY_IGNORED * counts.sum()}
+        return _Look(split, entry, size, counts, image, doubts=[doubt for doubt, there in doubts.items() if there])
 
     yield from progress_bar(in_threads(look, jobs), total=len(jobs), desc="checking", unit="img", shown=progress)
 
 
-def _of_picture(small: np.ndarray) -> Iterator[str]:
-    if small.std() < 2:
-        yield "the picture is of one colour"
-    elif small.max() < 40:
-        yield "the picture is nearly black"
-
-
-def _of_mask(counts: np.ndarray) -> Iterator[str]:
-    if counts[IGNORE] > _MANY_IGNORED * counts.sum():
-        yield "almost all of the mask is ignored"
-
-
-def _compared(looks: list[_Look]) -> list[_Look]:
-    """The same, with doubts on masks of one class where nearly all others have more."""
-    alone = {look.name for look in looks if (look.counts[:IGNORE] > 0).sum() < 2}
-    if any(look.counts.sum() < 2 for look in looks) or len(alone) > len(looks) / 20:
-        return looks
-    return [replace(look, doubts=(*look.doubts, "the mask holds one class only, unlike most")) if look.name in alone
-            else look for look in looks]
+def _compare(looks: Sequence[_Look]) -> None:
+    """Doubt masks of one class where nearly all others have more."""
+    alone = [look for look in looks if (look.counts[:IGNORE] > 0).sum() < 2]
+    if all(look.counts.sum() > 1 for look in looks) and len(alone) <= len(looks) / 20:
+        for look in alone:
+            look.doubts.append("the mask holds one class only, unlike most")
 
 
 def _grouped(level: str, found: Sequence[tuple[str, str]]) -> list[Finding]:
@@ -213,27 +200,24 @@ def _grouped(level: str, found: Sequence[tuple[str, str]]) -> list[Finding]:
 
 def _count(report: Report, reader: Reader, looks: Sequence[_Look]) -> None:
     """Counts, sizes and class shares, and what is unusual about them."""
-    labels: LabelSet = reader.label_set
+    labels = reader.label_set
     report.counts = dict(Counter(look.split for look in looks))
     by_area = sorted((look.size for look in looks), key=lambda size: size[0] * size[1])
     report.sizes = [by_area[0], by_area[len(by_area) // 2], by_area[-1]]
     pixels = {split: np.sum([look.counts for look in looks if look.split == split], axis=0) for split in report.counts}
+    shares = {split: counts / max(1, counts[:len(labels)].sum()) for split, counts in pixels.items()}
+    report.shares = {name: {split: float(share[i]) for split, share in shares.items()}
+                     for i, name in enumerate(labels.classes)}
     for split, counts in pixels.items():
-        scored = max(1, int(counts[: len(labels)].sum()))
-        for i, name in enumerate(labels.classes):
-            report.shares.setdefault(name, {})[split] = float(counts[i] / scored)
         report.findings += [Finding("warning", text) for text in many_ignored(counts, split)]
-    for split in pixels:
-        never = [name for i, name in enumerate(labels.classes) if pixels[split][i] == 0]
-        unknown = [name for name in never if split == "train" and any(pixels[other][labels.id(name)]
-                                                                     for other in pixels)]
+        never = [name for name, share in report.shares.items() if not share[split]]
+        unknown = [name for name in never if split == "train" and any(report.shares[name].values())]
         if unknown:
             report.findings.append(Finding("error", "classes that are tested and never trained", unknown))
         if len(unknown) < len(never):
             report.findings.append(Finding("warning", f"classes that never occur in {split}",
                                            [name for name in never if name not in unknown]))
-    left_out = [look.name for look in looks if look.split == "train" and not reader.for_training(look.entry)]
-    if left_out:
+    if left_out := [look.name for look in looks if look.split == "train" and not reader.for_training(look.entry)]:
         report.findings.append(Finding("note", f"left out of train, {len(left_out)} pictures: not among those that "
                                                f"{reader.training_rule}", left_out))
 
@@ -244,8 +228,7 @@ def _duplicates(looks: Sequence[_Look]) -> list[Finding]:
     for first, second in combinations([split for split in SPLITS if split in parts], 2):
         ours, theirs = ([(look.small.transpose(2, 0, 1), 0) for look in parts[split] if look.small is not None]
                         for split in (first, second))
-        pairs = find_duplicates(ours, theirs)
-        if pairs:
+        if pairs := find_duplicates(ours, theirs):
             found.append(Finding("warning", f"{len({pair.second for pair in pairs})} pictures of {second} are in "
                                  f"{first} too (or frames of one video)",
                                  [f"{parts[first][p.first].name} = {parts[second][p.second].name}" for p in pairs]))

@@ -7,12 +7,12 @@ import json
 import os
 import re
 import shutil
-import tempfile
 from collections.abc import Iterable, Iterator, Sequence
 from concurrent.futures import ThreadPoolExecutor
 from contextlib import contextmanager
 from pathlib import Path
 from typing import Any
+from uuid import uuid4
 
 from seglab.errors import ArgumentError, DataError
 
@@ -20,8 +20,7 @@ from seglab.errors import ArgumentError, DataError
 def data_home() -> Path:
     """The folder for samples, caches and downloads.
 
-    It is `$SEGLAB_HOME` if that is set, else `data/` of the checkout that the package runs from, else
-    `~/.cache/seglab`.
+    `$SEGLAB_HOME` if that is set, else `data/` of the checkout that the package runs from, else `~/.cache/seglab`.
     """
     if home := os.environ.get("SEGLAB_HOME"):
         return Path(home).expanduser()
@@ -53,14 +52,10 @@ _WESTERN_WORD = re.compile(
 
 
 def read_text(path: str | Path, what: str = "text file") -> str:
-    """The text of a file: UTF-8, UTF-16 with its mark, or what else it is beyond doubt.
+    """The text of a file, which messages call `what`: UTF-8, UTF-16 with its mark, or what else it is beyond doubt.
 
     A Korean (cp949) or western European (cp1252) file is read if all its words are ones of these languages. Other
     encodings, and the few words from which no one can tell, are an error: a wrong guess gives wrong class names.
-
-    Args:
-        path: the file.
-        what: what it is, for messages.
 
     Raises:
         DataError: the file is missing or cannot be read, is no text, or is in another encoding.
@@ -114,11 +109,7 @@ _CONTROL = re.compile(r"[\x00-\x08\x0b\x0e-\x1f\x7f]")
 
 
 def check_free(path: str | Path, argument: str = "out", overwrite: bool = False) -> Path:
-    """The path, if nothing is there or it may be replaced.
-
-    Raises:
-        ArgumentError: something is there, and `overwrite` is False.
-    """
+    """The path, if nothing is there or it may be replaced; else an ArgumentError."""
     path = Path(path).expanduser()
     if path.exists() and not overwrite:
         raise ArgumentError(argument, found=f"{path} is there already", expected="a new file",
@@ -162,28 +153,18 @@ def output_file(out: str | Path, name: str, endings: Iterable[str], overwrite: b
 
 
 def atomic_write(path: str | Path, data: bytes) -> None:
-    """Write a file so that a reader sees the old bytes or the new ones, whatever happens in between.
-
-    The bytes go to a temporary file beside it, are flushed to the disk, and then take its name in one step. Of several
-    processes that write it at once, the last one's bytes stay.
-
-    Raises:
-        OSError: the disk is full or the folder cannot be written. The old file is as it was.
-    """
+    """Write a file as `atomic_file` does; of several processes that write it at once, the last one's bytes stay."""
     with atomic_file(path) as temporary:
         temporary.write_bytes(data)
 
 
 @contextmanager
 def atomic_file(path: str | Path) -> Iterator[Path]:
-    """Write a file that appears under its name only when it is complete.
+    """Write a file so that a reader sees the old bytes or the new ones, whatever happens in between.
 
-    Yields a temporary path beside `path`, with the same ending and the number of this process in its name. It takes
-    the name at the end of the block; if the block fails, it is removed and the old file is as it was. A process that
-    is killed in the block leaves it.
-
-    Raises:
-        OSError: as for `atomic_write`.
+    Yields a temporary path beside `path`, with the same ending and the number of this process in its name. At the end
+    of the block it is flushed to the disk and takes the name; if the block fails, or with an OSError the disk, it is
+    removed and the old file is as it was. A process that is killed in the block leaves it.
 
     Example:
         >>> import tempfile
@@ -227,9 +208,8 @@ def atomic_folder(path: str | Path) -> Iterator[Path]:
         ['a.txt']
     """
     path = Path(path)
-    path.parent.mkdir(parents=True, exist_ok=True)
-    temporary = Path(tempfile.mkdtemp(prefix=f".{path.name}.", suffix=".tmp", dir=path.parent))
-    temporary.chmod(0o777 & ~_umask())  # mkdtemp makes it private; a shared data folder must stay shared
+    temporary = path.with_name(f".{path.name}.{uuid4().hex}.tmp")
+    temporary.mkdir(parents=True)  # not mkdtemp, which makes it private: a shared data folder must stay shared
     try:
         yield temporary
         try:
@@ -244,9 +224,7 @@ def atomic_folder(path: str | Path) -> Iterator[Path]:
 def file_digests(paths: Sequence[Path], memory: Path) -> list[str]:
     """Hashes of the contents of files. A file is read again only if its size or one of its times changed.
 
-    Args:
-        paths: the files.
-        memory: a JSON file that remembers hashes, sizes and times. One writer at a time.
+    The memory is a JSON file that remembers hashes, sizes and times, with one writer at a time.
 
     Raises:
         DataError: a file cannot be read.
@@ -257,23 +235,20 @@ def file_digests(paths: Sequence[Path], memory: Path) -> list[str]:
 
     def digest(path: Path) -> str:
         try:
-            return fresh_or_known(path)
+            stat, name = path.stat(), str(path.resolve())
+            signature = f"{stat.st_size}-{stat.st_mtime_ns}-{stat.st_ctime_ns}"
+            entry = known.get(name)
+            if not isinstance(entry, list) or entry[:1] != [signature] or len(entry) != 2:
+                entry = fresh[name] = [signature, _digest(path)]
         except OSError as error:
             raise DataError(f"{path}: file", found=error.strerror or str(error), expected="a file that can be read",
                             fix="Check its rights and the disk.") from error
-
-    def fresh_or_known(path: Path) -> str:
-        stat = path.stat()
-        signature = f"{stat.st_size}-{stat.st_mtime_ns}-{stat.st_ctime_ns}"
-        entry = known.get(str(path.resolve()))
-        if not isinstance(entry, list) or entry[:1] != [signature] or len(entry) != 2:
-            entry = fresh[str(path.resolve())] = [signature, _digest(path)]
         return str(entry[1])
 
     with ThreadPoolExecutor(4) as pool:
         result = list(pool.map(digest, paths))
     if fresh:
-        write_memory(memory, {**known, **fresh})
+        write_memory(memory, known | fresh)
     return result
 
 
@@ -297,9 +272,3 @@ def _digest(path: Path) -> str:
         while block := file.read(1 << 20):
             digest.update(block)
     return digest.hexdigest()
-
-
-def _umask() -> int:
-    value = os.umask(0)
-    os.umask(value)
-    return value

@@ -5,8 +5,7 @@ from __future__ import annotations
 import csv
 import re
 import unicodedata
-from collections.abc import Iterable, Iterator, Sequence
-from contextlib import contextmanager
+from collections.abc import Iterable, Sequence
 from dataclasses import dataclass
 from functools import cached_property
 from pathlib import Path
@@ -57,20 +56,19 @@ class LabelSet:
         object.__setattr__(self, "classes", tuple(self.classes))
         object.__setattr__(self, "colours", tuple(tuple(int(v) for v in c) for c in self.colours))
         object.__setattr__(self, "ignore_colour", tuple(self.ignore_colour))
+        what = f"label set {self.name!r}"
         if not 1 <= len(self.classes) < IGNORE:
-            raise ArgumentError(f"label set {self.name!r}", found=f"{len(self.classes)} classes",
+            raise ArgumentError(what, found=f"{len(self.classes)} classes",
                                 expected="1 to 254 classes (id 255 means ignore)")
-        if len(set(self.classes)) != len(self.classes):
-            twice = sorted({c for c in self.classes if self.classes.count(c) > 1})
-            raise ArgumentError(f"label set {self.name!r}", found=f"{twice} more than once",
-                                expected="every class name once")
+        if twice := sorted({name for name in self.classes if self.classes.count(name) > 1}):
+            raise ArgumentError(what, found=f"{twice} more than once", expected="every class name once")
         if len(self.colours) != len(self.classes):
-            raise ArgumentError(f"label set {self.name!r}", found=f"{len(self.colours)} colours",
+            raise ArgumentError(what, found=f"{len(self.colours)} colours",
                                 expected=f"{len(self.classes)}, one a class")
         for name, colour in zip((*self.classes, "ignore"), (*self.colours, self.ignore_colour), strict=True):
             if len(colour) != 3 or not all(0 <= v <= 255 for v in colour):
-                raise ArgumentError(f"label set {self.name!r}, class {name!r}",
-                                    found=f"colour {colour}", expected="three numbers 0 to 255")
+                raise ArgumentError(f"{what}, class {name!r}", found=f"colour {colour}",
+                                    expected="three numbers 0 to 255")
 
     def __len__(self) -> int:
         return len(self.classes)
@@ -91,12 +89,9 @@ class LabelSet:
         return table
 
     def colourise(self, mask: np.ndarray) -> np.ndarray:
-        """Paint a mask: (H, W) uint8 class ids -> (H, W, 3) uint8 RGB, one table look-up.
+        """Paint a mask: (H, W) uint8 class ids -> (H, W, 3) uint8 RGB; ArgumentError for another shape or type.
 
         The look-up is OpenCV's, some 20 times the speed of `palette[mask]`.
-
-        Raises:
-            ArgumentError: the mask is not a two-dimensional uint8 array.
         """
         import cv2  # here, so that importing this module stays instant
 
@@ -154,7 +149,7 @@ class ClassTable:
             DataError: the file cannot be read; a line is not a class; two classes have one name, value or colour.
         """
         path = Path(path)
-        return _class_table(path, _labelmap_rows(path) if path.name == "labelmap.txt" else _table_rows(path))
+        return _class_table(path, _rows(path, labelmap=path.name == "labelmap.txt"))
 
 
 class _Row(NamedTuple):
@@ -172,27 +167,23 @@ _HEADERS = {"name": ("name", "classname", "class", "labelname", "label"),
 _FLAGS = {**dict.fromkeys(("1", "true", "yes", "x"), True), **dict.fromkeys(("0", "false", "no", ""), False)}
 
 
-def _labelmap_rows(path: Path) -> list[_Row]:
+def _rows(path: Path, labelmap: bool) -> list[_Row]:
+    lines = re.split(r"\r\n|\r|\n", read_text(path, "label map" if labelmap else "class table"))
+    if labelmap:
+        delimiter, at = ":", {"name": 0, "colour": 1}
+        expected = "name:r,g,b:parts:actions, such as road:128,64,128::"
+        lines = ["" if line.startswith("#") else line for line in lines]
+    else:
+        first = next((line for line in lines if line.strip()), "")
+        delimiter, at = max(",;\t", key=first.count), {"name": 0, "r": 1, "g": 2, "b": 3}
+        expected = "name, r, g, b with numbers 0 to 255 (or first a header that says what the columns are)"
     rows: list[_Row] = []
-    for number, line in enumerate(_lines(read_text(path, "label map")), start=1):
-        if line.strip() and not line.startswith("#"):
-            name, colour, *_ = [*line.split(":"), ""]
-            with _line(path, number, line, "name:r,g,b:parts:actions, such as road:128,64,128::"):
-                rows.append(_Row(number, _name(name), len(rows), _colour(colour) if colour.strip() else None))
-    return rows
-
-
-def _table_rows(path: Path) -> list[_Row]:
-    lines = _lines(read_text(path, "class table"))
-    first = next((line for line in lines if line.strip()), "")
-    delimiter = max(",;\t", key=first.count)
-    at = {"name": 0, "r": 1, "g": 2, "b": 3}
-    expected = "name, r, g, b with numbers 0 to 255 (or first a header that says what the columns are)"
-    rows: list[_Row] = []
-    header = False
+    header = labelmap
     for number, line in enumerate(lines, start=1):
-        with _line(path, number, line, expected):
-            cells = [cell.strip() for cell in next(csv.reader([line], delimiter=delimiter, skipinitialspace=True), [])]
+        try:
+            found = [*line.split(delimiter), ""] if labelmap else next(
+                csv.reader([line], delimiter=delimiter, skipinitialspace=True), [])
+            cells = [cell.strip() for cell in found]
             if not any(cells):
                 continue
             if not rows and not header and (columns := _header(cells)):
@@ -200,13 +191,13 @@ def _table_rows(path: Path) -> list[_Row]:
                 expected = f"as the header says: {delimiter.join(cells)}"
                 continue
             cell = {column: cells[index] for column, index in at.items()}
-            colour = None
-            if "colour" in cell:
-                colour = _colour(cell["colour"])
-            elif "r" in cell:
-                colour = _whole(cell["r"], 255), _whole(cell["g"], 255), _whole(cell["b"], 255)
+            colour = cell.get("colour", ",".join(cell[channel] for channel in "rgb" if channel in cell))
+            without = not colour and (labelmap or "colour" not in cell)
             rows.append(_Row(number, _name(cell["name"]), _whole(cell["code"], 65535) if "code" in cell else len(rows),
-                             colour, _FLAGS[cell.get("ignore", "").lower()]))
+                             None if without else _colour(colour), _FLAGS[cell.get("ignore", "").lower()]))
+        except (ValueError, IndexError, KeyError, csv.Error):
+            raise DataError(f"{path}, line {number}", found=line.strip()[:200] or "nothing",
+                            expected=expected) from None
     return rows
 
 
@@ -243,18 +234,6 @@ def _class_table(path: Path, rows: Sequence[_Row]) -> ClassTable:
                          **({"ignore_colour": void[-1]} if void else {}))
     return ClassTable(label_set, {IGNORE: IGNORE} | {row.code: ids.get(row.line, IGNORE) for row in rows},
                       dict.fromkeys(void, IGNORE) | ClassTable.of(label_set).colours, rows[0].colour is not None)
-
-
-@contextmanager
-def _line(path: Path, number: int, line: str, expected: str) -> Iterator[None]:
-    try:
-        yield
-    except (ValueError, IndexError, KeyError, csv.Error):
-        raise DataError(f"{path}, line {number}", found=line.strip()[:200] or "nothing", expected=expected) from None
-
-
-def _lines(text: str) -> list[str]:
-    return re.split(r"\r\n|\r|\n", text)
 
 
 def _name(text: str) -> str:
@@ -324,9 +303,6 @@ CAMVID = LabelSet("camvid", (
 
 def known_label_set(classes: Sequence[str]) -> LabelSet:
     """The label set with exactly these classes if it is one of ours, else a new one in VOC's colours.
-
-    Raises:
-        ArgumentError: no class, more than 254, or a name twice.
 
     Example:
         >>> known_label_set(["background", "cat", "dog"]).name, known_label_set(["soil", "leaf"]).colours[1]

@@ -5,13 +5,17 @@ from __future__ import annotations
 import copy
 import hashlib
 import json
+import math
 import os
+import re
 import shutil
 import sys
 import warnings
-from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
+from collections import defaultdict
+from collections.abc import Callable, Iterable, Mapping, Sequence
 from contextlib import suppress
 from dataclasses import replace
+from difflib import get_close_matches
 from functools import cached_property
 from inspect import Parameter, getsource, isfunction, signature
 from pathlib import Path
@@ -19,18 +23,17 @@ from typing import Any, ClassVar
 
 import numpy as np
 import torch
-from filelock import FileLock
 from torch.utils.data import Dataset
 from torchvision import tv_tensors
 
-from seglab.datasets.cache import FORMAT, Index, PixelCache, build, in_threads
+from seglab.datasets.cache import FORMAT, PixelCache, build, cache_folder, in_threads
 from seglab.datasets.decode import LABELLED, Decoder, LeftOut
 from seglab.datasets.io import Size, image_size, size_within
 from seglab.datasets.protocols import Sample
 from seglab.datasets.splits import SPLITS, Entry, complete_splits, visible
 from seglab.datasets.transforms import height_and_width
-from seglab.errors import ArgumentError, CacheError, DataError
-from seglab.files import data_home, file_digests
+from seglab.errors import ArgumentError, DataError
+from seglab.files import file_digests
 from seglab.labels import LabelSet
 from seglab.progress import progress_bar
 
@@ -45,22 +48,20 @@ _NO_ROOM = "decoded pictures are not kept: they would fill more than half of wha
 class Reader:
     """A published layout: where the files are, how they are split, and how one mask becomes class ids.
 
-    A subclass with a `name` is found by `open_dataset`. It fills the attributes in `__init__(self, root, **options)`,
-    whose keywords are the dataset's own options, and writes `find` and `mask`. All else is `Samples`'.
+    A subclass with a `name` is found by `open_dataset`. It fills `root`, `label_set` and `splits` in
+    `__init__(self, root, **options)`, whose keywords are the dataset's own options, and writes `find` and `mask`. All
+    else is `Samples`'.
 
     Attributes:
-        name: of the layout, in lower case.
-        looks_like: the layout in a few words, for messages.
+        name, looks_like: of the layout, in lower case; and how it looks in a few words, for messages.
         generic: many datasets have this layout, so that others are looked for first.
-        root: the folder.
-        label_set: the classes.
+        named_by_folder: any dataset may have this layout, so that it is called like its folder.
+        consecutive: pictures follow each other like the frames of a video, so that splits are cut and not drawn.
         splits: the entries as they are on disk, by "train", "val", "test"; or "all" where nothing is split.
         bad: {picture's file, or where it should be: what is wrong} of those that are known to be unusable, such as
             those without a mask. They are errors, or left out, as the user chooses.
         faults: {what is wrong: those that have it} of parts of an annotation that cannot be used.
         notes: sentences on what else a user should know, such as what is left out on purpose.
-        named_by_folder: any dataset may have this layout, so that it is called like its folder.
-        consecutive: pictures follow each other like the frames of a video, so that splits are cut and not drawn.
         training_rule: what pictures must fulfil to be trained on, for the line that counts those that do not.
 
     Example: seglab/datasets/camvid.py.
@@ -131,12 +132,8 @@ class Reader:
         """(height, width) of a picture's mask, without reading its pixels."""
         return image_size(entry.target if isinstance(entry.target, Path) else entry.image)
 
-    def files(self, entry: Entry) -> list[Path]:
-        """The files that a picture and its mask are read from."""
-        return [entry.image, entry.target] if isinstance(entry.target, Path) else [entry.image]
-
     def settings(self) -> dict[str, Any]:
-        """All else that decides on masks; JSON can hold it."""
+        """What decides on masks beside the files and the entries; JSON can hold it."""
         return {}
 
     def for_training(self, entry: Entry) -> bool:
@@ -159,14 +156,12 @@ class Samples(Dataset[Sample]):
     class each, the second is its index, int, and the picture its middle square.
 
     All files are read when the dataset is opened for the first time. So what is wrong with them is said before a
-    training starts, and pixels are decoded and resized once: they lie in `data/cache`, and later epochs and processes
-    read them from there. The cache's name is a hash of the contents of all files and of all settings. What nobody
-    trains on any more may be deleted there.
+    training starts, and pixels are decoded and resized once: later epochs and processes read them from `data/cache`,
+    from a folder named by a hash of all contents and settings. What nobody trains on any more may be deleted there.
 
     A pickled one, as loader workers get it, has what `len` and `[i]` need: no names, entries, report and reader.
 
     Args:
-        reader: of the layout.
         split: "train", "val", "test" or "all"; those that a dataset lacks are made, see `complete_splits`.
         within: scale down to fit into (height, width), or until the shorter side has at most so many pixels (an int);
             pictures antialiased, masks nearest. The aspect ratio stays, and nothing is enlarged.
@@ -176,18 +171,14 @@ class Samples(Dataset[Sample]):
         problems: "error" stops at files that cannot be used and names all of them; "skip" leaves them out, counts and
             names them in a warning.
         cache: False reads each file when it is asked for. What is wrong with it is found only then, and pictures that
-            the reader leaves out for what their mask holds (of `Pets`, those without a pet) are used: to tell them,
-            all masks would have to be read.
+            the reader leaves out for what their mask holds (of `Pets`, those without a pet) are used.
         transforms: called with (image, mask), or with (image) where there are labels.
         progress: show a bar, and a line on what is left out.
 
     Attributes:
-        entries: of the pictures, in order.
-        label_set: the classes.
-        labelled: whether pictures have one class each, and no masks.
+        entries, names: of the pictures, in order.
+        labelled: whether pictures have one class each, and no masks; `labels` are these, in order.
         size: (height, width) of all pictures, None if they differ; with labels the side.
-        labels: the class of every picture, in order; empty where there are masks.
-        within: as it was given.
         left_out, bad: {name: reason} of pictures of the split that are not used; empty of a subset.
         pixels: how many pixels each id from 0 to 255 has, (256,) int64; None without a cache, and of a subset.
         key: of the cache; None without, and of a subset.
@@ -215,18 +206,16 @@ class Samples(Dataset[Sample]):
         self.reader, self.split, self.label_set = reader, split, reader.label_set
         entries = split_entries(reader, split)
         self.labelled = entries[0].label is not None
-        for name, value, known in (("how", how, _HOW), ("problems", problems, ("error", "skip"))):
-            if value not in known:
-                raise ArgumentError(name, found=repr(value), expected=" or ".join(f'"{k}"' for k in known))
+        check_choice("how", how, _HOW)
+        check_choice("problems", problems, ("error", "skip"))
         if self.labelled and (within is not None or how != "crop-or-pad" or not isinstance(size, int | None)):
             raise ArgumentError("size, how, within", found=f"{size!r}, {how!r}, {within!r}",
                                 expected="one number as size, and no more: pictures with labels are squares")
         box = height_and_width(within) if within is not None else None
-        self.within = box[0] if box is not None and not isinstance(within, Sequence) else box
-        self.how, self.transforms = how, transforms
+        self.within = box[0] if box is not None and isinstance(within, int) else box
         self._size = height_and_width(size) if size is not None else LABELLED if self.labelled else None
         self.size = self._size[0] if self.labelled and self._size is not None else self._size
-        self._decoder = Decoder(reader, self.within, self._size, how)
+        self.how, self.transforms, self._decoder = how, transforms, Decoder(reader, self.within, self._size, how)
         self._listed: int | None = len(entries)
         faults, count = _counted(reader.faults), sum(map(len, reader.faults.values()))
         _stop_or_warn(reader.root, "annotations that cannot be used", f"{count}", faults, faults, problems,
@@ -245,8 +234,7 @@ class Samples(Dataset[Sample]):
             self._read_all(progress)
         self.labels = [entry.label for entry in self.entries if entry.label is not None]
         bad = [f"{name}: {_indented(text)}" for name, text in self.bad.items()]
-        steps = [line.partition("next:")[2].strip() for text in self.bad.values() for line in text.splitlines()
-                 if line.startswith("  next:")]
+        steps = re.findall("(?m)^  next: +(.+)$", "\n".join(self.bad.values()))
         _stop_or_warn(reader.root, f"pictures of {split!r} that cannot be used", f"{len(bad)} of {len(entries)}", bad,
                       [*self.bad], problems, "the pictures are left out then", *steps[:1])
         if not self.entries:
@@ -259,27 +247,18 @@ class Samples(Dataset[Sample]):
 
     def _read_all(self, progress: bool) -> None:
         """Open the cache, or make it: read all files, collect what is wrong with them, and keep the pixels."""
-        root = data_home() / "cache"
-        try:
-            root.mkdir(parents=True, exist_ok=True)
-            # One process builds, the others wait for it and then read. The lock ends with its process.
-            with FileLock(root / ".lock"):
-                self.key = self._key(root)
-                folder = root / self.key
-                known = PixelCache(folder, len(self.entries)) if folder.exists() else None
-                if known is None or not known.index.stored:
-                    index = Index(masks=not self.labelled,
-                                  stored=self._decoded_size() < shutil.disk_usage(root).free / 2)
-                    if known is not None and index.stored:
-                        shutil.rmtree(folder)  # it was made while there was no room for the pixels
-                    if known is None or index.stored:
-                        build(folder, self._looked_at(index, progress), index)
-                        known = PixelCache(folder, len(self.entries))
-        except OSError as error:
-            raise CacheError(f"{root}: the cache cannot be written", found=str(error),
-                             expected="a folder with room for the decoded pictures",
-                             fix="Free some space, set SEGLAB_HOME to another disk, or open with cache=False."
-                             ) from error
+        with cache_folder("decoded pictures", ", or open with cache=False") as root:
+            self.key = self._key(root)
+            folder = root / self.key
+            known = PixelCache(folder) if folder.exists() else None
+            stored = known is not None and known.index.stored
+            fits = stored or self._decoded_size() < shutil.disk_usage(root).free / 2
+            if known is None or (fits and not stored):
+                shutil.rmtree(folder, ignore_errors=True)  # it was made while there was no room for the pixels
+                seen = progress_bar(in_threads(self._looked_at, self.entries), total=len(self.entries),
+                                    desc="reading once", unit="img", shown=progress)
+                build(folder, zip(self.names, seen, strict=True), fits)
+                known = PixelCache(folder)
         self.bad |= known.index.bad
         self.left_out |= known.index.left_out
         self.pixels = np.array(known.index.pixels)
@@ -287,37 +266,23 @@ class Samples(Dataset[Sample]):
         self._rows = range(len(self.entries))
         self._cache, self._remark = (known, "") if known.index.stored else (None, _NO_ROOM)
 
-    def _looked_at(self, index: Index, progress: bool) -> Iterator[tuple[int, np.ndarray, np.ndarray | None]]:
-        def look(entry: Entry) -> tuple[np.ndarray, Any] | DataError | LeftOut:
-            try:
-                return self._decoder(entry, strict=True)
-            except (DataError, LeftOut) as error:
-                return error
-
-        counts = np.zeros(256, dtype=np.int64)
-        seen = progress_bar(in_threads(look, self.entries), total=len(self.entries), desc="reading once", unit="img",
-                            shown=progress)
-        for place, (entry, found) in enumerate(zip(self.entries, seen, strict=True)):
-            if isinstance(found, Exception):
-                (index.bad if isinstance(found, DataError) else index.left_out)[entry.name] = str(found)
-                continue
-            image, target = found
-            counts += np.bincount(np.asarray(target).ravel(), minlength=256)
-            yield place, image, None if self.labelled else target
-        index.pixels = counts.tolist()
+    def _looked_at(self, entry: Entry) -> tuple[np.ndarray, Any] | DataError | LeftOut:
+        try:
+            return self._decoder(entry, strict=True)
+        except (DataError, LeftOut) as error:
+            return error
 
     def _decoded_size(self) -> int:
         """Bytes of the decoded pixels, estimated from up to 50 pictures."""
         areas = []
-        for entry in self.entries[:: 1 + len(self.entries) // 50]:
+        for place in range(0, len(self), 1 + len(self) // 50):
             with suppress(DataError):  # it is found, and said, when the file is read
-                height, width = self._size or size_within(self.reader.size(entry), self.within)
-                areas.append(height * width)
-        return 4 * len(self.entries) * int(np.mean(areas)) if areas else 0
+                areas.append(math.prod(self.picture_size(place)))
+        return 4 * len(self) * int(np.mean(areas)) if areas else 0
 
     def _key(self, root: Path) -> str:
         """Hash of everything that the cached bytes depend on."""
-        files = [self.reader.files(entry) for entry in self.entries]
+        files = [[path for path in (entry.image, entry.target) if isinstance(path, Path)] for entry in self.entries]
         present = [path for paths in files for path in paths if os.path.isfile(path)]
         contents = dict(zip(present, file_digests(present, root / "digests.json"), strict=True))
         settings = {"format": FORMAT, "reader": _source(type(self.reader)), "settings": self.reader.settings(),
@@ -333,7 +298,6 @@ class Samples(Dataset[Sample]):
 
     @property
     def names(self) -> list[str]:
-        """The pictures' names, in order."""
         return [entry.name for entry in self.entries]
 
     def picture_size(self, index: int) -> Size:
@@ -351,11 +315,10 @@ class Samples(Dataset[Sample]):
 
     def __getitem__(self, index: int) -> Any:
         pixels, target = self.read(index)
-        image = tv_tensors.Image(torch.from_numpy(pixels if pixels.flags.writeable else pixels.copy())
-                                 .permute(2, 0, 1))  # (H, W, 3) -> (3, H, W)
+        image = tv_tensors.Image(_tensor(pixels).permute(2, 0, 1))  # (H, W, 3) -> (3, H, W)
         if self.labelled:
             return (self.transforms(image) if self.transforms is not None else image), target
-        mask = tv_tensors.Mask(torch.from_numpy(target if target.flags.writeable else target.copy()))
+        mask = tv_tensors.Mask(_tensor(target))
         return self.transforms(image, mask) if self.transforms is not None else (image, mask)
 
     def objects(self, index: int) -> tuple[np.ndarray, np.ndarray] | None:
@@ -405,11 +368,15 @@ class Samples(Dataset[Sample]):
         """Why pictures are left out, a line for each reason."""
         lines = []
         for those in (self.left_out, self.bad if bad else {}):
-            names: dict[str, list[str]] = {}
+            names = defaultdict(list)
             for name, text in those.items():
-                names.setdefault(_indented(text), []).append(name)
+                names[_indented(text)].append(name)
             lines += [f"left out {line}" for line in _counted(dict(sorted(names.items())))]
         return lines
+
+
+def _tensor(pixels: np.ndarray) -> torch.Tensor:
+    return torch.from_numpy(np.require(pixels, requirements="W"))  # a copy of what a transform must not write into
 
 
 def _source(reader: type[Reader]) -> list[str]:
@@ -440,6 +407,19 @@ def _indented(message: str) -> str:
     return " ".join(line.strip() for line in message.splitlines()[:3])
 
 
+def check_choice(name: str, value: str, known: Sequence[str]) -> None:
+    """An ArgumentError if an argument has none of the values that it may have."""
+    if value not in known:
+        *others, last = (f'"{one}"' for one in known)
+        raise ArgumentError(name, found=repr(value), expected=f"{', '.join(others)} or {last}")
+
+
+def did_you_mean(item: object, known: Iterable[str]) -> str | None:
+    """A sentence with the names that are most like a wrong one, if any are."""
+    near = get_close_matches(str(item).lower(), known, n=3, cutoff=0.5)
+    return f"Did you mean {' or '.join(map(repr, near))}?" if near else None
+
+
 def few(those: Sequence[Any], count: int = 5) -> str:
     """The first of many, for a message."""
     return ", ".join(str(one) for one in list(those)[:count]) + (" …" if len(those) > count else "")
@@ -447,8 +427,7 @@ def few(those: Sequence[Any], count: int = 5) -> str:
 
 def split_entries(reader: Reader, split: str) -> list[Entry]:
     """The entries of "train", "val", "test" or "all" of a dataset; DataError if there is no such split."""
-    if split not in {*SPLITS, "all"}:
-        raise ArgumentError("split", found=repr(split), expected='"train", "val", "test" or "all"')
+    check_choice("split", split, (*SPLITS, "all"))
     splits = reader.complete
     if not splits.get(split):
         there = ", ".join(f"{len(entries)} of {name!r}" for name, entries in splits.items() if entries)

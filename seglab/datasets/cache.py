@@ -2,20 +2,26 @@
 
 from __future__ import annotations
 
+import hashlib
 import json
 from collections import deque
-from collections.abc import Callable, Iterator, Sequence
-from concurrent.futures import Future, ThreadPoolExecutor
-from dataclasses import asdict, dataclass, field
+from collections.abc import Callable, Iterable, Iterator, Sequence
+from concurrent.futures import ThreadPoolExecutor
+from contextlib import contextmanager
+from dataclasses import dataclass, field
+from itertools import islice
 from pathlib import Path
 from typing import Any, TypeVar
 
 import numpy as np
+from filelock import FileLock
+from safetensors import SafetensorError
 
+from seglab.datasets.decode import LeftOut
 from seglab.errors import CacheError
-from seglab.files import atomic_folder
+from seglab.files import atomic_folder, data_home
 
-FORMAT = 3  # part of every key: raise it when the files or the resizing change, and old caches are left alone
+FORMAT = 4  # part of every key: raise it when the files or the resizing change, and old caches are left alone
 _THREADS = 4  # Pillow and OpenCV decode outside Python's global lock
 _FILES = ("images.u8", "masks.u8")
 Item = TypeVar("Item")
@@ -29,18 +35,33 @@ def in_threads(function: Callable[[Item], Result], items: Sequence[Item]) -> Ite
         >>> list(in_threads(abs, [-2, 3, -1]))
         [2, 3, 1]
     """
+    ahead = iter(items)
     with ThreadPoolExecutor(_THREADS) as pool:
-        waiting: deque[Future[Result]] = deque()
+        waiting = deque(pool.submit(function, item) for item in islice(ahead, 2 * _THREADS))
         try:
-            for item in items:
-                waiting.append(pool.submit(function, item))
-                if len(waiting) > 2 * _THREADS:
-                    yield waiting.popleft().result()
             while waiting:
-                yield waiting.popleft().result()
+                result = waiting.popleft().result()
+                waiting.extend(pool.submit(function, item) for item in islice(ahead, 1))
+                yield result
         finally:
-            for future in waiting:
-                future.cancel()
+            pool.shutdown(cancel_futures=True)
+
+
+@contextmanager
+def cache_folder(content: str, otherwise: str = "") -> Iterator[Path]:
+    """The folder of all caches. One process fills it, the others wait and then read; the lock ends with its process.
+
+    What goes wrong on the disk is a CacheError, which says what needs room, and what one can do without.
+    """
+    root = data_home() / "cache"
+    try:
+        root.mkdir(parents=True, exist_ok=True)
+        with FileLock(root / ".lock"):
+            yield root
+    except (OSError, SafetensorError) as error:
+        raise CacheError(f"{root}: the cache cannot be written", found=str(error),
+                         expected=f"a folder with room for {content}",
+                         fix=f"Free some space, set SEGLAB_HOME to another disk{otherwise}.") from error
 
 
 @dataclass
@@ -48,41 +69,25 @@ class Index:
     """What was found while the files of a split were read.
 
     Attributes:
+        stored, masks: whether the pixels are there too; whether there are masks, and not one label a picture.
         places: of the pictures that can be used among those that were read, in order; names may repeat.
         shapes: their (height, width).
         bad: {name: message} of files that cannot be used.
         left_out: {name: reason} of pictures that the reader leaves out for what their mask holds.
         pixels: how many pixels each of the 256 ids has; of labels, how many pictures.
-        stored: whether the pixels are there too.
-        masks: whether there are masks; pictures with one label each have none.
     """
 
+    stored: bool
+    masks: bool = True
     places: list[int] = field(default_factory=list)
     shapes: list[tuple[int, int]] = field(default_factory=list)
     bad: dict[str, str] = field(default_factory=dict)
     left_out: dict[str, str] = field(default_factory=dict)
-    pixels: list[int] = field(default_factory=lambda: [0] * 256)
-    stored: bool = True
-    masks: bool = True
+    pixels: list[int] = field(default_factory=list)
 
-    @classmethod
-    def parse(cls, text: str) -> Index:
-        """Read it from JSON; ValueError, KeyError or TypeError if it is none."""
-        found = json.loads(text)
-        places = [_as(int, place) for place in found["places"]]
-        shapes = [(_as(int, h), _as(int, w)) for h, w in found["shapes"]]
-        bad, left_out = ({_as(str, k): _as(str, v) for k, v in found[key].items()} for key in ("bad", "left_out"))
-        pixels = [_as(int, n) for n in found["pixels"]]
-        if (len(places) != len(shapes) or places != sorted({*places}) or len(pixels) != 256
-                or min([0, *places[:1], *(side for shape in shapes for side in shape)]) < 0):
-            raise ValueError("numbers that do not belong together")
-        return cls(places, shapes, bad, left_out, pixels, _as(bool, found["stored"]), _as(bool, found["masks"]))
-
-
-def _as(kind: type, value: Any) -> Any:
-    if type(value) is not kind:
-        raise TypeError(f"{value!r} is no {kind.__name__}")
-    return value
+    def checksum(self) -> str:
+        """Of all of it, which shows whether what lies on the disk is what was written."""
+        return hashlib.blake2b(json.dumps(vars(self)).encode(), digest_size=16).hexdigest()
 
 
 class PixelCache:
@@ -91,32 +96,27 @@ class PixelCache:
     `images.u8` and `masks.u8` hold the bytes of all pictures one after the other, (H, W, 3) and (H, W) each, and
     `index.json` their places and shapes. A folder appears whole or not at all.
 
-    Args:
-        folder: of the cache.
-        count: how many pictures were read for it.
-
     Raises:
         CacheError: it is damaged.
     """
 
-    def __init__(self, folder: Path, count: int) -> None:
-        self.folder, self.count = folder, count
-        self._open()
-
-    def _open(self) -> None:
-        path = self.folder / "index.json"
+    def __init__(self, folder: Path) -> None:
+        self.folder = folder
         try:
-            self.index = Index.parse(path.read_text(encoding="utf-8"))
-            if self.index.places and self.index.places[-1] >= self.count:
-                raise ValueError(f"place {self.index.places[-1]} of {self.count}")
-        except (OSError, ValueError, KeyError, TypeError, AttributeError, OverflowError, RecursionError) as error:
-            raise _damaged(path, f"{type(error).__name__}: {error}", "the index of a cache") from error
-        areas = [h * w for h, w in self.index.shapes]
-        self._starts = [0, *np.cumsum(areas, dtype=np.int64).tolist()]
-        self._maps: tuple[np.ndarray, ...] = ()
-        if self.index.stored and areas:
-            self._maps = tuple(_mapped(self.folder / name, size * self._starts[-1])
-                               for name, size in zip(_FILES, (3, 1)[:1 + self.index.masks], strict=False))
+            found = json.loads((folder / "index.json").read_text(encoding="utf-8"))
+            checksum = found.pop("checksum")
+            self.index = Index(**found | {"shapes": [(height, width) for height, width in found["shapes"]]})
+            if self.index.checksum() != checksum:
+                raise ValueError("index.json is not as it was written")
+            areas = [height * width for height, width in self.index.shapes]
+            self._starts = [0, *np.cumsum(areas, dtype=np.int64).tolist()]
+            self._maps = [np.memmap(folder / name, np.uint8, "r", shape=(channels * self._starts[-1],))
+                          for name, channels in zip(_FILES, (3, 1)[:1 + self.index.masks], strict=False)
+                          ] if self.index.stored and areas else []
+        except (OSError, ValueError, KeyError, TypeError, AttributeError) as error:
+            raise CacheError(f"{folder}: the cache is damaged", found=f"{type(error).__name__}: {error}",
+                             expected=f"index.json, {' and '.join(_FILES)} as they were written",
+                             fix=f"Delete the folder {folder}; it is made again from the pictures.") from error
 
     def read(self, row: int) -> tuple[np.ndarray, np.ndarray | None]:
         """One pair: (H, W, 3) and (H, W) uint8. Copies, since a transform may write in place, and the map is shared."""
@@ -124,39 +124,33 @@ class PixelCache:
         image = np.array(self._maps[0][3 * start:3 * end]).reshape(height, width, 3)
         return image, np.array(self._maps[1][start:end]).reshape(height, width) if self.index.masks else None
 
-    # A loader worker that is spawned gets the path and opens its own map, instead of a pickled copy of the pixels.
-    def __getstate__(self) -> dict[str, Any]:
-        return {"folder": self.folder, "count": self.count}
-
-    def __setstate__(self, state: dict[str, Any]) -> None:
-        self.__init__(**state)  # type: ignore[misc]
+    def __reduce__(self) -> tuple[type, tuple[Path]]:  # a loader worker that is spawned opens its own map
+        return type(self), (self.folder,)
 
 
-def build(folder: Path, items: Iterator[tuple[int, np.ndarray, np.ndarray | None]], index: Index) -> None:
-    """Write a cache of (place, image (H, W, 3) uint8, mask (H, W) uint8); what else is in `index` is filled on the way.
+def build(folder: Path, found: Iterable[tuple[str, tuple[np.ndarray, Any] | Exception]], stored: bool) -> None:
+    """Write a cache, a folder that appears whole or not at all.
 
-    The folder appears whole or not at all.
+    Args:
+        folder: for it.
+        found: name of each picture, and (image (H, W, 3) uint8, mask (H, W) uint8 or class); or why it is not used: a
+            `LeftOut`, or what is wrong with it.
+        stored: whether to keep the pixels, too.
     """
+    index, counts = Index(stored), np.zeros(256, dtype=np.int64)
     with atomic_folder(folder) as new:
         with open(new / _FILES[0], "wb") as images, open(new / _FILES[1], "wb") as masks:
-            for place, image, mask in items:
-                if index.stored:
+            for place, (name, one) in enumerate(found):
+                if isinstance(one, Exception):
+                    (index.left_out if isinstance(one, LeftOut) else index.bad)[name] = str(one)
+                    continue
+                image, target = one
+                index.masks = isinstance(target, np.ndarray)
+                if stored:
                     images.write(np.ascontiguousarray(image).data)
-                    masks.write(np.ascontiguousarray(mask).data if mask is not None else b"")
+                    masks.write(np.ascontiguousarray(target).data if index.masks else b"")
+                counts += np.bincount(np.asarray(target).ravel(), minlength=256)
                 index.places.append(place)
                 index.shapes.append((image.shape[0], image.shape[1]))
-        (new / "index.json").write_text(json.dumps(asdict(index)), encoding="utf-8")
-
-
-def _mapped(path: Path, size: int) -> np.ndarray:
-    try:
-        if path.stat().st_size != size:
-            raise _damaged(path, f"{path.stat().st_size:,} bytes", f"{size:,} bytes")
-        return np.memmap(path, dtype=np.uint8, mode="r")
-    except OSError as error:
-        raise _damaged(path, str(error), "a readable file") from error
-
-
-def _damaged(path: Path, found: str, expected: str) -> CacheError:
-    return CacheError(f"{path}: the cache is damaged", found=found, expected=expected,
-                      fix=f"Delete the folder {path.parent}; it is made again from the pictures.")
+        index.pixels = counts.tolist()
+        (new / "index.json").write_text(json.dumps(vars(index) | {"checksum": index.checksum()}), encoding="utf-8")

@@ -18,9 +18,6 @@ class CamVid(Folder):
     Id 11 (void) becomes 255: it is neither trained nor scored. Without a `test` folder, `val` is the test split, and
     the last tenth of the training frames is kept for validation.
 
-    Args:
-        root: the folder that holds `train/` and `trainannot/`.
-
     Raises:
         DataError: no such layout, or masks with other ids.
 

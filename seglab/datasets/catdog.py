@@ -19,10 +19,8 @@ class CatDog(Reader):
     """Pictures and their classes, in one of the usual layouts.
 
     `train/CLASS/*.jpg` + `test/CLASS/*.jpg`; or `CLASS/*.jpg`, split class by class; or map files `train.txt` +
-    `test.txt` (`train_map.txt` + `test_map.txt`), or one map file; or the Oxford-IIIT Pet Dataset, by species.
-
-    Args:
-        root: the folder, one that holds it as `catdog`, a map file, or a folder of `Pets`.
+    `test.txt` (`train_map.txt` + `test_map.txt`), or one map file; or the Oxford-IIIT Pet Dataset, by species. The root
+    is the folder, one that holds it as `catdog`, a map file, or a folder of `Pets`.
 
     Raises:
         DataError: no known layout, splits with different classes, an empty class, or one class only; of a map file,
@@ -47,11 +45,12 @@ class CatDog(Reader):
         root = Path(root).expanduser()
         if root.is_file():
             self.root, found = root, {"all": read_map_file(root)}
+        elif (inner := existing_folder(root) / "catdog").is_dir():
+            self.root, found = inner, _split_items(inner)
+        elif (pets := Pets.find(root)) is not None:
+            self.root, found = pets, _by_species(pets)
         else:
-            root = existing_folder(root)
-            pets = Pets.find(root) if not (root / "catdog").is_dir() else None
-            self.root = pets or (root / "catdog" if (root / "catdog").is_dir() else root)
-            found = _by_species(pets) if pets else _split_items(self.root)
+            self.root, found = root, _split_items(root)
         classes = next(iter(found.values()))[1]
         if different := {split: names for split, (_, names) in found.items() if names != classes}:
             raise DataError(f"{root}: classes of the splits", found=f"{next(iter(found))} {classes}, {different}",

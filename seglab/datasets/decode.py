@@ -42,14 +42,12 @@ class Decoder:
         image, target = self.read(entry, strict)
         if not isinstance(target, np.ndarray):
             return image, target
-        return self._sized(image, _scaled(target, (image.shape[0], image.shape[1])))
+        return self._sized(image, _scaled(target, image.shape[:2]))
 
     def read(self, entry: Entry, strict: bool = False) -> tuple[np.ndarray, Any]:
         """The picture, scaled down to be within the box, and its mask at full size, or class.
 
-        Raises:
-            DataError: a file that cannot be used, or a mask that does not lie on its picture.
-            LeftOut: if strict, for a picture that its reader leaves out.
+        DataError for what cannot be used; if strict, LeftOut for a picture that its reader leaves out.
         """
         if (label := entry.label) is not None:
             return read_square(entry.image, (self.size or LABELLED)[0]), label
@@ -70,9 +68,8 @@ class Decoder:
         if self.size is None or mask.shape == self.size:
             return image, mask
         if self.how != "crop-or-pad":
-            scale = min(self.size[0] / mask.shape[0], self.size[1] / mask.shape[1])
-            want = self.size if self.how == "resize" else (max(1, round(mask.shape[0] * scale)),
-                                                           max(1, round(mask.shape[1] * scale)))
+            scale = min(side / have for side, have in zip(self.size, mask.shape, strict=True))
+            want = self.size if self.how == "resize" else tuple(max(1, round(side * scale)) for side in mask.shape)
             image = np.asarray(Image.fromarray(image).resize(want[::-1], Image.Resampling.BILINEAR))
             mask = _scaled(mask, want)
         pixels = torch.from_numpy(np.array(image)).permute(2, 0, 1)  # (H, W, 3) -> (3, H, W)
@@ -80,8 +77,7 @@ class Decoder:
         return pixels.permute(1, 2, 0).numpy(), ids.numpy()  # (3, H, W) -> (H, W, 3)
 
 
-def _scaled(mask: np.ndarray, size: Size) -> np.ndarray:
+def _scaled(mask: np.ndarray, size: tuple[int, ...]) -> np.ndarray:
     """A mask of another size, by nearest neighbour: no class is invented between two others."""
-    if mask.shape == size:
-        return mask
-    return np.asarray(Image.fromarray(mask).resize(size[::-1], Image.Resampling.NEAREST))
+    return mask if mask.shape == size else np.asarray(
+        Image.fromarray(mask).resize((size[1], size[0]), Image.Resampling.NEAREST))

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import hashlib
 import http.client
 import os
 import tarfile
@@ -14,8 +13,10 @@ from collections.abc import Callable, Iterator
 from contextlib import contextmanager, nullcontext
 from functools import partial
 from pathlib import Path, PurePosixPath, PureWindowsPath
+from typing import Any
 
 from filelock import FileLock
+from torchvision.datasets.utils import calculate_md5
 
 from seglab import __version__
 from seglab.errors import DataError
@@ -41,17 +42,12 @@ def fetch(url: str, target: str | Path, check: str | Check, *, about: str = "", 
     server that cannot do that sends all of it again. A file that is there and right is not fetched.
 
     Args:
-        url: from where.
-        target: the file.
+        url, target: from where, and the file, whose path is returned.
         check: its MD5 checksum, 32 hexadecimal digits; or a function of a path that says what is wrong, see `Check`.
-        about: how large it is, in words, for the error without a network.
-        instead: what those without a network can do, a sentence for that error.
+        about, instead: for the error without a network: how large the file is, and what one can do without, in words.
         attempts: how often to try, with pauses of `pause`, 2 · `pause`, 4 · `pause` … seconds.
         progress: show a bar.
         lock: False if the caller is `alone` with the folder already, and turns the disk's errors into ours.
-
-    Returns:
-        The path of the file.
 
     Raises:
         DataError: the network or the server fails, or `SEGLAB_OFFLINE` is set (what has arrived is kept, and the
@@ -102,8 +98,8 @@ def _transfer(url: str, part: Path, about: str, instead: str, attempts: int, pau
             elif 400 <= error.code < 500 and error.code not in {408, 429}:
                 raise _broken(url, part, problem, about, f"Check the address. {instead}",
                               GoneError if error.code in {404, 410} else DataError) from error
-        except (_NetworkError, urllib.error.URLError) as error:
-            problem = str(error.args[0] if error.args else error)
+        except _NetworkError as error:
+            problem = str(error)
         if problem is None:
             return
         if attempt < attempts - 1:
@@ -121,13 +117,8 @@ def _attempt(url: str, part: Path, progress: bool) -> str | None:
     have = part.stat().st_size if part.exists() else 0
     headers = {"User-Agent": f"seglab/{__version__} (a course in semantic segmentation)",
                "Accept-Encoding": "identity"} | ({"Range": f"bytes={have}-"} if have else {})
-    try:
-        response = urllib.request.urlopen(urllib.request.Request(url, headers=headers), timeout=_TIMEOUT)
-    except urllib.error.URLError:  # HTTPError is one of them
-        raise
-    except (OSError, http.client.HTTPException) as error:
-        raise _NetworkError(f"{type(error).__name__}: {error}") from error
-    with response:
+    request = urllib.request.Request(url, headers=headers)
+    with _network(urllib.request.urlopen, request, timeout=_TIMEOUT) as response:
         if have and not (response.status == 206
                          and response.headers.get("Content-Range", "").startswith(f"bytes {have}-")):
             have = 0  # it sends all again
@@ -136,16 +127,20 @@ def _attempt(url: str, part: Path, progress: bool) -> str | None:
         with (open(part, "ab" if have else "wb") as file,
               progress_bar(desc=part.stem, initial=have, total=total, unit="B", unit_scale=True, unit_divisor=1024,
                            shown=progress) as bar):
-            while block := _received(response):
+            while block := _network(response.read1, _BLOCK):
                 file.write(block)
                 have += len(block)
                 bar.update(len(block))
     return None if total is None or have == total else f"the connection ended after {have:,} of {total:,} bytes"
 
 
-def _received(response: http.client.HTTPResponse) -> bytes:
+def _network(call: Callable[..., Any], *args: Any, **options: Any) -> Any:
     try:
-        return response.read1(_BLOCK)
+        return call(*args, **options)
+    except urllib.error.HTTPError:  # the server's answer
+        raise
+    except urllib.error.URLError as error:
+        raise _NetworkError(str(error.reason)) from error
     except (OSError, http.client.HTTPException) as error:
         raise _NetworkError(f"{type(error).__name__}: {error}") from error
 
@@ -163,11 +158,7 @@ def _checked(path: Path, target: Path, check: Check, url: str) -> Path:
 
 
 def _other_md5(path: Path, md5: str) -> tuple[str, str] | None:
-    digest = hashlib.md5(usedforsecurity=False)
-    with open(path, "rb") as file:
-        while block := file.read(_BLOCK):
-            digest.update(block)
-    found = digest.hexdigest()
+    found = calculate_md5(path)
     return None if found == md5 else (f"MD5 {found} ({path.stat().st_size:,} bytes)", f"MD5 {md5}")
 
 
@@ -178,17 +169,10 @@ def _broken(url: str, part: Path, problem: str, about: str, fix: str, kind: type
 
 
 def unpack(archive: str | Path, folder: str | Path, top: str | None = None, progress: bool = True) -> Path:
-    """Unpack a tar archive, compressed or not, into a new folder that appears whole or not at all.
+    """Unpack a tar archive, compressed or not, into a folder, missing or empty, that appears whole or not at all.
 
-    Args:
-        archive: the file.
-        folder: the folder to make; missing or empty.
-        top: the archive's own folder that becomes `folder`; all else in the archive is left out. By default all is
-            unpacked, with the archive's folders.
-        progress: show a bar.
-
-    Returns:
-        The folder.
+    By default all is unpacked, with the archive's folders; else only what is in the folder `top` of the archive, which
+    becomes the new folder. Returns its path.
 
     Raises:
         DataError: the folder holds something; the archive is damaged, or a member of it would be written elsewhere or

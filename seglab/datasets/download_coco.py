@@ -10,7 +10,6 @@ import warnings
 import zipfile
 from collections.abc import Iterable, Sequence
 from concurrent.futures import ThreadPoolExecutor, as_completed
-from difflib import get_close_matches
 from functools import partial
 from pathlib import Path
 from typing import Any
@@ -18,6 +17,7 @@ from typing import Any
 from PIL import Image
 from torchvision.models.detection import FasterRCNN_ResNet50_FPN_Weights
 
+from seglab.datasets.base import did_you_mean
 from seglab.datasets.download import GoneError, alone, fetch
 from seglab.errors import ArgumentError, DataError
 from seglab.files import atomic_write
@@ -40,14 +40,11 @@ def download_coco(folder: str | Path, categories: Iterable[int | str] | None = (
     replaces the annotations, and uses what is there. The archive stays for it, and may be deleted.
 
     Args:
-        folder: for `annotations/`, `train2017/` and `val2017/`.
+        folder: for `annotations/`, `train2017/` and `val2017/`; it is returned.
         categories: names or ids; None or "all" for all 80.
         pictures: how many of train2017; of val2017 a fifth as many. Where there are fewer, all of them, and a warning.
         progress: show bars.
         base_url: a mirror.
-
-    Returns:
-        The folder.
 
     Raises:
         ArgumentError: an unknown category (the message suggests near ones), or no pictures.
@@ -93,9 +90,8 @@ def _wanted(categories: Iterable[int | str] | None) -> dict[str, int]:
     chosen = [names[item] if isinstance(item, int) and 0 < item < len(names) else item for item in asked]
     for item, name in zip(asked, chosen, strict=True):
         if name not in known:
-            near = get_close_matches(str(item).lower(), known, n=3, cutoff=0.5)
             raise ArgumentError("category", found=repr(item), expected="COCO's, by name or id, such as cat, dog",
-                                fix=f"Did you mean {' or '.join(map(repr, near))}?" if near else None)
+                                fix=did_you_mean(item, known))
     if not chosen:
         raise ArgumentError("categories", found="none", expected="one or more, or None for all")
     return {name: known[name] for name in map(str, chosen)}
@@ -136,8 +132,7 @@ def _chosen(shown: Sequence[set[int]], count: int) -> set[int]:
     chosen: set[int] = set()
     while queues and len(chosen) < count:
         queue = queues.pop(0)
-        number = next((number for number in queue if number not in chosen), None)
-        if number is not None:
+        if (number := next((number for number in queue if number not in chosen), None)) is not None:
             chosen.add(number)
             queues.append(queue)
     return chosen

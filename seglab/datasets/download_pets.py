@@ -14,14 +14,7 @@ def download_pets(root: str | Path, *, progress: bool = True) -> Path:
     """Fetch the published archives into a folder and unpack them there; what is there already is left as it is.
 
     Addresses and checksums are torchvision's. A download that was interrupted goes on where it ended. The archives
-    (some 810 MB) stay, and may be deleted afterwards.
-
-    Args:
-        root: the folder for `images/` and `annotations/`.
-        progress: show bars.
-
-    Returns:
-        The folder, `root`.
+    (some 810 MB) stay, and may be deleted afterwards. Returns the folder, which holds `images/` and `annotations/`.
 
     Raises:
         DataError: no network or `SEGLAB_OFFLINE` is set, a wrong checksum, or no room; see `fetch` and `unpack`.

@@ -23,9 +23,6 @@ class Drone(Folder):
     with masks of ids (the Kaggle copy), and `images/` + `gt/semantic/label_images/` with masks of colours (the
     original). Splits are made by name, 70 : 10 : 20, since the dataset comes with none for its public pictures.
 
-    Args:
-        root: the folder of the dataset, or one that holds it.
-
     Raises:
         DataError: no such layout, two files of one name, or a class table other than the published one.
 

@@ -40,11 +40,8 @@ def find_duplicates(first: Sequence[Any] | Samples, second: Sequence[Any] | Samp
         threshold: in (0, 1]. 0.98 finds what was saved again at half the size.
 
     Returns:
-        the pairs, the most similar first; indices count from 0 in `first` and `second`.
-
-    Raises:
-        ArgumentError: a threshold out of range.
-        DataError: a picture cannot be read.
+        The pairs, the most similar first; indices count from 0 in `first` and `second`. DataError if a picture cannot
+        be read.
 
     Example:
         >>> scene = np.random.default_rng(0).integers(0, 256, (3, 64, 64), dtype=np.uint8)

@@ -31,7 +31,6 @@ class Folder(Reader):
     `a_mask.png` and the like if the whole folder is named so. Folders within these belong to the names.
 
     Args:
-        root: the folder.
         encoding: how masks are stored: "ids", "colours", or "auto", which compares them with the table of the classes.
         ignore_ids: values on disk that are neither trained nor scored, beside 255.
         label_set: the classes; by default those of `class_dict.csv` (name, r, g, b) or another table in the folder.

@@ -6,9 +6,10 @@ import os
 from collections.abc import Iterator
 from contextlib import contextmanager
 from pathlib import Path
+from typing import Any
 
 import numpy as np
-from PIL import ExifTags, Image, ImageOps, TiffImagePlugin, UnidentifiedImageError
+from PIL import ExifTags, Image, ImageOps, ImageSequence, TiffImagePlugin, UnidentifiedImageError
 
 from seglab.errors import DataError, SeglabError
 
@@ -46,10 +47,7 @@ def image_size(path: str | Path) -> Size:
 def orientation(image_path: Path, mask_size: Size, mask_path: Path | None = None) -> bool:
     """Whether a picture must be turned upright, as its EXIF orientation says, to lie on its mask. Reads headers only.
 
-    Args:
-        image_path: the picture.
-        mask_size: (height, width) of its mask.
-        mask_path: the mask's file. With the same orientation as the picture, both are stored alike.
+    A mask in a file with the same orientation is stored as its picture is.
 
     Raises:
         DataError: the sizes differ; or the picture has an orientation, and the sizes do not tell whether the mask was
@@ -97,7 +95,6 @@ def read_image(path: str | Path, within: int | Size | None = None, *, upright: b
     holds its values; floats are 0 to 1 or 0 to 255. EXIF rotation is left alone, unless asked for.
 
     Args:
-        path: the file.
         within: (height, width) of a box to scale down into, or the most that the shorter side may have, with
             antialiasing. JPEGs are then decoded at a reduced size, several times faster for large photographs.
         upright: obey EXIF rotation, where no mask belongs to the picture or `orientation` says so. The box is that of
@@ -124,7 +121,6 @@ def read_square(path: str | Path, size: int, crop: float = 0.875) -> np.ndarray:
     """Read a picture as classifiers see it: upright, its middle square, scaled to (size, size, 3) uint8 RGB.
 
     Args:
-        path: the file.
         size: side in pixels.
         crop: side of the square as a share of the picture's shorter side. ImageNet's networks are tested with 0.875.
 
@@ -145,9 +141,8 @@ def square(image: np.ndarray, size: int, crop: float = 0.875) -> np.ndarray:
         >>> square(np.zeros((300, 451, 3), dtype=np.uint8), 224).shape
         (224, 224, 3)
     """
-    # A bleed is what `fit` cuts off at each edge.
-    fitted = ImageOps.fit(Image.fromarray(image), (size, size), Image.Resampling.BICUBIC, bleed=(1 - crop) / 2)
-    return np.array(fitted)
+    return np.array(ImageOps.fit(Image.fromarray(image), (size, size), Image.Resampling.BICUBIC,
+                                 bleed=(1 - crop) / 2))  # what is cut off at each edge
 
 
 @contextmanager
@@ -185,12 +180,8 @@ def check_one_page(image: Image.Image) -> None:
             raise ValueError(f"pixels of {covered[0]}×{covered[1]} for a picture of {image.width}×{image.height}")
     pages, size = getattr(image, "n_frames", 1), image.size
     if pages > 1 and image.format == "TIFF":
-        sizes = []
-        for page in range(pages):
-            image.seek(page)
-            sizes.append(image.size)
+        pages = sum(page.size == size for page in ImageSequence.Iterator(image))
         image.seek(0)
-        pages = sizes.count(size)
     if pages > 1 and image.format != "MPO":
         raise DataError("several pages or frames", found=f"{pages} of {image.width}×{image.height}",
                         expected="one picture a file",
@@ -231,25 +222,20 @@ def raw_mode(image: Image.Image) -> str:
 def _picture(image: Image.Image) -> Image.Image:
     """The pixels of an opened file as RGB."""
     check_one_page(image)
-    if image.format == "TIFF":
-        tags = image.tag_v2  # type: ignore[attr-defined]
-        bands, extra = tags.get(277, 1), tags.get(338, ())
-        if bands > 4:
-            raise DataError("too many bands", found=_described(tags), expected="1 or 3 bands", fix=_EXPORT)
-        if bands == 4 and image.mode == "RGBA" and not extra:  # no one says that the fourth is opacity
-            return _wide(image).convert("RGB") if has_wide_colours(image) else Image.merge("RGB", image.split()[:3])
-    return to_rgb(_wide(image) if has_wide_colours(image) else image)
+    tags: Any = image.tag_v2 if image.format == "TIFF" else {}  # type: ignore[attr-defined]
+    bands = tags.get(277, 1)
+    if bands > 4:
+        raise DataError("too many bands", found=_described(tags), expected="1 or 3 bands", fix=_EXPORT)
+    colours = bands == 4 and image.mode == "RGBA" and not tags.get(338)  # no one says that the fourth is opacity
+    pixels = _wide(image) if has_wide_colours(image) else image
+    return pixels.convert("RGB") if colours else to_rgb(pixels)
 
 
 def _wide(image: Image.Image) -> Image.Image:
     """An opened file of 16 bits a channel as 8 bits, RGB or RGBA, through OpenCV."""
     import cv2
 
-    bits, alpha, file = _stated_bits(image), image.mode in {"RGBA", "LA"}, image.fp  # type: ignore[attr-defined]
-    at = file.tell()
-    file.seek(0)
-    data = np.frombuffer(file.read(), np.uint8)
-    file.seek(at)
+    bits, alpha, data = _stated_bits(image), image.mode in {"RGBA", "LA"}, np.frombuffer(_bytes(image), np.uint8)
     image.load()  # for its errors: on a damaged file, OpenCV may take seconds and gigabytes
     values = cv2.imdecode(data, cv2.IMREAD_UNCHANGED)
     if values is None or values.ndim != 3:
@@ -266,13 +252,20 @@ def _stated_bits(image: Image.Image) -> int | None:
         tags = image.tag_v2  # type: ignore[attr-defined]
         top, bits = np.max(tags.get(281, 0)), np.max(tags.get(258, 0))
         return int(top).bit_length() if 255 < top < 65535 else int(bits) if 8 < bits < 16 else None
-    if image.format == "PNG" and (file := image.fp) is not None:  # type: ignore[attr-defined]
-        at = file.tell()
-        file.seek(0)
-        head = file.read(4096).partition(b"IDAT")[0]
-        file.seek(at)
+    if image.format == "PNG" and image.fp is not None:  # type: ignore[attr-defined]
+        head = _bytes(image, 4096).partition(b"IDAT")[0]
         return head[head.index(b"sBIT") + 4] if b"sBIT" in head else None
     return None
+
+
+def _bytes(image: Image.Image, count: int = -1) -> bytes:
+    """The first bytes, or all, of an opened file, which is left where it was."""
+    file = image.fp  # type: ignore[attr-defined]
+    at = file.tell()
+    file.seek(0)
+    data: bytes = file.read(count)
+    file.seek(at)
+    return data
 
 
 def _eight_bits(values: np.ndarray, bits: int | None) -> np.ndarray:

@@ -36,11 +36,8 @@ class LabelMe(Reader):
 
     Shapes are filled with their outlines as LabelMe's own conversion does it, later ones over earlier ones. Points and
     lines have no area and are left out. `__ignore__` becomes 255; `_background_` and what has no shape is 0. A picture
-    without a JSON file was not annotated and is left out.
-
-    Args:
-        root: the folder of the dataset.
-        classes: the labels to use, in the order of their ids from 1 on; all, by name, if it is None.
+    without a JSON file was not annotated and is left out. `classes` are the labels to use, in the order of their ids
+    from 1 on; by default all, by name.
 
     Raises:
         ArgumentError: `classes` is no list of names.

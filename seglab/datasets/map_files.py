@@ -19,19 +19,11 @@ _CLASS_COMMENT = re.compile(r"#\s*class (\d{1,3}):\s*(.+?)\s*")
 
 def read_map_file(path: str | Path, root: str | Path | None = None,
                   classes: Sequence[str] | None = None) -> tuple[list[Item], list[str]]:
-    """Read a map file: a picture's path, a tab, and its class index, a line each.
+    """Read a map file, to ([(path, class index)], class names).
 
     Empty lines and lines that begin with # are skipped. Relative paths start at `root`, by default the map file's
-    folder; Windows separators are fine. Comments of the form `# class 0: cats`, as `write_map_file` writes them, name
-    the classes.
-
-    Args:
-        path: the map file.
-        root: where relative paths start.
-        classes: the classes' names; by default those in the comments, else "class 0", "class 1" …
-
-    Returns:
-        ([(path, class index)], class names).
+    folder; Windows separators are fine. Names of classes are by default those in comments of the form
+    `# class 0: cats`, as `write_map_file` writes them, else "class 0", "class 1" …
 
     Raises:
         DataError: no file, nothing in it; lines without a tab, labels that are no class index, pictures with two
@@ -86,11 +78,9 @@ def write_map_file(root: str | Path, path: str | Path | None = None, *, overwrit
 
     Args:
         root: holds `CLASS/*.jpg` (and other pictures, in folders below too).
-        path: the map file; `root/map.txt` by default. Paths in it are relative to its folder where that holds them.
+        path: the map file, which is returned; `root/map.txt` by default. Paths in it are relative to its folder where
+            that holds them.
         overwrite: replace a file that is there.
-
-    Returns:
-        the path.
 
     Raises:
         DataError: no folder, a class without a picture, or a name with a tab or a line break in it.
@@ -126,11 +116,7 @@ def write_map_file(root: str | Path, path: str | Path | None = None, *, overwrit
 
 
 def class_folders(root: Path) -> tuple[list[Item], list[str]]:
-    """The pictures of a folder that holds a folder a class, and the classes' names, both in alphabetical order.
-
-    Raises:
-        DataError: no folders in it, or a class without a picture; all empty ones are named.
-    """
+    """The pictures of a folder that holds a folder a class, and the classes' names, both in alphabetical order."""
     folders = [path for path in visible(root) if path.is_dir()]
     pictures = {p: pictures_below(p) for p in folders}
     empty = [p.name for p, files in pictures.items() if not files]

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import re
 from collections.abc import Sequence
 from dataclasses import dataclass
 from functools import cached_property
@@ -12,9 +13,9 @@ import cv2
 import numpy as np
 from PIL import Image
 
-from seglab.datasets.base import few
+from seglab.datasets.base import check_choice, few
 from seglab.datasets.io import check_one_page, has_wide_colours, opened, raw_mode
-from seglab.errors import ArgumentError, DataError, SeglabError
+from seglab.errors import DataError, SeglabError
 from seglab.labels import IGNORE, STRAY, ClassTable
 
 _SAMPLE = 64  # files that the choice of a reading looks at,
@@ -30,13 +31,8 @@ class MaskReading:
 
     By *ids*, the values of one channel (or of equal channels) and the indices of a palette are looked up in
     `table.codes`, and 1-bit is 0 and 1. By *colours*, what is seen is looked up in `table.colours`: RGB, the entries
-    of a palette, grey as (v, v, v), 1-bit as black and white.
-
-    Args:
-        table: what ids and colours mean.
-        encoding: "ids" or "colours".
-        like: a file that decided it, for messages.
-        meaning: what the values mean, for messages; by default what `table.codes` say.
+    of a palette, grey as (v, v, v), 1-bit as black and white. Messages name `like`, a file that decided it, and say
+    the `meaning` of the values, by default that of `table.codes`.
     """
 
     table: ClassTable
@@ -49,19 +45,13 @@ class MaskReading:
         """Find out how masks are stored, from up to 64 of them (more, where all of these mean the same either way).
 
         A reading that does not fit is out. Where both fit and differ, the colours of a palette outweigh its indices,
-        and white that is a class outweighs 255 as ignore; else it is an error. So it is if files disagree.
-
-        Args:
-            paths: the files of all masks. Those that cannot be read are passed over, if others can.
-            table: what ids and colours mean.
-            encoding: "ids" or "colours" to choose oneself.
+        and white that is a class outweighs 255 as ignore. Files that cannot be read are passed over, if others can.
 
         Raises:
             DataError: no file can be read, files disagree, or both readings fit and differ.
-            ArgumentError: another encoding.
+            ArgumentError: an encoding that is not "auto", "ids" or "colours".
         """
-        if encoding not in ("auto", "ids", "colours"):
-            raise ArgumentError("encoding", found=repr(encoding), expected="auto, ids or colours")
+        check_choice("encoding", encoding, ("auto", "ids", "colours"))
         if encoding != "auto" or not paths:
             return cls(table, "ids" if encoding == "auto" else encoding)
         examples: dict[str, Path] = {}
@@ -93,9 +83,8 @@ class MaskReading:
     def read(self, path: Path) -> np.ndarray:
         """Read a mask as (H, W) uint8 class ids, 255 = ignore, at full size.
 
-        Raises:
-            DataError: the file cannot be read; it was stored with loss; a value or colour is no class's; or it
-                only fits the other reading.
+        DataError if the file cannot be read, was stored with loss, has a value or colour that is no class's, or fits
+        the other reading only.
         """
         stored = _Stored(Path(path))
         ids = self._ids(stored, self.encoding)
@@ -193,11 +182,7 @@ class MaskReading:
 
 
 class _Stored:
-    """A decoded mask file: `values` of one channel and the `palette` of their colours, or `packed` colours.
-
-    Raises:
-        DataError: as for `MaskReading.read`, but for what the table says.
-    """
+    """A decoded mask file: `values` of one channel and the `palette` of their colours, or `packed` colours."""
 
     def __init__(self, path: Path) -> None:
         self.path = path
@@ -264,21 +249,17 @@ def _check_lossless(image: Image.Image, path: Path) -> None:
     if image.format == "TIFF" and (packing := image.info.get("compression")) in {"jpeg", "tiff_jpeg", "webp"}:
         lossy = f"TIFF with {packing} inside"
     elif image.format == "WEBP":
-        data = path.read_bytes()
-        at = 12
-        while data[at:at + 4] not in (b"VP8L", b"VP8 ", b""):  # chunks: name, length, content, padded to even
-            at += 8 + (int.from_bytes(data[at + 4:at + 8], "little") + 1) // 2 * 2
-        lossy = None if data[at:at + 4] == b"VP8L" else "lossy WebP"
+        chunks = re.findall(b"VP8[L ]", path.read_bytes())
+        lossy = None if chunks[:1] == [b"VP8L"] else "lossy WebP"
     if lossy:
         raise DataError(f"{path}: a mask in a format that does not keep class ids", found=lossy, expected="PNG",
                         fix="Export the masks again as PNG. Converting these files does not bring the values back.")
 
 
 def _look_up(values: np.ndarray, table: np.ndarray) -> np.ndarray:
-    if values.dtype == np.uint8 or (values.min() >= 0 and values.max() <= 255):
-        return cv2.LUT(values.astype(np.uint8, copy=False), table[:256])
-    inside = (values >= 0) & (values < len(table))
-    return np.where(inside, table[np.where(inside, values, 0)], np.uint8(STRAY))
+    if values.dtype == np.uint8:
+        return cv2.LUT(values, table[:256])
+    return np.append(table, np.uint8(STRAY))[values.astype(np.int64).clip(-1, len(table))]  # both ends: STRAY
 
 
 def _fits(ids: np.ndarray | None) -> TypeGuard[np.ndarray]:

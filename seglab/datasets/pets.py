@@ -8,10 +8,10 @@ from pathlib import Path
 
 import numpy as np
 
-from seglab.datasets.base import Reader, few
+from seglab.datasets.base import Reader, check_choice, few
 from seglab.datasets.masks import MaskReading
 from seglab.datasets.splits import Entry, disjoint, existing_folder, files_by_name, find_split_folders, folders_below
-from seglab.errors import ArgumentError, DataError
+from seglab.errors import DataError
 from seglab.files import read_text
 from seglab.labels import IGNORE, PETS, ClassTable, LabelSet, known_label_set
 
@@ -35,10 +35,8 @@ class Pets(Reader):
     255: neither trained nor scored. Prepared copies may have ids: 0, 1 cat, 2 dog, 255. A picture whose mask holds no
     pet, though there is one to see, is left out of every split.
 
-    Args:
-        root: the folder of the dataset, or one that holds it.
-        target: "species" (background, cat, dog), "foreground" (background, pet), or "breed" (background and all breeds,
-            by name).
+    The root is the folder of the dataset, or one that holds it; the target is "species" (background, cat, dog),
+    "foreground" (background, pet), or "breed" (background and all breeds, by name).
 
     Raises:
         DataError: no such dataset, a list that is wrong, or a target that neither names nor lists tell.
@@ -58,8 +56,7 @@ class Pets(Reader):
     looks_like = "images/ + annotations/trimaps/, or train/images/ + train/trimaps/"
 
     def __init__(self, root: str | Path, *, target: str = "species") -> None:
-        if target not in {"species", "foreground", "breed"}:
-            raise ArgumentError("target", found=repr(target), expected='"species", "foreground" or "breed"')
+        check_choice("target", target, ("species", "foreground", "breed"))
         folder = self.find(existing_folder(root), asked=True)
         if folder is None:
             raise self.not_in(Path(root), "Check the path, or `seglab download pets`.")

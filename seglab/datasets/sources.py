@@ -12,7 +12,7 @@ from typing import Any
 
 import numpy as np
 
-from seglab.datasets.base import Reader, Samples, few, split_entries
+from seglab.datasets.base import Reader, Samples, check_choice, few, split_entries
 from seglab.datasets.duplicates import find_duplicates
 from seglab.datasets.splits import SPLITS, existing_folder, visible
 from seglab.errors import ArgumentError, DataError
@@ -26,13 +26,10 @@ _COMMON = ("within", "size", "how", "problems", "cache")
 
 @dataclass(frozen=True)
 class Splits:
-    """A dataset's splits, and where they come from.
+    """A dataset's splits, and where they come from: the "sample", or a "real" dataset.
 
-    Attributes:
-        name: of the layout, or of the folder for layouts that any dataset may have.
-        source: "sample" or "real".
-        parts: {"train", "val", "test": samples}; a dataset may have "test" alone.
-        options: that it was opened with, those that decide on pictures and masks.
+    The name is that of the layout, or of the folder for layouts that any dataset may have. A dataset may have "test"
+    alone. The options are those that it was opened with and that decide on pictures and masks.
     """
 
     name: str
@@ -58,8 +55,7 @@ class Splits:
 
     def __getitem__(self, split: str) -> Samples:
         """One split; DataError if the dataset does not have it."""
-        if split not in SPLITS:
-            raise ArgumentError("split", found=repr(split), expected='"train", "val" or "test"')
+        check_choice("split", split, SPLITS)
         if split not in self.parts:
             raise DataError(f"{self.name}: split {split!r}", found=f"{', '.join(self.parts)} alone",
                             expected=f"pictures of {split!r}", fix="Add them, or put all pictures into one folder.")
@@ -76,7 +72,7 @@ class Splits:
 
 def open_dataset(which: str | Path = "drone", *, root: str | Path | None = None, source: str | None = None,
                  progress: bool = True, **options: Any) -> Splits:
-    """Open train, val and test of a dataset.
+    """Open train, val and test of a dataset; splits that it lacks are made, see `complete_splits`.
 
     Args:
         which: a folder, whose layout is found out; or the name of a layout (`Reader.kinds` lists them). The built-in
@@ -86,9 +82,6 @@ def open_dataset(which: str | Path = "drone", *, root: str | Path | None = None,
         progress: show bars, and a line on what is left out.
         options: of every dataset: `within`, `size`, `how`, `problems`, `cache` (see `Samples`); and the layout's own,
             such as `categories` of COCO (see the readers).
-
-    Returns:
-        The splits; those that the dataset lacks are made, see `complete_splits`.
 
     Raises:
         ArgumentError: an unknown name or source, or an option that this dataset does not have.
@@ -103,8 +96,8 @@ def open_dataset(which: str | Path = "drone", *, root: str | Path | None = None,
         >>> open_dataset("drone", source="sample", progress=False).label_set.classes[1]
         'paved-area'
     """
-    if source not in {None, "sample", "real"}:
-        raise ArgumentError("source", found=repr(source), expected='"sample" or "real"')
+    if source is not None:
+        check_choice("source", source, ("sample", "real"))
     kind = which if isinstance(which, str) and which in Reader.kinds else None
     if kind is None and isinstance(which, str) and not Path(which).expanduser().exists() and not set(which) & {*"/\\."}:
         raise ArgumentError("dataset", found=repr(which), expected="a folder, or one of " + ", ".join(
@@ -125,17 +118,16 @@ def open_dataset(which: str | Path = "drone", *, root: str | Path | None = None,
         name, source, folder = kind, "sample", samples.sample_folder(kind, progress)
     else:
         assert place is not None
-        name, folder = find_dataset(place, kind)
-        source = "real"
-    reader = open_reader(name, folder, **{k: v for k, v in options.items() if k not in _COMMON})
-    common = {k: v for k, v in options.items() if k in _COMMON}
+        (name, folder), source = find_dataset(place, kind), "real"
+    common = {key: options.pop(key) for key in _COMMON if key in options}
+    reader = open_reader(name, folder, **options)
     parts = {split: Samples(reader, split, progress=progress, **common) for split in SPLITS
              if reader.complete.get(split)}
     if not parts:
         split_entries(reader, "train")  # says what there is
     if progress:
         print(*reader.notes, sep="\n", end="\n" * bool(reader.notes), file=sys.stderr)
-    kept = {key: list(value) if isinstance(value, tuple) else value for key, value in options.items()
+    kept = {key: list(value) if isinstance(value, tuple) else value for key, value in (common | options).items()
             if key not in {"cache", "problems"}}
     splits = Splits(reader.title if source == "real" else name, source, parts, kept)
     for part in parts.values():
@@ -157,14 +149,9 @@ def open_reader(name: str, folder: str | Path, **options: Any) -> Reader:
 
 
 def find_dataset(root: str | Path, kind: str | None = None) -> tuple[str, Path]:
-    """(name of the layout, folder) of the dataset in a folder, or some levels below it.
+    """(name of the layout, folder) of the dataset in a folder, or some levels below it; DataError if there is none.
 
-    Args:
-        root: the folder.
-        kind: the layout to look for first; where there is none, any other is taken.
-
-    Raises:
-        DataError: none is there.
+    The layout `kind` is looked for first; where there is none, any other is taken.
     """
     root = existing_folder(root)
     for name in sorted(Reader.kinds, key=lambda name: (name != kind, Reader.kinds[name].generic)):
@@ -196,8 +183,8 @@ def doubts(splits: Splits) -> list[str]:
 def many_ignored(pixels: np.ndarray, split: str) -> list[str]:
     """A sentence if more pixels are ignored, of these (256,) counts, than in any published dataset."""
     share = pixels[IGNORE] / max(1, pixels.sum())
-    return [f"{share:.0%} of the pixels in {split} are ignored. Is this value or colour meant to be a class?"
-            ] if share > 0.3 else []
+    text = f"{share:.0%} of the pixels in {split} are ignored. Is this value or colour meant to be a class?"
+    return [text] if share > 0.3 else []
 
 
 def _shared(first: Samples, second: Samples) -> list[tuple[int, int]]:
@@ -206,7 +193,7 @@ def _shared(first: Samples, second: Samples) -> list[tuple[int, int]]:
     lasting = first.key is not None and second.key is not None
     known = read_memory(memory) if lasting else {}
     if key not in known:
-        known[key] = [(pair.first, pair.second) for pair in find_duplicates(first, second)]
+        known[key] = [pair[:2] for pair in find_duplicates(first, second)]
         if lasting:
             write_memory(memory, known)
     return [(int(a), int(b)) for a, b in known[key]]

@@ -20,10 +20,8 @@ _OTHER_NAMES = {"training": "train", "valid": "val", "validation": "val", "testi
 class Entry(NamedTuple):
     """One picture of a dataset, not yet read.
 
-    Attributes:
-        name: unique within its split: the file's name without ending, after the names of folders within the split.
-        image: the picture's file.
-        target: what the reader needs to make the mask: a file, rows of an annotation; or a whole number, the class.
+    Its name is unique within its split: the file's without ending, after those of folders within the split. The target
+    is what the reader needs to make the mask: a file, or rows of an annotation; or a whole number, the class.
     """
 
     name: str
@@ -53,14 +51,11 @@ def complete_splits(on_disk: Mapping[str, Sequence[Entry]], consecutive: bool = 
         splits["test"] = splits.pop("val")
     train = splits.get("train", [])
     if "val" not in splits and (len(train) > 1 if consecutive else _enough(train)):
-        if consecutive:
-            # Frames that follow each other must not land on both sides of the cut.
-            cut = len(train) - max(1, len(train) // 10)
-            splits["val"], splits["train"] = train[cut:], train[:cut]
-        else:
-            chosen = {entry.name for entry in _drawn(train, "val", (0.8, 0.1, 0.1))}
-            splits["val"] = [entry for entry in train if entry.name in chosen]
-            splits["train"] = [entry for entry in train if entry.name not in chosen]
+        # Frames that follow each other must not land on both sides of the cut.
+        val = train[-max(1, len(train) // 10):] if consecutive else _drawn(train, "val", (0.8, 0.1, 0.1))
+        names = {entry.name for entry in val}
+        splits["val"] = [entry for entry in train if entry.name in names]
+        splits["train"] = [entry for entry in train if entry.name not in names]
     return {**splits, "all": [entry for split in SPLITS for entry in splits.get(split, [])]}
 
 
@@ -150,10 +145,9 @@ def pictures_below(folder: Path) -> list[Path]:
 
 
 def files_by_name(folder: Path) -> dict[str, Path]:
-    """{name: file} of the pictures in a folder and those below; a name has no ending, and one way to write accents.
+    """{name: file} of the pictures in a folder and those below, see `name_below`.
 
-    Raises:
-        DataError: no folder, no picture in it, or two files of one name.
+    DataError if there is no folder, no picture in it, or two files of one name.
     """
     files: dict[str, Path] = {}
     for path in pictures_below(existing_folder(folder)):

@@ -21,11 +21,8 @@ IMAGENET = ((0.485, 0.456, 0.406), (0.229, 0.224, 0.225))
 class Normalize(nn.Module):
     """uint8 pictures -> float pictures of about mean 0 and deviation 1, on the device that they are on.
 
-    It runs after the transfer: a uint8 picture is a quarter of the bytes of a float one.
-
-    Args:
-        mean: of each channel, for pictures in [0, 1].
-        std: standard deviation of each channel, likewise. The defaults leave pictures in [0, 1].
+    It runs after the transfer: a uint8 picture is a quarter of the bytes of a float one. Mean and standard deviation
+    are those of pictures in [0, 1], a number a channel; the defaults leave pictures there.
 
     Shapes:
         (N, 3, H, W) or (3, H, W) uint8 -> the same shape, float32. Features (N, D) pass as they are.
@@ -67,11 +64,7 @@ class Normalize(nn.Module):
 
     @classmethod
     def of(cls, dataset: Samples) -> Normalize:
-        """Measure mean and deviation over all pixels of a dataset, without its transforms.
-
-        Raises:
-            ArgumentError: pictures that are not uint8.
-        """
+        """Measure mean and deviation over all pixels of a dataset of uint8 pictures, without its transforms."""
         plain: Samples = dataset.with_transforms(None) if hasattr(dataset, "with_transforms") else dataset
         counts = np.zeros((3, 256))  # of each value
         for i in range(len(plain)):
@@ -103,8 +96,8 @@ def random_scale_crop(size: int = 480, base: int = 520, scale: tuple[float, floa
         flip: probability of mirroring left and right.
 
     Shapes:
-        (tv_tensors.Image (3, h, w) uint8, tv_tensors.Mask (h, w) uint8) -> the same types, (3, size, size) and
-        (size, size). The types matter: they say which of the two is the mask. Datasets give them.
+        (tv_tensors.Image (3, h, w) uint8, tv_tensors.Mask (h, w) uint8) -> the same types, whose sides are `size`. The
+        types say which of the two is the mask; datasets give them.
 
     Raises:
         ArgumentError: a length below 1 pixel, scales out of order, or a probability outside [0, 1].
@@ -133,10 +126,8 @@ class CropOrPad(nn.Module):
     """The middle of a picture and its mask, at a fixed size: too large sides are cut, too small ones padded.
 
     What is added around the picture is 0, around the mask 255: it is neither trained nor scored. Where an odd number
-    of pixels is cut or added, the right and the lower edge take the one more.
-
-    Args:
-        size: side of a square, or (height, width), in pixels.
+    of pixels is cut or added, the right and the lower edge take the one more. The size is the side of a square, or
+    (height, width), in pixels.
 
     Shapes:
         (tv_tensors.Image (3, h, w) uint8, tv_tensors.Mask (h, w) uint8) -> the same types, (3, H, W) and (H, W).
@@ -161,14 +152,11 @@ class CropOrPad(nn.Module):
                                 expected="the same height and width")
         spare = [want - have for want, have in zip(self.size, mask.shape[-2:], strict=True)]  # below 0: cut
         top, left = (max(0, n) // 2 for n in spare)
-        bottom, right = max(0, spare[0]) - top, max(0, spare[1]) - left
-        image = v2.functional.pad(image, [left, top, right, bottom], fill=0)
-        mask = v2.functional.pad(mask, [left, top, right, bottom], fill=IGNORE)
+        around = [left, top, max(0, spare[1]) - left, max(0, spare[0]) - top]
         corner = [max(0, -n) // 2 for n in spare]
-        return v2.functional.crop(image, *corner, *self.size), v2.functional.crop(mask, *corner, *self.size)
-
-    def extra_repr(self) -> str:
-        return f"size={self.size}"
+        image, mask = (v2.functional.crop(v2.functional.pad(one, around, fill=fill), *corner, *self.size)
+                       for one, fill in ((image, 0), (mask, IGNORE)))
+        return image, mask
 
 
 def height_and_width(size: int | Sequence[int]) -> tuple[int, int]:
@@ -212,8 +200,7 @@ def collate(samples: Sequence[Sample]) -> tuple[Tensor, Tensor]:
         batch = torch.stack([torch.as_tensor(image) for image, _ in samples])
         labels = torch.tensor([int(label) for _, label in samples])  # (N,)
         return batch.contiguous(memory_format=torch.channels_last) if batch.ndim == 4 else batch, labels
-    height = max(mask.shape[-2] for _, mask in samples)
-    width = max(mask.shape[-1] for _, mask in samples)
+    height, width = (max(mask.shape[side] for _, mask in samples) for side in (-2, -1))
     # Channels last: the order of decoded pixels, and the one in which convolution and argmax are fastest.
     images = torch.zeros((len(samples), height, width, 3), dtype=samples[0][0].dtype).permute(0, 3, 1, 2)
     masks = torch.full((len(samples), height, width), IGNORE, dtype=samples[0][1].dtype)

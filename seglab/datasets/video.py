@@ -155,54 +155,43 @@ def _edited_seconds(path: Path) -> float:
 class VideoWriter:
     """Encodes (H, W, 3) uint8 RGB frames; made by `open_writer`."""
 
-    def __init__(self, path: Path, fps: float, size: Size) -> None:
-        self.size, self.frames = size, 0
-        codec = CODECS[path.suffix.lower()]
-        with _quiet():
-            self._writer = cv2.VideoWriter(str(path), cv2.VideoWriter.fourcc(*codec), fps, size[::-1])
-        if not self._writer.isOpened():  # OpenCV does not raise
-            raise DataError(f"{path.suffix} video", found=f"this OpenCV has no encoder {codec}, or the folder is not "
-                            "writable", expected="an encoder", fix="Install opencv-python from PyPI, whose wheels "
-                            "have VP8, and write a .webm.")
+    def __init__(self, encoder: cv2.VideoWriter, size: Size) -> None:
+        self._encoder, self.size, self.frames = encoder, size, 0
 
     def write(self, frame: np.ndarray) -> None:
-        """Append a frame of the writer's size; raises ArgumentError for another size, which OpenCV would drop."""
+        """Append a frame; ArgumentError if it is of another size than the writer: OpenCV would drop it."""
         if frame.shape[:2] != self.size or frame.dtype != np.uint8:
             raise ArgumentError("frame", found=f"{frame.shape[:2]}, {frame.dtype}", expected=f"{self.size}, uint8")
-        self._writer.write(cv2.cvtColor(frame, cv2.COLOR_RGB2BGR))
+        self._encoder.write(cv2.cvtColor(frame, cv2.COLOR_RGB2BGR))
         self.frames += 1
-
-    def close(self) -> None:
-        """End the file."""
-        self._writer.release()
 
 
 @contextmanager
 def open_writer(path: str | Path, fps: float, size: Size) -> Iterator[VideoWriter]:
-    """Write a video that appears under its name only when it is complete.
-
-    Args:
-        path: the file; .webm (VP8, plays in browsers), .mp4 or .avi.
-        fps: frames per second.
-        size: (height, width), even.
+    """Write a video that appears under its name only when it is complete: .webm (VP8, for browsers), .mp4 or .avi.
 
     Raises:
-        ArgumentError: another ending, or an odd size.
+        ArgumentError: another ending, or a size, (height, width), that is odd.
         DataError: this OpenCV cannot encode it.
     """
     path = Path(path).expanduser()
-    if path.suffix.lower() not in CODECS:
+    if (codec := CODECS.get(path.suffix.lower())) is None:
         raise ArgumentError("video to write", found=path.name, expected=f"an ending {', '.join(CODECS)}",
                             fix="Browsers play .webm.")
     if _even(size) != tuple(size):
         raise ArgumentError("size of the video", found=size, expected="even height and width")
     path.parent.mkdir(parents=True, exist_ok=True)
     with atomic_file(path) as new:
-        writer = VideoWriter(new, fps, size)
+        with _quiet():
+            encoder = cv2.VideoWriter(str(new), cv2.VideoWriter.fourcc(*codec), fps, size[::-1])
+        if not encoder.isOpened():  # OpenCV does not raise
+            raise DataError(f"{path.suffix} video", found=f"this OpenCV has no encoder {codec}, or the folder is not "
+                            "writable", expected="an encoder", fix="Install opencv-python from PyPI, whose wheels "
+                            "have VP8, and write a .webm.")
         try:
-            yield writer
+            yield VideoWriter(encoder, size)
         finally:
-            writer.close()
+            encoder.release()
         if not new.is_file() or new.stat().st_size == 0:
             raise DataError(f"{path}: video", found="nothing was written", expected="an encoded file",
                             fix="Check that the disk is not full.")
@@ -218,11 +207,11 @@ def _quiet() -> Iterator[None]:
         return
     with open(os.devnull, "wb") as nowhere:
         os.dup2(nowhere.fileno(), 2)
-        try:
-            yield
-        finally:
-            os.dup2(stderr, 2)
-            os.close(stderr)
+    try:
+        yield
+    finally:
+        os.dup2(stderr, 2)
+        os.close(stderr)
 
 
 def _even(size: Size) -> Size:

@@ -8,7 +8,7 @@ from pathlib import Path
 
 import numpy as np
 
-from seglab.datasets.base import few
+from seglab.datasets.base import check_choice, few
 from seglab.datasets.folder import Folder
 from seglab.datasets.io import IMAGE_SUFFIXES, Size, image_size
 from seglab.datasets.splits import Entry, disjoint, existing_folder, files_by_name, find_split_name, folders_below
@@ -30,7 +30,6 @@ class Voc(Folder):
     border, ignored.
 
     Args:
-        root: the folder that holds `SegmentationClass/`, or one above it.
         unmasked: what listed pictures without a mask are: "error", or "background". CVAT writes no mask for a picture
             in which nothing is annotated, whether there is nothing or nobody looked.
         encoding, ignore_ids, label_set: as for `Folder`.
@@ -48,8 +47,7 @@ class Voc(Folder):
 
     def __init__(self, root: str | Path, *, unmasked: str = "error", encoding: str = "auto",
                  ignore_ids: Iterable[int] = (), label_set: LabelSet | None = None) -> None:
-        if unmasked not in ("error", "background"):
-            raise ArgumentError("unmasked", found=repr(unmasked), expected='"error" or "background"')
+        check_choice("unmasked", unmasked, ("error", "background"))
         root = existing_folder(root)
         self.root = self.find(root) or root
         masks = next((self.root / name for name in _MASKS if (self.root / name).is_dir()), self.root / _MASKS[1])
@@ -60,15 +58,15 @@ class Voc(Folder):
                 raise DataError(f"{folder}: {'masks' if folder == masks else 'pictures'}",
                                 found="none in it" if folder.is_dir() else "no such folder",
                                 expected=self.looks_like, fix=fix)
-        self._pictures, self._shapes = files_by_name(self.root / "JPEGImages"), files_by_name(masks)
-        self.splits = self._listed(unmasked) or {"all": [self._entry(name) for name in sorted(
-            self._pictures.keys() & self._shapes.keys())]}
-        used = {entry.name for entries in self.splits.values() for entry in entries}
-        for what, names in (("pictures", self._pictures.keys() - used), ("masks", self._shapes.keys() - used)):
-            if names:
-                self.notes.append(f"{self.root}: {len(names):,} {what} are in no split, or without the other, and are "
-                                  f"left out: {few(sorted(names))}")
-        del self._pictures, self._shapes  # all is said in the entries; a loader worker need not get them too
+        pictures, shapes = files_by_name(self.root / "JPEGImages"), files_by_name(masks)
+        listed = self._listed() or {"all": sorted(pictures.keys() & shapes.keys())}
+        self.splits = {split: [self._entry(name, pictures.get(name), shapes.get(name), unmasked) for name in names]
+                       for split, names in listed.items()}
+        used = {name for names in listed.values() for name in names}
+        for what, unused in (("pictures", pictures.keys() - used), ("masks", shapes.keys() - used)):
+            if unused:
+                self.notes.append(f"{self.root}: {len(unused):,} {what} are in no split, or without the other, and are "
+                                  f"left out: {few(sorted(unused))}")
         table = ClassTable.of(label_set) if label_set is not None else self.table()
         self.read_as(table, encoding, ignore_ids)
         classes = [name.strip("_").lower() for name in self.label_set.classes]
@@ -81,8 +79,7 @@ class Voc(Folder):
         return next((folder for folder in folders_below(root, 2) if any(
             (folder / name).is_dir() for name in (*_MASKS, _LISTS))), None)
 
-    def _entry(self, name: str, unmasked: str = "error") -> Entry:
-        image, mask = self._pictures.get(name), self._shapes.get(name)
+    def _entry(self, name: str, image: Path | None, mask: Path | None, unmasked: str) -> Entry:
         entry = Entry(name, image or self.root / "JPEGImages" / f"{name}.jpg", mask)
         if image is None:
             self.bad[entry.image] = f"no picture for {mask}" if mask else "neither picture nor mask"
@@ -90,14 +87,14 @@ class Voc(Folder):
             self.bad[image] = 'no mask; unmasked="background" if CVAT wrote none because nothing is in the picture'
         return entry
 
-    def _listed(self, unmasked: str) -> dict[str, list[Entry]]:
+    def _listed(self) -> dict[str, list[str]]:
+        """The names of each split, as the lists say; nothing if there are none."""
         lists = {path: self._names(path) for path in sorted((self.root / _LISTS).glob("*.txt"))}
         splits = {split: names for path, names in lists.items() if names and (split := find_split_name(path.stem))}
         if "train" not in splits and (both := [n for p, n in lists.items() if n and p.stem.lower() == "trainval"]):
             splits["train"] = both[0]
         splits = splits or {"all": list(dict.fromkeys(name for names in lists.values() for name in names))}
-        return {split: [self._entry(name, unmasked) for name in names]
-                for split, names in disjoint(self.root / _LISTS, splits).items() if names}
+        return {split: names for split, names in disjoint(self.root / _LISTS, splits).items() if names}
 
     def _names(self, path: Path) -> list[str]:
         """The names of a list, a line each, as those of the files: also with `/` or `\\` and an ending."""

@@ -15,20 +15,20 @@ from array import array
 from contextlib import suppress
 from itertools import accumulate, pairwise
 from math import isfinite
-from operator import mul
 from pathlib import Path
 from typing import Any
 
+import cv2
 import numpy as np
-from filelock import FileLock
 from pycocotools import mask as coco_mask
 from safetensors import SafetensorError, safe_open
 from safetensors.numpy import save_file
 
+from seglab.datasets.cache import cache_folder
 from seglab.datasets.coco.masks import FAR, MOST_PIXELS, Rle, to_rle
 from seglab.datasets.io import Size
 from seglab.errors import CacheError, DataError
-from seglab.files import atomic_file, data_home, file_digests, read_text
+from seglab.files import atomic_file, file_digests, read_text
 
 #: What makes an annotation unusable.
 FAULTS = {
@@ -48,23 +48,23 @@ _LONGEST = 1 << 20  # pycocotools takes memory for each pixel of an outline, als
 _LARGE = 50_000_000  # bytes; longer conversions are announced
 _ROW = np.dtype([("start", np.int64), ("stop", np.int64), ("area", np.float64), ("picture", np.int32),
                  ("category", np.int32), ("crowd", np.int32), ("fault", np.int32)])
-_UNUSABLE: tuple[Any, ...] = ([], b"", (0, 0, 0, 0), None)
+#: What can be said of a segmentation: how its points or run lengths are packed, these, its box, and its picture's size.
+Packed = tuple[Any, bytes, tuple[float, float, float, float], "tuple[int, int] | None"]
 
 
 class CocoIndex:
     """The tables of an annotation; see the module. Made by `CocoIndex.open`.
 
     Attributes:
-        path, digest: the annotation, and the hash of its content.
-        place: the file in the cache.
+        path, digest, place: the annotation, the hash of its content, and the file in the cache.
         categories: [id, name, supercategory] of each, by ascending id.
         pictures: [id, file name, height, width] of each, by ascending id; 0 × 0 where the annotation gives no size.
         rows: a record of each annotation: `picture` and `category` are places in these lists, or -1; `crowd` is 0 or
             1; `area` in square pixels; `fault` 0, `OUTSIDE`, or a key of `FAULTS`. They are in the order of the
             pictures, of one picture in the order of the file; those that cannot be used come last.
+        first: where the rows of each picture begin.
 
-    Raises:
-        CacheError: the file in the cache is damaged, or is not there.
+    CacheError if the file in the cache is damaged, or is not there.
 
     Source: the format is described at https://cocodataset.org/#format-data.
     """
@@ -80,7 +80,7 @@ class CocoIndex:
             raise self._damaged() from error
         self.rows: np.ndarray = rows.view(_ROW)
         self.categories, self.pictures = json.loads(names.tobytes())
-        self._first = np.searchsorted(self.rows["picture"], np.arange(len(self.pictures) + 1)).tolist()
+        self.first = np.searchsorted(self.rows["picture"], np.arange(len(self.pictures) + 1)).tolist()
 
     def __reduce__(self) -> tuple[type, tuple[Path, Path, str]]:  # a worker that is spawned maps the file itself
         return type(self), (self.path, self.place, self.digest)
@@ -89,37 +89,20 @@ class CocoIndex:
     def open(cls, path: Path) -> CocoIndex:
         """Open the tables of an annotation; they are made if they are not in the cache, or damaged.
 
-        Raises:
-            DataError: no such file, or not a COCO annotation with objects.
-            CacheError: the cache cannot be written.
+        DataError if there is no such file, or it is no COCO annotation with objects.
         """
-        cache = data_home() / "cache"
-        try:
-            cache.mkdir(parents=True, exist_ok=True)
-            with FileLock(cache / ".lock"):  # one process converts, the others wait and then read
-                digest = file_digests([path], cache / "digests.json")[0]
-                place = cache / f"coco-{digest}.safetensors"
-                with suppress(CacheError):
-                    return cls(path, place, digest)
-                tables = _converted(path)
-                with atomic_file(place) as new:
-                    save_file(tables, new, _made_of(digest, tables["names"], tables["rows"]))
-        except (OSError, SafetensorError) as error:
-            raise CacheError(f"{path}: its tables cannot be written", found=str(error),
-                             expected="room in the cache for as much again",
-                             fix="Free some space, or set SEGLAB_HOME to another disk.") from error
+        with cache_folder(f"tables as large as {path}") as cache:
+            digest = file_digests([path], cache / "digests.json")[0]
+            place = cache / f"coco-{digest}.safetensors"
+            with suppress(CacheError):
+                return cls(path, place, digest)
+            tables = _converted(path)
+            with atomic_file(place) as new:
+                save_file(tables, new, _made_of(digest, tables["names"], tables["rows"]))
         return cls(path, place, digest)
 
-    def rows_of(self, picture: int) -> np.ndarray:
-        """The usable annotations of a picture."""
-        return self.rows[self._first[picture]:self._first[picture + 1]]
-
     def shape(self, row: np.void) -> tuple[int | str | None, list[np.ndarray] | Rle]:
-        """The id of an annotation, and its outlines, (x, y, x, y, …) each, or its compressed run lengths.
-
-        Raises:
-            CacheError: the file in the cache is damaged.
-        """
+        """The id of an annotation, and its outlines, (x, y, x, y, …) each, or its compressed run lengths."""
         head, _, data = self._shapes[row["start"]:row["stop"]].tobytes().partition(b"\n")
         try:
             key, form = json.loads(head)
@@ -152,9 +135,8 @@ def _converted(path: Path) -> dict[str, np.ndarray]:
     places, classes = ({one[0]: place for place, one in enumerate(those)} for those in (pictures, categories))
     rows, seen = [], set()
     for one in document["annotations"]:
-        one = one if isinstance(one, dict) else {}
-        if "segmentation" not in one:
-            _pack(one, shapes)
+        if not isinstance(one, dict) or "segmentation" not in one:
+            one = _pack(one if isinstance(one, dict) else {}, shapes)
         start, stop, fault, area, (left, top, right, bottom), size = one["segmentation"]
         picture = places.get(_key(one.get("image_id")), -1)
         category = classes.get(_key(one.get("category_id")), -1)
@@ -175,54 +157,64 @@ def _converted(path: Path) -> dict[str, np.ndarray]:
 
 def _pack(value: dict[str, Any], shapes: bytearray) -> dict[str, Any]:
     """Move an annotation's segmentation to the other shapes; what the table needs of it remains in its place."""
-    shape, start = value.get("segmentation"), len(shapes)
+    shape, start, fault = value.get("segmentation"), len(shapes), 0
     area: Any = value.get("area")
-    fault, form, data, box, size = _outlines(shape) if isinstance(shape, list) and shape else _runs(
-        shape) if isinstance(shape, dict) else (3, *_UNUSABLE)
+    area = area if type(area) in (int, float) else 0
+    try:
+        form, data, box, size = _outlines(shape) if isinstance(shape, list) else _runs(shape)
+        most = 2 * (box[2] - box[0] + 1) * (box[3] - box[1] + 1)
+        if not most / 20 <= area <= most:  # else there is no need to measure
+            found = _unpacked(form, data)
+            least = float(coco_mask.area(found)) if isinstance(found, dict) else sum(
+                cv2.contourArea(outline.reshape(-1, 2).astype(np.float32)) for outline in found)
+            # Areas of 0, of 1, of whole pictures, or in shares of it are no areas.
+            area = area if 0 < area <= most and least / 10 <= area else least
+    except _Unusable as error:
+        fault, form, data, area, box, size = error.args[0], [], b"", 0, (0, 0, 0, 0), None
     shapes += json.dumps([_key(value.get("id")), form]).encode() + b"\n" + data
-    most = 2 * (box[2] - box[0] + 1) * (box[3] - box[1] + 1)
-    if type(area) not in (int, float) or not most / 20 <= area <= most:  # else there is no need to measure
-        shape = _unpacked(form, data)
-        least = float(coco_mask.area(shape)) if isinstance(shape, dict) else sum(map(_enclosed, shape))
-        # Areas of 0, of 1, of whole pictures, or in shares of it are no areas.
-        area = area if type(area) in (int, float) and area > 0 and least / 10 <= area <= most else least
     value["segmentation"] = start, len(shapes), fault, area, box, size
     value.pop("bbox", None)  # takes memory
     return value
 
 
-def _outlines(shape: list[Any]) -> tuple[Any, ...]:
-    """Fault, where to split the points, the points, box, None."""
+class _Unusable(Exception):  # noqa: N818  # it ends up as a number in the table
+    """A segmentation that has a fault, one of `FAULTS`."""
+
+
+def _outlines(shape: list[Any]) -> Packed:
+    """Of polygons: where to split the points, and the points."""
+    if not shape:
+        raise _Unusable(3)
     if type(shape[0]) in (int, float):  # VIA leaves the outer brackets out
         shape = [shape]
-    for outline in shape:
-        if not isinstance(outline, list) or len(outline) < 6 or len(outline) % 2:
-            return 4, *_UNUSABLE
+    if not all(isinstance(outline, list) and len(outline) >= 6 and len(outline) % 2 == 0 for outline in shape):
+        raise _Unusable(4)
     numbers = shape[0] if len(shape) == 1 else [number for outline in shape for number in outline]
     try:
         points = array("d", numbers)
     except (TypeError, OverflowError):
-        return 5, *_UNUSABLE
+        raise _Unusable(5) from None
     xs, ys = numbers[::2], numbers[1::2]
     box = left, top, right, bottom = min(xs), min(ys), max(xs), max(ys)
     steps = len(xs) * (right - left + bottom - top) if isfinite(sum(points)) else np.inf
     if steps > _LONGEST:  # more than it can be: look closely
         steps = np.abs(points - np.roll(points, 2)).reshape(-1, 2).max(1).sum()
     if not (steps <= _LONGEST and min(left, top) > -FAR and max(right, bottom) < FAR):  # or NaN
-        return 5, *_UNUSABLE
-    splits = [*accumulate(map(len, shape))][:-1] if len(shape) > 1 else []
-    return 0, splits, points.tobytes(), box, None
+        raise _Unusable(5)
+    return [*accumulate(map(len, shape))][:-1], points.tobytes(), box, None
 
 
-def _runs(shape: dict[str, Any]) -> tuple[Any, ...]:
-    """Fault, size, compressed run lengths, box, (height, width)."""
+def _runs(shape: Any) -> Packed:
+    """Of run lengths: their size, and what pycocotools compresses them to."""
+    if not isinstance(shape, dict):
+        raise _Unusable(3)
     try:
         height, width = map(int, shape["size"])
         rle = to_rle(shape, height, width)
     except (ValueError, TypeError, LookupError, OverflowError):
-        return 6, *_UNUSABLE
+        raise _Unusable(6) from None
     left, top, *sides = coco_mask.toBbox(rle).tolist()
-    return 0, {"size": rle["size"]}, rle["counts"], (left, top, left + sides[0], top + sides[1]), (height, width)
+    return {"size": rle["size"]}, rle["counts"], (left, top, left + sides[0], top + sides[1]), (height, width)
 
 
 def _unpacked(form: list[int] | dict[str, list[int]], data: bytes) -> list[np.ndarray] | Rle:
@@ -230,11 +222,6 @@ def _unpacked(form: list[int] | dict[str, list[int]], data: bytes) -> list[np.nd
         return {**form, "counts": data}
     points = np.frombuffer(data)
     return [points[start:stop] for start, stop in pairwise([0, *form, len(points)])]
-
-
-def _enclosed(outline: np.ndarray) -> float:
-    xs, ys = outline[::2].tolist(), outline[1::2].tolist()  # for fifty numbers, lists are faster than arrays
-    return abs(sum(map(mul, xs, ys[1:] + ys[:1])) - sum(map(mul, ys, xs[1:] + xs[:1]))) / 2
 
 
 def _key(value: Any) -> int | str | None:

@@ -29,7 +29,8 @@ def find_layout(root: Path) -> tuple[dict[str, tuple[Path, Path]], list[str]]:
         return found, []
     images = next((root / name for name in ("images/default", "images") if (root / name).is_dir()), root)
     without: dict[str, tuple[Path, Path]] = {}
-    for path in sorted((root / "annotations").glob("*.json"), key=_preference):
+    for path in sorted((root / "annotations").glob("*.json"), key=lambda path: (  # those that come first are taken
+            not path.name.startswith("instances_"), "2017" not in path.name, "2014" not in path.name, path.name)):
         name = _NAME.fullmatch(path.stem)
         if name is None or (split := find_split_name(name[1])) is None:
             continue
@@ -39,10 +40,6 @@ def find_layout(root: Path) -> tuple[dict[str, tuple[Path, Path]], list[str]]:
     if found:
         return found, [path.name for split, (path, _) in without.items() if split not in found]
     return without or ({"all": (whole, images)} if whole else {}), []
-
-
-def _preference(path: Path) -> tuple[bool, bool, bool, str]:
-    return not path.name.startswith("instances_"), "2017" not in path.name, "2014" not in path.name, path.name
 
 
 def _subfolder(root: Path, names: set[str]) -> Path | None:

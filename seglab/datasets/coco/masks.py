@@ -27,11 +27,8 @@ def to_rle(segmentation: Sequence[Any] | Rle, height: int, width: int) -> Rle:
     Args:
         segmentation: polygons, [x0, y0, x1, y1, …] in pixels each; or run lengths, {"size": [height, width],
             "counts": list of int, str or bytes}.
-        height, width: of the picture.
-
-    Raises:
-        ValueError: an outline of fewer than 3 points, coordinates beyond a million, or run lengths of another size
-            than the picture, or that do not fill it.
+        height, width: of the picture. Run lengths of another size, or that do not fill it, are a ValueError, as are
+            outlines of fewer than 3 points and coordinates beyond a million.
 
     Example:
         >>> to_rle([[0, 0, 2, 0, 2, 2, 0, 2]], 3, 4)["size"], to_rle({"size": [1, 3], "counts": [1, 2]}, 1, 3)["counts"]
@@ -62,13 +59,8 @@ def rle_counts(counts: bytes) -> np.ndarray:
     """The run lengths in a compressed string: how many 0, then how many 1, then 0 …, down the columns.
 
     Each number is written in groups of 5 bits, lowest first, a character a group: 48 + bits, + 32 if more follow. From
-    the fourth number on, it is the difference to the number two before that is written.
-
-    Returns:
-        (runs,) int64.
-
-    Raises:
-        ValueError: no such string.
+    the fourth number on, it is the difference to the number two before that is written. Returns (runs,) int64;
+    ValueError for what is no such string.
 
     Source: `rleToString` of pycocotools' maskApi.c.
 
@@ -80,8 +72,8 @@ def rle_counts(counts: bytes) -> np.ndarray:
     ends = np.flatnonzero((groups & 32) == 0)
     if groups.size == 0 or groups.min() < 0 or groups.max() > 63 or ends.size == 0 or ends[-1] != groups.size - 1:
         raise ValueError("run lengths that cannot be read")
-    starts = np.concatenate([[0], ends[:-1] + 1])  # (runs,)
-    lengths = ends - starts + 1
+    lengths = np.diff(ends, prepend=-1)  # (runs,)
+    starts = ends - lengths + 1
     if lengths.max() > 12:  # 60 bits
         raise ValueError("run lengths that cannot be read")
     places = np.arange(groups.size) - np.repeat(starts, lengths)  # of a group within its number
@@ -102,10 +94,8 @@ def semantic_mask(rles: Sequence[Rle], classes: Sequence[int], crowds: Sequence[
         classes: their class ids, 1 to 254.
         crowds: which of them mark a crowd: a region with many objects that nobody told apart.
         size: (height, width).
-        crowd: what becomes of the pixels of a crowd: "ignore" makes them 255, whatever else lies there; "fill" treats
-            a crowd as an object; "drop" leaves it out.
-        overlap: what becomes of pixels that several objects claim: "ignore" makes them 255, even if the objects are of
-            one class; "last" takes the object that comes last, "max" the highest class id.
+        crowd, overlap: see `Coco`. "ignore" makes a crowd 255 whatever else lies there, and an overlap even if the
+            objects are of one class.
 
     Returns:
         (height, width) uint8, 0 where there is no object.
@@ -120,8 +110,8 @@ def semantic_mask(rles: Sequence[Rle], classes: Sequence[int], crowds: Sequence[
         [[2, 255, 1, 1], [2, 1, 1, 1], [2, 2, 1, 1]]
     """
     solid = painting_order(classes, crowds, crowd, overlap)
-    spans, values = [_spans(rles[i]) for i in solid], [classes[i] for i in solid]
-    canvas = _once(spans, values, size) if overlap == "ignore" else _painted(spans, values, size, np.uint8)
+    shapes, values = [rles[i] for i in solid], [classes[i] for i in solid]
+    canvas = _once(shapes, values, size) if overlap == "ignore" else paint(shapes, values, size, np.uint8)
     if crowd == "ignore":
         for rle, is_crowd in zip(rles, crowds, strict=True):
             for start, end in _spans(rle).tolist() if is_crowd else ():
@@ -135,9 +125,13 @@ def painting_order(classes: Sequence[int], crowds: Sequence[bool], crowd: str, o
     return sorted(solid, key=lambda i: classes[i]) if overlap == "max" else solid
 
 
-def paint(rles: Sequence[Rle], values: Sequence[int], size: tuple[int, int]) -> np.ndarray:
-    """Paint values one over the other, 0 below all: (height, width) int32, in Fortran's order."""
-    return _painted([_spans(rle) for rle in rles], values, size, np.int32).reshape(size, order="F")
+def paint(rles: Sequence[Rle], values: Sequence[int], size: tuple[int, int], dtype: type) -> np.ndarray:
+    """Paint values one over the other, 0 below all: (height · width,), column by column."""
+    canvas: np.ndarray = np.zeros(size[0] * size[1], dtype=dtype)
+    for rle, value in zip(rles, values, strict=True):
+        for start, end in _spans(rle).tolist():
+            canvas[start:end] = value
+    return canvas
 
 
 def _spans(rle: Rle) -> np.ndarray:
@@ -146,19 +140,10 @@ def _spans(rle: Rle) -> np.ndarray:
     return ends[:len(ends) // 2 * 2].reshape(-1, 2)
 
 
-def _painted(spans: Sequence[np.ndarray], values: Sequence[int], size: tuple[int, int], dtype: type) -> np.ndarray:
-    canvas: np.ndarray = np.zeros(size[0] * size[1], dtype=dtype)  # column by column
-    for runs, value in zip(spans, values, strict=True):
-        for start, end in runs.tolist():
-            canvas[start:end] = value
-    return canvas
-
-
-def _once(spans: Sequence[np.ndarray], values: Sequence[int], size: tuple[int, int]) -> np.ndarray:
+def _once(rles: Sequence[Rle], values: Sequence[int], size: tuple[int, int]) -> np.ndarray:
     """The value where one object is, 255 where several are: sums over the places where objects begin and end."""
-    if not spans:
-        return np.zeros(size[0] * size[1], dtype=np.uint8)
-    places = np.concatenate(spans).ravel()
+    spans = [_spans(rle) for rle in rles]
+    places = np.concatenate([np.zeros((0, 2), np.int64), *spans]).ravel()
     steps, classes = np.tile([1, -1], len(places) // 2), np.repeat(values, [runs.size for runs in spans])
     order = np.argsort(places)
     depth, value = np.cumsum(steps[order]), np.cumsum((steps * classes)[order])

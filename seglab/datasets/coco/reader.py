@@ -7,13 +7,12 @@ import os
 import unicodedata
 from collections.abc import Iterable, Iterator
 from contextlib import contextmanager
-from difflib import get_close_matches
 from pathlib import Path
 from typing import Any
 
 import numpy as np
 
-from seglab.datasets.base import Reader, few
+from seglab.datasets.base import Reader, check_choice, did_you_mean, few
 from seglab.datasets.coco.index import FAULTS, OUTSIDE, CocoIndex
 from seglab.datasets.coco.layout import find_layout, find_pictures
 from seglab.datasets.coco.masks import Rle, paint, painting_order, rle_counts, semantic_mask, to_rle
@@ -21,8 +20,6 @@ from seglab.datasets.io import Size, image_size
 from seglab.datasets.splits import SPLITS, Entry, existing_folder, folders_below, visible
 from seglab.errors import ArgumentError, DataError
 from seglab.labels import IGNORE, known_label_set
-
-_OPTIONS = {"crowd": ("ignore", "drop", "fill"), "overlap": ("ignore", "last", "max")}
 
 
 @contextmanager
@@ -48,7 +45,6 @@ class Coco(Reader):
     `images/` (Label Studio), `annotations.json` + `images/`; or an annotation and a folder of pictures that you name.
 
     Args:
-        root: the dataset's folder.
         categories: names, or ids of the first split's annotation (17 is cat), in the order of the classes; a leading 0
             or "background" may stand for the background. None or "all" takes all, in the order of their ids, but for
             groups: categories without any object that others name as their supercategory.
@@ -88,10 +84,8 @@ class Coco(Reader):
     def __init__(self, root: str | Path, *, categories: Iterable[int | str] | None = None,
                  images: str | Path | None = None, annotations: str | Path | None = None,
                  min_pixels: float | None = 1000, crowd: str = "ignore", overlap: str = "ignore") -> None:
-        for option, value in (("crowd", crowd), ("overlap", overlap)):
-            if value not in _OPTIONS[option]:
-                raise ArgumentError(option, found=repr(value),
-                                    expected=" or ".join(f'"{known}"' for known in _OPTIONS[option]))
+        check_choice("crowd", crowd, ("ignore", "drop", "fill"))
+        check_choice("overlap", overlap, ("ignore", "last", "max"))
         if images is not None and annotations is None:
             raise ArgumentError("images", found=f"{images} without annotations", expected="both, or neither")
         self.root, self.crowd, self.overlap, self.min_pixels = existing_folder(root), crowd, overlap, min_pixels
@@ -147,11 +141,10 @@ class Coco(Reader):
         chosen = [unicodedata.normalize("NFC", item) if isinstance(item, str) else names.get(item) for item in wanted]
         for item, name in zip(wanted, chosen, strict=True):
             if name not in names.values():
-                near = get_close_matches(str(item).lower(), [*map(str, names), *names.values()], n=3, cutoff=0.5)
                 raise ArgumentError("category", found=repr(item),
                                     expected=f"one of the {len(names)} of {first.path.name}, such as "
                                              + ", ".join(f"{key} {name!r}" for key, name in [*names.items()][:3]),
-                                    fix=f"Did you mean {' or '.join(map(repr, near))}?" if near else None)
+                                    fix=did_you_mean(item, [*map(str, names), *names.values()]))
         if not chosen or len(set(chosen)) != len(chosen) or len(chosen) > IGNORE - 2:
             raise ArgumentError("categories", found=few(wanted, 20) or "none",
                                 expected=f"1 to {IGNORE - 2} categories, each once")
@@ -209,9 +202,10 @@ class Coco(Reader):
     def _rows(self, entry: Entry) -> tuple[CocoIndex, np.ndarray, list[int]]:
         """The chosen annotations of a picture, and their classes."""
         split, picture = entry.target
-        rows = self.indexes[split].rows_of(picture)
+        index = self.indexes[split]
+        rows = index.rows[index.first[picture]:index.first[picture + 1]]
         classes = self._classes[split][rows["category"]]
-        return self.indexes[split], rows[classes > 0], classes[classes > 0].tolist()
+        return index, rows[classes > 0], classes[classes > 0].tolist()
 
     def annotations(self, entry: Entry) -> list[dict[str, Any]]:
         """The objects of the chosen categories on a picture, crowds included, as COCO writes them, run lengths plain.
@@ -247,14 +241,13 @@ class Coco(Reader):
         return semantic_mask(rles, classes, crowds, self.size(entry), crowd=self.crowd, overlap=self.overlap)
 
     def objects(self, entry: Entry) -> tuple[np.ndarray, np.ndarray]:
-        """Which object each pixel belongs to, at the annotation's own resolution, and the objects' areas.
+        """(H, W) int32: 0 where `mask` has no object or ignores, else k for object k, as large as the annotation says.
 
-        Returns:
-            (H, W) int32, 0 where `mask` has no object or ignores, k for object k; and (objects,) float64: the area of
-            object k in square pixels is at k - 1.
+        And (objects,) float64: the area of object k in square pixels is at k - 1.
         """
         rles, classes, crowds, areas = self._shapes(entry)
         solid = painting_order(classes, crowds, self.crowd, self.overlap)
-        numbers = paint([rles[i] for i in solid], [i + 1 for i in solid], self.size(entry))
-        mask = semantic_mask(rles, classes, crowds, self.size(entry), crowd=self.crowd, overlap=self.overlap)
+        size = self.size(entry)
+        numbers = paint([rles[i] for i in solid], [i + 1 for i in solid], size, np.int32).reshape(size, order="F")
+        mask = semantic_mask(rles, classes, crowds, size, crowd=self.crowd, overlap=self.overlap)
         return np.where((mask == 0) | (mask == IGNORE), np.int32(0), numbers), areas
