@@ -6,35 +6,32 @@ import json
 import sys
 import warnings
 from collections.abc import Callable, Iterable
-from functools import wraps
 from pathlib import Path
 from typing import Annotated, Any
 
 import typer
+from typer.core import TyperGroup
 
 from seglab import __version__
 from seglab.errors import ArgumentError, DataError, SeglabError
 
-app = typer.Typer(no_args_is_help=True, add_completion=False, pretty_exceptions_enable=False,
-                  help="seglab: a course in semantic segmentation that runs.")
 
+class _Group(TyperGroup):
+    """Prints our own errors as they are meant to be read; a traceback is for our mistakes, not the user's."""
 
-def _friendly(command: Callable[..., Any]) -> Callable[..., Any]:
-    """Print our own errors as they are meant to be read; a traceback is for our mistakes, not the user's."""
-
-    @wraps(command)
-    def wrapped(*args: Any, **options: Any) -> None:
+    def invoke(self, ctx: Any) -> Any:
         try:
             with warnings.catch_warnings():
                 warnings.simplefilter("default", UserWarning)
                 warnings.showwarning = lambda message, *_, **__: typer.echo(f"warning: {message}", err=True)
-                command(*args, **options)
+                return super().invoke(ctx)
         except SeglabError as error:
             typer.echo(f"error: {error}", err=True)
             raise typer.Exit(1) from None
 
-    return wrapped
 
+app = typer.Typer(cls=_Group, no_args_is_help=True, add_completion=False, pretty_exceptions_enable=False,
+                  help="seglab: a course in semantic segmentation that runs.")
 
 Ignored = Annotated[str | None, typer.Option(help="Your own folder: values in masks that are neither trained nor "
                                              "scored, with commas.")]
@@ -42,10 +39,10 @@ Categories = Annotated[str | None, typer.Option(help="COCO: names or ids, with c
 Target = Annotated[str | None, typer.Option(help="Pets: species, foreground or breed.")]
 Encoding = Annotated[str | None, typer.Option(help="Your own folder: how masks are stored, ids or colours.")]
 Data = Annotated[Path | None, typer.Option(help="A real dataset's folder; default $SEGLAB_DATA, else the sample.")]
+Overwrite = Annotated[bool, typer.Option("--overwrite", help="Replace what is written if it is there.")]
 
 
 @app.command()
-@_friendly
 def doctor() -> None:
     """Print versions, devices, data and disk, and what to do about each problem."""
     from seglab.doctor import examine
@@ -60,7 +57,6 @@ def doctor() -> None:
 
 
 @app.command()
-@_friendly
 def check(
     folder: Annotated[Path, typer.Argument(help="A dataset, in any layout that seglab reads.")],
     layout: Annotated[str | None, typer.Option(help="Its layout, if another one would be found first.")] = None,
@@ -69,7 +65,7 @@ def check(
     categories: Categories = None,
     target: Target = None,
     sheet: Annotated[Path | None, typer.Option(help="PNG for the most suspicious pictures and their masks.")] = None,
-    overwrite: Annotated[bool, typer.Option("--overwrite", help="Replace that file if it is there.")] = False,
+    overwrite: Overwrite = False,
     as_json: Annotated[bool, typer.Option("--json", help="For programs.")] = False,
 ) -> None:
     """Read every picture and mask of a dataset, and say what is wrong or doubtful; exit code 1 for what is wrong."""
@@ -81,15 +77,7 @@ def check(
     raise typer.Exit(1 if report.errors else 0)
 
 
-def _numbers(option: str, text: str) -> list[int]:
-    try:
-        return [int(part) for part in text.split(",") if part.strip()]
-    except ValueError:
-        raise ArgumentError(option, found=repr(text), expected="whole numbers, with commas: 7,11") from None
-
-
 @app.command()
-@_friendly
 def train(
     recipe: Annotated[str | None, typer.Argument(help="A recipe (`seglab recipes` lists them), by default light, or "
                                                  "transfer for pictures with one class each.")] = None,
@@ -143,15 +131,22 @@ def train(
 def _data_options(ignore_ids: str | None, categories: str | None, target: str | None,
                   encoding: str | None) -> dict[str, Any]:
     """The options of a dataset that were given; it says itself if it does not have one."""
-    found: dict[str, Any] = {"ignore_ids": ignore_ids and _numbers("--ignore-ids", ignore_ids), "target": target,
-                             "encoding": encoding, "categories": categories and _categories(categories)}
+    try:
+        ignored = [int(part) for part in _parts(ignore_ids)]
+    except ValueError:
+        raise ArgumentError("--ignore-ids", found=repr(ignore_ids),
+                            expected="whole numbers, with commas: 7,11") from None
+    found = {"ignore_ids": ignored, "target": target, "encoding": encoding, "categories": _categories(categories)}
     return {name: value for name, value in found.items() if value}
 
 
-def _categories(text: str) -> list[int | str] | str:
-    if text.strip().lower() == "all":
-        return "all"
-    return [int(part) if part.isdigit() else part for part in (p.strip() for p in text.split(",")) if part]
+def _categories(text: str | None) -> list[int | str] | str:
+    parts = _parts(text)
+    return "all" if [part.lower() for part in parts] == ["all"] else [int(p) if p.isdigit() else p for p in parts]
+
+
+def _parts(text: str | None) -> list[str]:
+    return [part.strip() for part in (text or "").split(",") if part.strip()]
 
 
 def _model_options(given: list[str] | None) -> dict[str, Any] | None:
@@ -177,7 +172,6 @@ def _at_once(text: str | None) -> Any:
 
 
 @app.command()
-@_friendly
 def evaluate(
     checkpoint: Path,
     data: Data = None,
@@ -197,7 +191,6 @@ def evaluate(
 
 
 @app.command()
-@_friendly
 def predict(
     source: Annotated[str, typer.Argument(help="A picture, a folder of pictures, a video, or a camera's number.")],
     out: Annotated[str | None, typer.Option("--out", "-o", help="File, or folder; by default NAME_overlay or, of a "
@@ -210,7 +203,7 @@ def predict(
     every: Annotated[int, typer.Option(min=1, help="Videos: run the model on every n-th frame.")] = 1,
     smoothing: Annotated[float, typer.Option(help="Videos: 0 to below 1, quiets flicker.")] = 0.0,
     max_frames: Annotated[int | None, typer.Option(min=1, help="Videos: stop after so many frames.")] = None,
-    overwrite: Annotated[bool, typer.Option("--overwrite", help="Replace files that are there.")] = False,
+    overwrite: Overwrite = False,
 ) -> None:
     """Segment a picture, a folder, a video or a camera, and write the masks laid over it.
 
@@ -229,12 +222,12 @@ def predict(
         raise DataError(f"{source}: picture, folder or video", found="nothing there", expected="a path that exists",
                         fix="Check the path.")
     is_video = is_camera or (path.suffix.lower() in VIDEO_SUFFIXES and not path.is_dir())
-    network = None if model in {"auto", "bundled", "coco"} else load_model(model)
+    network = None if model in {"auto", "bundled", "coco"} else load_model(model)  # those: after a look at the output
     if isinstance(network, Classifier):
         _classify(network, path, is_video, out, overwrite)
     elif is_video:
         film = int(source) if is_camera else path
-        to = video_file(out or "", film, overwrite)  # before the model is loaded, as the file of a picture
+        to = video_file(out or "", film, overwrite)
         result = inference.predict_video(network or build("fcn", weights=model), film, to, size=box, every=every,
                                          alpha=alpha, smoothing=smoothing, max_frames=max_frames, overwrite=overwrite)
         typer.echo(f"{result}; flicker {1000 * result.flicker:.1f} in 1,000 pixels")
@@ -268,8 +261,11 @@ def _list(answers: Iterable[tuple[Path, Any]], text: Callable[[Any], str], end: 
     """A line for each picture of a folder, then what could not be decoded; exit code 1 if something could not."""
     failed = []
     for path, answer in answers:
-        failed += [answer] if isinstance(answer, SeglabError) else []
-        typer.echo(f"{path}: " + ("cannot be decoded" if isinstance(answer, SeglabError) else text(answer)))
+        if isinstance(answer, SeglabError):
+            failed.append(answer)
+            typer.echo(f"{path}: cannot be decoded")
+        else:
+            typer.echo(f"{path}: {text(answer)}")
     for error in failed:
         typer.echo(f"error: {error}", err=True)
     if end:
@@ -290,12 +286,11 @@ def _box(size: str) -> tuple[int, int]:
 
 
 @app.command()
-@_friendly
 def convert(
     source: Annotated[Path, typer.Argument(help="A .pth file, a state dict of torchvision's FCN (resnet50, "
                                            "resnet101) or DeepLabV3 (those, mobilenet_v3_large).")],
     target: Annotated[Path, typer.Argument(help="The .safetensors file to write.")],
-    overwrite: Annotated[bool, typer.Option("--overwrite", help="Replace the file if it is there.")] = False,
+    overwrite: Overwrite = False,
 ) -> None:
     """Turn torchvision weights into a safetensors checkpoint, after comparing the logits."""
     from seglab.models.convert import convert as run
@@ -304,13 +299,12 @@ def convert(
 
 
 @app.command()
-@_friendly
 def export(
     checkpoint: Annotated[Path, typer.Argument(help="A checkpoint of `seglab train` or `seglab convert`.")],
     format: Annotated[str, typer.Option(help="onnx or torchscript.")] = "onnx",
     out: Annotated[Path | None, typer.Option("--out", "-o", help="File; by default the checkpoint's name, ending in "
                                              ".onnx or .pt, in this folder.")] = None,
-    overwrite: Annotated[bool, typer.Option("--overwrite", help="Replace the file if it is there.")] = False,
+    overwrite: Overwrite = False,
 ) -> None:
     """Write a checkpoint as ONNX or TorchScript, which run without seglab, after comparing the logits.
 
@@ -322,7 +316,6 @@ def export(
 
 
 @app.command()
-@_friendly
 def recipes() -> None:
     """List the training recipes."""
     from seglab.recipes import PRESETS
@@ -332,7 +325,6 @@ def recipes() -> None:
 
 
 @app.command()
-@_friendly
 def sample(
     folder: Path,
     dataset: Annotated[str, typer.Option(help="drone; catdog: a folder a class, and map files; coco; or pets: "
@@ -360,7 +352,6 @@ def sample(
 
 
 @app.command()
-@_friendly
 def download(
     dataset: Annotated[str, typer.Argument(help="pets: the Oxford-IIIT Pet dataset, 810 MB, CC BY-SA 4.0; or coco: "
                                            "pictures of COCO 2017.")],
@@ -390,7 +381,6 @@ def download(
 
 
 @app.command()
-@_friendly
 def run(
     notebooks: Annotated[list[Path], typer.Argument(help="Notebooks, or folders of them.")],
     html: Annotated[Path | None, typer.Option(help="Write a page for each into this folder.")] = None,
