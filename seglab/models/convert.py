@@ -21,15 +21,12 @@ from seglab.models.weights import COCO
 
 #: How far logits may differ from the original's, absolutely and relatively.
 TOLERANCE = 1e-5
-#: Under which a training checkpoint holds its weights.
-_WRAPPERS = ("model", "model_state", "model_state_dict", "state_dict")
 
 
 def read_pickle(path: str | Path) -> dict[str, Tensor]:
     """The tensors of a .pth file, without running any code that is in it.
 
-    A state dict, or a training checkpoint that holds one under "model", "model_state", "model_state_dict" or
-    "state_dict".
+    It holds a state dict, or one under "model", "model_state", "model_state_dict" or "state_dict".
 
     Raises:
         CheckpointError: missing, cut off, without tensors, or a pickle that asks for more than tensors and numbers.
@@ -57,7 +54,7 @@ def read_pickle(path: str | Path) -> dict[str, Tensor]:
         first = (str(error).strip().splitlines() or [type(error).__name__])[0][:160]
         raise CheckpointError(f"{path}: weights", found=f"{first} ({path.stat().st_size:,} bytes)",
                               expected="a whole .pth file", fix="Copy or download it again.") from error
-    for key in _WRAPPERS:
+    for key in ("model", "model_state", "model_state_dict", "state_dict"):  # of training checkpoints
         if isinstance(content, dict) and isinstance(content.get(key), dict):
             content = content[key]
     if not isinstance(content, dict) or not content or not all(isinstance(v, Tensor) for v in content.values()):
@@ -76,8 +73,7 @@ def convert(source: str | Path, target: str | Path, overwrite: bool = False) -> 
 
     Args:
         source: see `read_pickle`.
-        target: the .safetensors file to write.
-        overwrite: replace `target` if it is there.
+        target: the .safetensors file to write; `overwrite` replaces one that is there.
 
     Returns:
         one line that says what it was and how far the logits differ.

@@ -173,10 +173,15 @@ class DeepLabV3(BackboneWithHeads):
         output_stride = default_output_stride(backbone) if output_stride is None else output_stride
         early = "c3_first" if backbone == "mobilenet_v3_large" else "c4"
         body = build_backbone(backbone, {early: "aux", "c5": "out"} if aux else {"c5": "out"}, output_stride)
-        rates = _default_rates(backbone, output_stride) if rates is None else _checked(rates)
+        if rates is None:
+            torchvisions = backbone == "mobilenet_v3_large" and output_stride == 16
+            rates = _RATES_AT_8 if torchvisions else rates_for(480, backbone, output_stride)
+        if not isinstance(rates, list | tuple) or not rates or any(type(rate) is not int or rate < 1 for rate in rates):
+            raise ArgumentError("rates", found=repr(rates),
+                                expected="one or more whole numbers of 1 or more, for instance (12, 24, 36)")
         super().__init__(body, DeepLabHead(body.channels["out"], num_classes, rates),
                          FCNHead(body.channels["aux"], num_classes) if aux else None)
-        self.rates = rates
+        self.rates = tuple(rates)
 
 
 def rates_for(size: int, backbone: str = "resnet50", output_stride: int | None = None) -> tuple[int, ...]:
@@ -188,18 +193,3 @@ def rates_for(size: int, backbone: str = "resnet50", output_stride: int | None =
     """
     stride = output_stride or default_output_stride(backbone)
     return tuple(max(1, round(rate * 8 / stride * size / 480)) for rate in _RATES_AT_8)
-
-
-def _default_rates(backbone: str, output_stride: int) -> tuple[int, ...]:
-    if backbone == "mobilenet_v3_large" and output_stride == 16:
-        return _RATES_AT_8  # torchvision's choice, which its weights were trained with
-    return tuple(rate * 8 // output_stride for rate in _RATES_AT_8)
-
-
-def _checked(rates: Sequence[int]) -> tuple[int, ...]:
-    whole = isinstance(rates, Sequence) and not isinstance(rates, str) and len(rates) > 0 and all(
-        isinstance(rate, int) and not isinstance(rate, bool) and rate >= 1 for rate in rates)
-    if not whole:
-        raise ArgumentError("rates", found=repr(rates), expected="one or more whole numbers of 1 or more, for instance "
-                                                                 "(12, 24, 36)")
-    return tuple(rates)

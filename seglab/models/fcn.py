@@ -42,10 +42,8 @@ class FCNHead(nn.Sequential):
 class BackboneWithHeads(Model):
     """The container: backbone, head, perhaps an auxiliary head; scores are enlarged to the picture's size.
 
-    Args:
-        backbone: (N, 3, H, W) -> {"out": feature maps, "aux"?: those of an earlier stage}.
-        classifier: the head on "out".
-        aux_classifier: the head on "aux"; its loss helps to train the earlier stages, its scores are not used after.
+    The backbone returns {"out": feature maps, "aux"?: those of an earlier stage}, and each head looks at one of them.
+    The auxiliary head's loss helps to train the earlier stages; its scores are not used afterwards.
 
     Shapes:
         (N, 3, H, W) float, normalised -> {"out": (N, C, H, W), "aux"?: (N, C, H, W)} logits.

@@ -21,9 +21,8 @@ def fold_batch_norm(model: _Model, example: Tensor) -> _Model:
     passes over the maps. The answers differ by rounding only.
 
     Args:
-        model: any in which the maps that a BatchNorm takes from a convolution go nowhere else, as is usual. In which
-            order the layers run is watched, not guessed.
-        example: one small input, to watch with.
+        model: any in which the maps that a BatchNorm takes from a convolution go nowhere else, as is usual.
+        example: one small input, to watch in which order the layers run.
 
     Returns:
         the copy, in eval mode. Do not train it.

@@ -21,11 +21,8 @@ STAGES = ("c2", "c3", "c4", "c5")
 class GlobalConvBlock(nn.Module):
     """A k×k convolution of rank 2, made of strips: (k×1, then 1×k) + (1×k, then k×1), without ReLU in between.
 
-    It has 2·k·out·(in + out) weights and 4·out biases, where a full k×k convolution has k²·in·out.
-
-    Args:
-        in_channels, out_channels: of the maps.
-        k: side of the square that a place sees; odd, so that it has a middle.
+    It has 2·k·out·(in + out) weights and 4·out biases, where a full k×k convolution has k²·in·out. The square of k×k
+    that a place sees has a middle if k is odd.
 
     Shapes:
         (N, in_channels, h, w) -> (N, out_channels, h, w), h and w of at least k.
@@ -130,7 +127,7 @@ class GCN(GridModel):
                  channels: int | None = None, min_size: int = 0) -> None:
         k = default_kernel(size) if k is None else k
         _check_kernel(k)
-        places = (size + STRIDE - 1) // STRIDE  # along a side of the coarsest map
+        places = -(-size // STRIDE)  # along a side of the coarsest map
         if k > places:
             raise ArgumentError("k", found=f"{k} for pictures of {size} px", expected=f"an odd number up to "
                                 f"{places - (places + 1) % 2}: the coarsest map has {places} places",
@@ -139,7 +136,7 @@ class GCN(GridModel):
             raise ArgumentError("GCN", found=f"channels {channels}, min_size {min_size}",
                                 expected="channels of 1 or more, or None; min_size of 0 or more")
         super().__init__(min_size, min_padded=k * STRIDE)
-        self.k, self.num_classes = k, num_classes
+        self.k = k
         width = num_classes if channels is None else channels
         self.backbone = build_backbone(backbone, {stage: stage for stage in STAGES})
         self.large = nn.ModuleDict({stage: nn.Sequential(GlobalConvBlock(self.backbone.channels[stage], width, k),
@@ -183,10 +180,9 @@ def default_kernel(size: int) -> int:
 
 
 def _check_kernel(k: int) -> None:
-    if not isinstance(k, int) or isinstance(k, bool) or k < 1 or k % 2 == 0:
+    if type(k) is not int or k < 1 or k % 2 == 0:
         raise ArgumentError("k", found=repr(k), expected="an odd whole number of 1 or more",
-                            fix="Only an odd kernel has a middle, and keeps the map's size with the same padding on "
-                                "both sides.")
+                            fix="Only an odd kernel has a middle, and keeps the map's size.")
 
 
 def _double(x: Tensor) -> Tensor:

@@ -54,8 +54,7 @@ class GridModel(Model, ABC):
         return {"out": logits}  # (N, C, H, W)
 
     def _padded(self, side: Any) -> Any:
-        """The next multiple of 32, at least `min_padded`."""
-        # (−side % 32 would be shorter, but ONNX divides negative numbers in another way.)
+        """The next multiple of 32, at least `min_padded`; (−side % 32 would be shorter, but is another in ONNX)."""
         padded = (side + STRIDE - 1) // STRIDE * STRIDE
         return padded if self.min_padded <= STRIDE else _less_more(padded)[1](padded, self.min_padded)
 
