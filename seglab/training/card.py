@@ -13,18 +13,9 @@ from seglab.training.order import Seeded
 
 
 def write_card(model: nn.Module, train: Samples, normalize: Normalize | None = None) -> Normalize:
-    """Settle what a model expects of pictures before it is trained on some, and write it on its card.
+    """Write on a model's card what it is about to be trained on, and return what turns uint8 pictures into its input.
 
-    Args:
-        model: to be trained.
-        train: its pictures; their classes and, where they were scaled down, their size are written too.
-        normalize: None takes what is on the card already; if there is nothing, it is measured on `train`.
-
-    Returns:
-        what turns uint8 pictures into what the model expects.
-
-    Raises:
-        ArgumentError: `normalize` is something that a card cannot hold.
+    `normalize` None takes what is on the card already; if there is nothing, it is measured on the pictures.
     """
     card = card_of(model)
     if normalize is None and card.mean is None and train[0][0].ndim == 3:  # else features, which have been normalised

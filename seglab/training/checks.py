@@ -18,15 +18,7 @@ from seglab.training.validation import score_names
 
 
 def whole_numbers(least: int, **values: Any) -> list[int]:
-    """The values, as plain ints.
-
-    Raises:
-        ArgumentError: one is no whole number (2.0 and True are none), or smaller than the least.
-
-    Example:
-        >>> whole_numbers(1, epochs=3, batch_size=8)
-        [3, 8]
-    """
+    """The values as plain ints; an ArgumentError for what is smaller, or no whole number (2.0 and True are none)."""
     for name, value in values.items():
         if isinstance(value, bool) or not isinstance(value, Integral) or value < least:
             raise ArgumentError(name, found=repr(value), expected=f"a whole number, {least} or more")
@@ -71,11 +63,7 @@ def choose_monitor(monitor: str | Monitor | None, val: Samples | None, scheduler
 
 
 def finite_mean(losses: Tensor, epoch: int, rate: float, folder: Path | None) -> float:
-    """The mean of an epoch's losses (B,), float; the only read from the device in an epoch: it waits for all steps.
-
-    Raises:
-        TrainingError: one of them is not finite.
-    """
+    """The mean of an epoch's losses (B,), if all are finite: the only read from the device in an epoch, which waits."""
     losses = losses.cpu().double()
     if losses.isfinite().all():
         return losses.mean().item()

@@ -34,11 +34,9 @@ class FeatureDataset(Dataset[Sample]):
     `label_set`, `size` (of the pictures, in pixels) and `origin` are those of the dataset that they were computed from.
     """
 
-    origin: Mapping[str, Any] = {}
-
-    def __init__(self, features: Tensor, labels: Tensor, label_set: LabelSet | None = None,
-                 size: int | None = None) -> None:
-        self.features, self.labels, self.size = features, labels, size
+    def __init__(self, features: Tensor, labels: Tensor, label_set: LabelSet | None = None, size: int | None = None,
+                 origin: Mapping[str, Any] | None = None) -> None:
+        self.features, self.labels, self.size, self.origin = features, labels, size, origin
         if label_set is not None:
             self.label_set = label_set
 
@@ -59,11 +57,9 @@ def extract_features(model: Classifier, data: Samples, *, batch_size: int | None
                      folder: str | Path | None = None, progress: bool = True) -> FeatureDataset:
     """Run a dataset once through a classifier's backbone and keep what its head would see.
 
-    In eval mode a picture's features depend on that picture alone, and are the same in every epoch: training the head
-    on them gives what training it behind the frozen backbone gives.
-
-    On disk, a picture's features are found by a hash of its pixels, in a file named by a hash of the weights: other
-    pictures, sizes or weights can never give stale features.
+    In eval mode a picture's features are the same in every epoch: training the head on them gives what training it
+    behind the frozen backbone gives. On disk, they are found by a hash of its pixels, in a file named by a hash of the
+    weights: other pictures, sizes or weights can never give stale features.
 
     Args:
         model: its backbone, its neck and its card are used, in eval mode, on the device where it is.
@@ -71,7 +67,6 @@ def extract_features(model: Classifier, data: Samples, *, batch_size: int | None
         batch_size: pictures at once. By default 6 on the CPU, where the maps of more no longer fit into the processor's
             caches, and 64 elsewhere.
         cache: keep the features in `folder`, by default `data/cache/features`.
-        progress: show a bar.
 
     Raises:
         CacheError: the cache is damaged or cannot be written.
@@ -129,10 +124,8 @@ def _extract(model: Classifier, data: Samples, known: dict[str, Tensor], batch_s
             rows = network.features(normalize(images.to(device))).float().cpu()  # (N, 3, H, W) -> (N, D)
             fresh |= {key: row.clone() for key, row in zip(new, rows, strict=True)}
     table = known | fresh
-    made = FeatureDataset(torch.stack([table[key] for key in keys]), torch.tensor(labels),  # (N, D), (N,)
-                          getattr(data, "label_set", None), getattr(data, "size", None))
-    made.origin = getattr(data, "origin", {})
-    return made, fresh
+    about = [getattr(data, name, None) for name in ("label_set", "size", "origin")]
+    return FeatureDataset(torch.stack([table[key] for key in keys]), torch.tensor(labels), *about), fresh
 
 
 def _batches(data: Samples, size: int) -> Iterator[list[Sample]]:
@@ -152,7 +145,7 @@ def _picture_key(image: Tensor) -> str:
 
 
 def _weights_key(model: Classifier) -> str:
-    """Hash of all that the features of a picture depend on."""
+    """A hash of all that the features of a picture depend on."""
     digest = hashlib.blake2b(f"rows by key, {model.card.mean}, {model.card.std}".encode(), digest_size=12)
     for name, tensor in model.state_dict().items():
         if not name.startswith("head."):

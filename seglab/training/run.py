@@ -8,13 +8,15 @@ from pathlib import Path
 from typing import Any
 
 from accelerate import Accelerator
+from accelerate.utils import recursively_apply
 from filelock import FileLock, Timeout
-from torch import Tensor, nn
+from torch import nn
 from torch.optim import Optimizer
 from torch.optim.lr_scheduler import LRScheduler, ReduceLROnPlateau
 
 from seglab.checkpoint import check_weights, load_checkpoint, plain_state, save_checkpoint
 from seglab.datasets.protocols import Samples
+from seglab.datasets.transforms import Normalize
 from seglab.errors import CheckpointError
 from seglab.history import History, Monitor
 from seglab.models.card import card_of
@@ -24,13 +26,8 @@ from seglab.training.schedule import Schedule
 class Run:
     """What makes a run survive: it is saved, restored and locked. Only the main process writes.
 
-    Args:
-        folder: where its files are; None keeps the last epoch in memory, for Ctrl-C alone.
-        settings: what has to be the same for the run to go on, see `run_settings`.
-        model: not wrapped.
-        schedule: with the optimizer.
-        history: is filled with the epochs that were there.
-        accelerator: knows which process this is.
+    The settings are what has to be the same for the run to go on. Without a folder, the last epoch is kept in memory,
+    for Ctrl-C alone.
     """
 
     def __init__(self, folder: str | Path | None, settings: dict[str, Any], model: nn.Module, schedule: Schedule,
@@ -92,7 +89,7 @@ class Run:
                    "model": plain_state(self.model), "history": self.history.to_dict()}
         state = {**self.schedule.state_dict(), "timings": self.history.timings}
         if self.folder is None:
-            self._kept = _copied(content | state)
+            self._kept = recursively_apply(lambda tensor: tensor.detach().to("cpu", copy=True), content | state)
         elif self.is_main:
             if is_best:
                 save_checkpoint(self.folder / "best.safetensors", content)
@@ -142,30 +139,31 @@ class Run:
                                       "the history too.") from error
 
 
-def run_settings(model: nn.Module, optimizer: Optimizer, scheduler: LRScheduler | None, normalize: nn.Module,
+def run_settings(model: nn.Module, optimizer: Optimizer, scheduler: LRScheduler | None, normalize: Normalize,
                  train: Samples, batch_size: int, accumulate: int, seed: int, monitor: Monitor,
                  loss: Callable[..., Any]) -> dict[str, Any]:
     """What must be the same for a run to go on, as plain values. The number of epochs may grow."""
     labels = getattr(train, "label_set", None)
     # Of losses, only those of make_loss have a name. "ce" is the one that has always been the default.
-    loss_name = getattr(loss, "name", None)
-    watched: dict[str, Any] = {"monitor": monitor.name, "mode": monitor.mode, "threshold": monitor.threshold,
-                               "worst_score": monitor.worst_score}
-    if isinstance(scheduler, ReduceLROnPlateau):  # these come back with its state, whatever is asked for now
-        watched["plateau"] = {name: getattr(scheduler, name) for name in (
-            "patience", "factor", "threshold", "threshold_mode", "cooldown", "min_lrs", "eps")}
+    loss_name = getattr(loss, "name", "ce")
+    plateau = ("patience", "factor", "threshold", "threshold_mode", "cooldown", "min_lrs", "eps")
     return {"model": card_of(model).architecture or {"name": type(model).__name__},
-            "optimizer": type(optimizer).__name__, "groups": plain_groups(optimizer.param_groups),
+            "optimizer": type(optimizer).__name__, "groups": _plain(optimizer.param_groups),
             "scheduler": type(scheduler).__name__ if scheduler is not None else None,
-            "normalize": {key: list(getattr(normalize, key)) for key in ("mean", "std") if hasattr(normalize, key)},
+            "normalize": {"mean": list(normalize.mean), "std": list(normalize.std)},
             "size": getattr(train, "size", None),
             "classes": list(labels.classes) if labels is not None else None,
             "labels": labels.name if labels is not None else None, "pictures": len(train),
             "batch_size": batch_size, "accumulate": accumulate, "seed": seed,
-            "loss": loss_name if isinstance(loss_name, str) and loss_name != "ce" else None, **watched}
+            "loss": loss_name if loss_name != "ce" else None,
+            "monitor": monitor.name, "mode": monitor.mode, "threshold": monitor.threshold,
+            "worst_score": monitor.worst_score,
+            # These come back with its state, whatever is asked for now.
+            **({"plateau": {name: getattr(scheduler, name) for name in plateau}}
+               if isinstance(scheduler, ReduceLROnPlateau) else {})}
 
 
-def plain_groups(groups: list[dict[str, Any]]) -> list[dict[str, Any]]:
+def _plain(groups: list[dict[str, Any]]) -> list[dict[str, Any]]:
     """The rates and the like of an optimizer's groups, as plain values."""
     return [{k: list(v) if isinstance(v, tuple) else v for k, v in group.items()
              if k not in {"params", "initial_lr"} and isinstance(v, (bool, int, float, str, tuple, type(None)))}
@@ -174,14 +172,5 @@ def plain_groups(groups: list[dict[str, Any]]) -> list[dict[str, Any]]:
 
 def _unmoved(groups: list[dict[str, Any]]) -> list[dict[str, Any]]:
     """The same without what a scheduler moves: the rate, but for the first one, and a momentum that goes in cycles."""
-    return plain_groups([{k: v for k, v in {**group, "lr": group.get("initial_lr", group["lr"])}.items()
-                          if "max_momentum" not in group or k not in {"momentum", "betas"}} for group in groups])
-
-
-def _copied(value: Any) -> Any:
-    """The same tree of dicts, lists, tensors and plain values, in the computer's memory."""
-    if isinstance(value, Tensor):
-        return value.detach().to("cpu", copy=True)
-    if isinstance(value, dict):
-        return {k: _copied(v) for k, v in value.items()}
-    return type(value)(map(_copied, value)) if isinstance(value, (list, tuple)) else value
+    return _plain([{k: v for k, v in {**group, "lr": group.get("initial_lr", group["lr"])}.items()
+                    if "max_momentum" not in group or k not in {"momentum", "betas"}} for group in groups])
