@@ -14,8 +14,7 @@ from seglab.checkpoint import check_weights, read_checkpoint
 from seglab.errors import ArgumentError, CheckpointError
 from seglab.labels import VOC
 from seglab.models.backbones import IntermediateLayerGetter, build_backbone
-from seglab.models.base import Model
-from seglab.models.card import Card, card_of
+from seglab.models.card import Card, Model, card_of
 from seglab.models.classifier import Classifier
 from seglab.models.deeplabv3 import ASPP, DeepLabHead, DeepLabV3, rates_for
 from seglab.models.fcn import FCN, BackboneWithHeads, FCNHead, SkipFCN

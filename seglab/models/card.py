@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from dataclasses import asdict, dataclass, field
+from functools import cached_property
 from pathlib import Path
 from typing import Any
 
@@ -84,6 +85,15 @@ class Card:
         count = self.architecture.get("num_classes")
         if self.label_set is not None and count not in {None, len(self.label_set)}:
             raise ValueError(f"{len(self.label_set)} classes of a model that has {count}")
+
+
+class Model(nn.Module):
+    """A network with its card: what one needs to use it."""
+
+    @cached_property
+    def card(self) -> Card:
+        """What it expects and means. Of a backbone with published weights, the mean and deviation are theirs."""
+        return Card(**getattr(getattr(self, "backbone", None), "normalize", {}))
 
 
 def card_of(model: nn.Module) -> Card:

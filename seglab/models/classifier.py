@@ -15,7 +15,7 @@ from torch import Tensor, nn
 
 from seglab.errors import ArgumentError
 from seglab.models.backbones import STAGES, build_backbone, is_resnet, stage_modules, timm_name
-from seglab.models.base import Model
+from seglab.models.card import Model
 
 
 class Classifier(Model):
@@ -33,9 +33,8 @@ class Classifier(Model):
         keep_statistics: BatchNorm keeps its stored statistics in the parts that train, too. Those of ImageNet's million
             pictures are better than those of a batch of 16; a network trained from random numbers needs its own.
 
-    Shapes:
-        (N, 3, H, W) float, normalised -> (N, C) logits. Features (N, D), as `features` returns them, are accepted too
-        and go straight to the head.
+    Shapes: (N, 3, H, W) float, normalised -> (N, C) logits. Features (N, D), as `features` returns them, go straight to
+    the head.
 
     Raises:
         ArgumentError: an unknown backbone or stage.

@@ -24,8 +24,7 @@ class GlobalConvBlock(nn.Module):
     It has 2·k·out·(in + out) weights and 4·out biases, where a full k×k convolution has k²·in·out. The square of k×k
     that a place sees has a middle if k is odd.
 
-    Shapes:
-        (N, in_channels, h, w) -> (N, out_channels, h, w), h and w of at least k.
+    Shapes: (N, in_channels, h, w) -> (N, out_channels, h, w), h and w of at least k.
 
     Raises:
         ArgumentError: an even k or one below 1, channels below 1, or a map that is smaller than k.
@@ -64,8 +63,7 @@ class GlobalConvBlock(nn.Module):
 class BoundaryRefinement(nn.Module):
     """A residual step that moves outlines: x + conv(ReLU(conv(x))), both 3×3.
 
-    Shapes:
-        (N, channels, h, w) -> the same.
+    Shapes: (N, channels, h, w) -> the same.
 
     Raises:
         ArgumentError: channels below 1.
@@ -107,9 +105,8 @@ class GCN(GridModel):
             more channels see more; a 1×1 convolution then turns them into scores at stride 4.
         min_size: see `GridModel`.
 
-    Shapes:
-        (N, 3, H, W) float, normalised -> {"out": (N, C, H, W)} logits; H and W of at least 32, or of any size with
-        `min_size`. Inside, pictures are padded to multiples of 32, at least 32·k, so that no map is smaller than k.
+    Shapes: (N, 3, H, W) float, normalised -> {"out": (N, C, H, W)} logits; H and W of at least 32, or of any size with
+    `min_size`. Inside, pictures are padded to multiples of 32, at least 32·k, so that no map is smaller than k.
 
     Raises:
         ArgumentError: an unknown backbone, an even k, k larger than the coarsest map of `size`, a number out of range;

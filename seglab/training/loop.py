@@ -31,8 +31,7 @@ from torch.utils.data import DataLoader
 from seglab.datasets.protocols import Samples
 from seglab.datasets.transforms import Normalize, collate
 from seglab.history import History, Monitor
-from seglab.training.card import write_card
-from seglab.training.checks import check_arguments, choose_monitor, finite_mean, whole_numbers
+from seglab.training.checks import check_arguments, choose_monitor, finite_mean, whole_numbers, write_card
 from seglab.training.losses import cross_entropy
 from seglab.training.memory import keep_freed_memory
 from seglab.training.order import Order, Seeded, seed_of
