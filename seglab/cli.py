@@ -33,9 +33,8 @@ class _Group(TyperGroup):
 app = typer.Typer(cls=_Group, no_args_is_help=True, add_completion=False, pretty_exceptions_enable=False,
                   help="seglab: a course in semantic segmentation that runs.")
 
-Ignored = Annotated[str | None, typer.Option(help="Your own folder: values in masks that are neither trained nor "
-                                             "scored, with commas.")]
-Categories = Annotated[str | None, typer.Option(help="COCO: names or ids, with commas: cat,dog; \"all\" for all.")]
+Ignored = Annotated[str | None, typer.Option(help="Your own folder: values in masks that do not count: 7,11.")]
+Categories = Annotated[str | None, typer.Option(help="COCO: names or ids, with commas: cat,dog; or all.")]
 Target = Annotated[str | None, typer.Option(help="Pets: species, foreground or breed.")]
 Encoding = Annotated[str | None, typer.Option(help="Your own folder: how masks are stored, ids or colours.")]
 Data = Annotated[Path | None, typer.Option(help="A real dataset's folder; default $SEGLAB_DATA, else the sample.")]
@@ -79,8 +78,8 @@ def check(
 
 @app.command()
 def train(
-    recipe: Annotated[str | None, typer.Argument(help="A recipe (`seglab recipes` lists them), by default light, or "
-                                                 "transfer for pictures with one class each.")] = None,
+    recipe: Annotated[str | None, typer.Argument(help="See `seglab recipes`; by default light, or transfer where "
+                                                 "pictures have one class each.")] = None,
     data: Data = None,
     out: Annotated[Path | None, typer.Option(help="Folder for checkpoints; default runs/RECIPE-DATA-seedN.")] = None,
     seed: int = 0,
@@ -98,13 +97,10 @@ def train(
     weight_decay: Annotated[float | None, typer.Option(help="Of the optimizer.")] = None,
     epochs: Annotated[int | None, typer.Option(min=1, help="Passes over the pictures.")] = None,
     batch: Annotated[int | None, typer.Option(min=1, help="Pictures a step of the optimizer.")] = None,
-    at_once: Annotated[str | None, typer.Option(help="Pictures in memory at a time, or auto; gradients add up to the "
-                                                "batch.")] = None,
-    workers: Annotated[int | None, typer.Option(min=0, help="Loader processes; on a GPU, the fastest number is "
-                                                "measured by default.")] = None,
+    at_once: Annotated[str | None, typer.Option(help="Of these, in memory at a time: a number, or auto.")] = None,
+    workers: Annotated[int | None, typer.Option(min=0, help="Loader processes; on a GPU, measured.")] = None,
     monitor: Annotated[str | None, typer.Option(help="What decides which epoch is best: miou, loss …")] = None,
-    skip_problems: Annotated[bool, typer.Option("--skip-problems", help="Leave out files and annotations that cannot "
-                                                "be used, and say which.")] = False,
+    skip_problems: Annotated[bool, typer.Option("--skip-problems", help="Leave bad files out, and say which.")] = False,
     ignore_ids: Ignored = None,
     categories: Categories = None,
     target: Target = None,
@@ -193,8 +189,8 @@ def evaluate(
 @app.command()
 def predict(
     source: Annotated[str, typer.Argument(help="A picture, a folder of pictures, a video, or a camera's number.")],
-    out: Annotated[str | None, typer.Option("--out", "-o", help="File, or folder; by default NAME_overlay or, of a "
-                                            "folder, NAME_segmented in this folder.")] = None,
+    out: Annotated[str | None, typer.Option("--out", "-o", help="By default NAME_overlay or, of a folder, "
+                                            "NAME_segmented.")] = None,
     model: Annotated[str, typer.Option(help="auto, bundled, coco, or a checkpoint.")] = "auto",
     alpha: Annotated[float, typer.Option(min=0, max=1, help="Share of the mask's colours.")] = 0.5,
     tile: Annotated[int | None, typer.Option(help="Cut large pictures into tiles of this side.")] = None,
@@ -287,8 +283,7 @@ def _box(size: str) -> tuple[int, int]:
 
 @app.command()
 def convert(
-    source: Annotated[Path, typer.Argument(help="A .pth file, a state dict of torchvision's FCN (resnet50, "
-                                           "resnet101) or DeepLabV3 (those, mobilenet_v3_large).")],
+    source: Annotated[Path, typer.Argument(help="A .pth file: a state dict of torchvision's FCN or DeepLabV3.")],
     target: Annotated[Path, typer.Argument(help="The .safetensors file to write.")],
     overwrite: Overwrite = False,
 ) -> None:
@@ -302,8 +297,7 @@ def convert(
 def export(
     checkpoint: Annotated[Path, typer.Argument(help="A checkpoint of `seglab train` or `seglab convert`.")],
     format: Annotated[str, typer.Option(help="onnx or torchscript.")] = "onnx",
-    out: Annotated[Path | None, typer.Option("--out", "-o", help="File; by default the checkpoint's name, ending in "
-                                             ".onnx or .pt, in this folder.")] = None,
+    out: Annotated[Path | None, typer.Option("--out", "-o", help="By default NAME.onnx or NAME.pt.")] = None,
     overwrite: Overwrite = False,
 ) -> None:
     """Write a checkpoint as ONNX or TorchScript, which run without seglab, after comparing the logits.
@@ -327,8 +321,7 @@ def recipes() -> None:
 @app.command()
 def sample(
     folder: Path,
-    dataset: Annotated[str, typer.Option(help="drone; catdog: a folder a class, and map files; coco; or pets: "
-                                         "trimaps.")] = "drone",
+    dataset: Annotated[str, typer.Option(help="drone, catdog, coco or pets.")] = "drone",
     count: Annotated[int, typer.Option(min=3, help="Pictures; of catdog, coco and pets, all splits together.")] = 120,
     seed: int = 0,
     layout: Annotated[str, typer.Option(help="drone: ids or colours, how the masks are stored.")] = "ids",
@@ -339,28 +332,26 @@ def sample(
     if dataset == "catdog":
         test = max(1, count // 12)  # a class; a sixth of all
         train = max(1, count // 2 - test)
-        typer.echo(f"{2 * (train + test)} pictures in {write_catdog_sample(folder, (train, test), seed=seed)}")
+        count = 2 * (train + test)
+        write_catdog_sample(folder, (train, test), seed=seed)
     elif dataset == "coco":
         val = max(1, count // 5)
-        typer.echo(f"{count} pictures in {write_coco_sample(folder, (count - val, val), seed=seed)}")
+        write_coco_sample(folder, (count - val, val), seed=seed)
     elif dataset == "pets":
-        typer.echo(f"{count} pictures in {write_pets_sample(folder, count, seed=seed)}")
+        write_pets_sample(folder, count, seed=seed)
     elif dataset == "drone":
-        typer.echo(f"{count} pictures in {write_drone_sample(folder, count=count, seed=seed, layout=layout)}")
+        write_drone_sample(folder, count=count, seed=seed, layout=layout)
     else:
         raise ArgumentError("--dataset", found=repr(dataset), expected="drone, catdog, coco or pets")
+    typer.echo(f"{count} pictures in {folder}")
 
 
 @app.command()
 def download(
-    dataset: Annotated[str, typer.Argument(help="pets: the Oxford-IIIT Pet dataset, 810 MB, CC BY-SA 4.0; or coco: "
-                                           "pictures of COCO 2017.")],
-    folder: Annotated[Path | None, typer.Argument(help="Where it goes; by default a folder of seglab's, which is "
-                                                  "printed.")] = None,
-    categories: Annotated[str | None, typer.Option(help="coco: what the pictures show, names or ids, or \"all\"; "
-                                                   "default cat,dog.")] = None,
-    pictures: Annotated[int | None, typer.Option(help="coco: how many, and a fifth as many for val; default "
-                                                 "500.")] = None,
+    dataset: Annotated[str, typer.Argument(help="pets (Oxford-IIIT, 810 MB, CC BY-SA 4.0), or coco (some of 2017).")],
+    folder: Annotated[Path | None, typer.Argument(help="Where it goes; by default a folder of seglab's.")] = None,
+    categories: Categories = None,
+    pictures: Annotated[int | None, typer.Option(help="coco: how many, 500, and a fifth as many for val.")] = None,
 ) -> None:
     """Fetch a published dataset and check it; a download that was interrupted goes on when it is called again."""
     from seglab.datasets.download_coco import LICENCE, download_coco
