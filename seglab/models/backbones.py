@@ -25,15 +25,9 @@ STAGES = ("c1", "c2", "c3", "c4", "c5")
 class IntermediateLayerGetter(nn.ModuleDict):
     """Run a network's children one after the other and return the outputs of some, under new names.
 
-    Children behind the last one asked for are left out, with their weights. The names of the weights stay, so that the
-    network's state dict fits.
-
-    Args:
-        network: its children must be called in the order in which they were registered, each once, as in ResNet.
-        return_layers: {child's name: name of the output}.
-
-    Raises:
-        ArgumentError: a child that is not there.
+    The network must call its children in the order in which they were registered, each once, as ResNet does; those
+    behind the last one asked for are left out. The names of the weights stay, so that the network's state dict fits.
+    `return_layers` is {child's name: name of the output}; an ArgumentError names a child that is not there.
 
     Example:
         >>> import torch

@@ -19,8 +19,7 @@ from seglab.labels import LabelSet, known_label_set
 class Card:
     """What a model expects and means; `fit`, `evaluate`, `predict`, the widgets and `export` go by it.
 
-    `build` writes what the weights know, and `fit` what it finds out: the classes of its dataset, and the mean and
-    deviation that it trained with.
+    `build` writes what the weights know, and `fit` the classes of its dataset, the mean and the deviation.
 
     Attributes:
         architecture: what `build` made: the model's name, the number of classes, and its options; empty for others.

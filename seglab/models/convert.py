@@ -17,7 +17,7 @@ from seglab.errors import ArgumentError, CheckpointError
 from seglab.files import check_free
 from seglab.labels import VOC
 from seglab.models import build
-from seglab.models.weights import COCO
+from seglab.models.weights import COCO, first_line
 
 #: How far logits may differ from the original's, absolutely and relatively.
 TOLERANCE = 1e-5
@@ -51,8 +51,7 @@ def read_pickle(path: str | Path) -> dict[str, Tensor]:
                                   expected="a state dict, written by torch.save",
                                   fix="Where you trust the file: torch.save(torch.jit.load(path).state_dict(), "
                                       "'weights.pth').") from error
-        first = (str(error).strip().splitlines() or [type(error).__name__])[0][:160]
-        raise CheckpointError(f"{path}: weights", found=f"{first} ({path.stat().st_size:,} bytes)",
+        raise CheckpointError(f"{path}: weights", found=f"{first_line(error)} ({path.stat().st_size:,} bytes)",
                               expected="a whole .pth file", fix="Copy or download it again.") from error
     for key in ("model", "model_state", "model_state_dict", "state_dict"):  # of training checkpoints
         if isinstance(content, dict) and isinstance(content.get(key), dict):
@@ -67,9 +66,8 @@ def convert(source: str | Path, target: str | Path, overwrite: bool = False) -> 
     """Turn weights of torchvision's FCN or DeepLabV3 into a checkpoint for `load_model`.
 
     Their names may have a prefix ("module.", "model.", "net."). Tensors beside the network's, as of a loss, are left
-    out, and so is an auxiliary head of another number of classes; such heads serve training only. Torchvision's network
-    and ours get the weights, strictly, and must give the same logits for a random picture of odd size. Only then is the
-    file written.
+    out, and so is an auxiliary head of another number of classes. Torchvision's network and ours get the weights,
+    strictly, and must give the same logits for a random picture of odd size. Only then is the file written.
 
     Args:
         source: see `read_pickle`.

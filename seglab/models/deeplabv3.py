@@ -75,13 +75,7 @@ class ASPPPooling(nn.Sequential):
 class ASPP(nn.Module):
     """Atrous spatial pyramid pooling: a 1×1 convolution, one dilated 3×3 for each rate, and the picture's mean.
 
-    Args:
-        in_channels: K, of the map.
-        rates: the dilations.
-        out_channels: k, of each branch and of the result.
-
-    Shapes:
-        (N, K, h, w) -> (N, k, h, w).
+    Shapes: (N, K, h, w) -> (N, k, h, w), with k `out_channels`, as each branch has them.
 
     Example:
         >>> ASPP(8, rates=(1, 2), out_channels=4).eval()(torch.zeros(2, 8, 5, 7)).shape

@@ -18,12 +18,11 @@ from torch.nn import functional as F
 from seglab.errors import ArgumentError, SeglabError
 from seglab.files import atomic_file, check_free
 from seglab.models import BackboneWithHeads, Model, fold_batch_norm, load_model
+from seglab.models.weights import first_line
 
 #: How far logits may differ from the original's, as a share of the largest. Another runtime sums in another order: 1e-5
 #: in networks of a hundred layers. A size that was frozen by mistake costs a tenth and more.
 TOLERANCE = 1e-4
-#: ONNX's version of the operators.
-OPSET = 20
 _SUFFIXES = {"onnx": ".onnx", "torchscript": ".pt"}
 #: What writes, translates and runs ONNX.
 _PACKAGES = ("onnx", "onnxscript", "onnxruntime")
@@ -148,7 +147,7 @@ def _write_onnx(network: nn.Module, path: Path, about: dict[str, Any]) -> None:
                 setattr(module, name, _SameConv(child))
     shapes = {"images": {0: "batch", 2: "height", 3: "width"}}
     program = torch.onnx.export(network, (torch.zeros(_EXAMPLE),), dynamo=True, dynamic_shapes=shapes, verbose=False,
-                                input_names=["images"], output_names=["logits"], opset_version=OPSET)
+                                input_names=["images"], output_names=["logits"], opset_version=20)
     assert program is not None  # it is with dynamo=False only
     program.model.metadata_props.update({key: json.dumps(value) for key, value in about.items()})
     program.save(str(path))
@@ -214,4 +213,4 @@ def _reason(error: BaseException) -> str:
     """The first line of the error that began it."""
     while error.__cause__ is not None:
         error = error.__cause__
-    return f"{type(error).__name__}: {(str(error).strip().splitlines() or ['no message'])[0][:200]}"
+    return f"{type(error).__name__}: {first_line(error)}"

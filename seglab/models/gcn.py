@@ -19,7 +19,7 @@ STAGES = ("c2", "c3", "c4", "c5")
 
 
 class GlobalConvBlock(nn.Module):
-    """A k×k convolution of rank 2, made of strips: (k×1, then 1×k) + (1×k, then k×1), without ReLU in between.
+    """A k×k convolution of rank 2, made of strips: (k×1, then 1×k) + (1×k, then k×1); section 3.2 and figure 2 B.
 
     It has 2·k·out·(in + out) weights and 4·out biases, where a full k×k convolution has k²·in·out. The square of k×k
     that a place sees has a middle if k is odd.
@@ -28,8 +28,6 @@ class GlobalConvBlock(nn.Module):
 
     Raises:
         ArgumentError: an even k or one below 1, channels below 1, or a map that is smaller than k.
-
-    Source: Peng et al. 2017, arXiv 1703.02719, section 3.2 and figure 2 B.
 
     Example:
         >>> block = GlobalConvBlock(8, 3, k=7)
@@ -61,14 +59,9 @@ class GlobalConvBlock(nn.Module):
 
 
 class BoundaryRefinement(nn.Module):
-    """A residual step that moves outlines: x + conv(ReLU(conv(x))), both 3×3.
+    """A residual step that moves outlines: x + conv(ReLU(conv(x))), both 3×3 (section 3.3 and figure 2 C).
 
     Shapes: (N, channels, h, w) -> the same.
-
-    Raises:
-        ArgumentError: channels below 1.
-
-    Source: Peng et al. 2017, arXiv 1703.02719, section 3.3 and figure 2 C.
 
     Example:
         >>> BoundaryRefinement(3)(torch.zeros(2, 3, 5, 7)).shape
@@ -161,10 +154,7 @@ class GCN(GridModel):
 
 
 def default_kernel(size: int) -> int:
-    """k for pictures of a size: size / 32 − 1, made odd; 1 at least.
-
-    Raises:
-        ArgumentError: a size below 32 pixels.
+    """k for pictures of a size: size / 32 − 1, made odd; 1 at least. Below 32 pixels, an ArgumentError.
 
     Example:
         >>> [default_kernel(size) for size in (512, 256, 224, 128, 32)]

@@ -70,7 +70,7 @@ def effective_receptive_field(model: nn.Module, image: np.ndarray | Tensor, plac
         image: (H, W, 3) uint8 array or (3, H, W) uint8 tensor, of the size that the model shall see.
         place: (y, x) of the pixel of the output, by default its middle. Without effect for outputs (N, C).
         class_id: whose score; by default that of the highest one at this pixel.
-        normalize: what happens to uint8 pictures first; by default what the model's weights ask for, else [0, 1].
+        normalize: what happens to uint8 pictures first; by default what the model's card says.
 
     Returns:
         (H, W) float32 in [0, 1], the largest value is 1; all zeros if no pixel moves the score.
@@ -79,8 +79,7 @@ def effective_receptive_field(model: nn.Module, image: np.ndarray | Tensor, plac
         ArgumentError: a picture of another shape or type, a place outside of the output, or an unknown class.
         CheckpointError: the gradient is not finite.
 
-    Source: Luo et al. 2016, "Understanding the Effective Receptive Field in Deep Convolutional Neural Networks" (NIPS),
-    arXiv 1701.04128, section 2. Their measure averages over pictures; this is one of them.
+    Source: Luo et al. 2016, arXiv 1701.04128, section 2. Their measure averages over pictures; this is one of them.
 
     Example:
         >>> from seglab.models import build

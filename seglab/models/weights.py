@@ -75,7 +75,7 @@ def load_imagenet(backbone: nn.Module, name: str, neck: nn.Module | None = None)
             source = timm.create_model(name, pretrained=True, features_only=True)
             whole = timm.create_model(name, pretrained=True).state_dict() if neck.state_dict() else {}
         except Exception as error:  # whatever its hub raises without a network
-            raise DataError(f"weights 'imagenet' of {name}", found=f"no download: {_first_line(error)}",
+            raise DataError(f"weights 'imagenet' of {name}", found=f"no download: {first_line(error)}",
                             expected=f"{config.hf_hub_id or config.url}, through timm",
                             fix=f"Connect, or use {_OFFLINE_BACKBONE}.") from error
         backbone.load_state_dict({f"body.{key}": value for key, value in source.state_dict().items()})
@@ -92,8 +92,6 @@ def coco_weights(name: str, backbone: str) -> Any:
         >>> coco_weights("deeplabv3", "resnet50").meta["num_params"]
         42004074
     """
-    if name not in COCO:
-        raise ArgumentError("weights 'coco'", found=name, expected=" or ".join(COCO))
     if backbone not in COCO[name]:
         raise ArgumentError("weights 'coco'", found=f"{name} with backbone {backbone!r}",
                             expected=" or ".join(COCO[name]))
@@ -128,7 +126,7 @@ def _unreachable(url: str) -> str | None:
         with urllib.request.urlopen(urllib.request.Request(url, method="HEAD"), timeout=4.0):
             return None
     except OSError as error:
-        return _first_line(error)
+        return first_line(error)
 
 
 def fetch(weights: Any, instead: str = 'weights="bundled"') -> dict[str, Tensor]:
@@ -145,7 +143,7 @@ def fetch(weights: Any, instead: str = 'weights="bundled"') -> dict[str, Tensor]
                 raise OSError(error)
         return weights.get_state_dict(progress=True, check_hash=True, map_location="cpu", weights_only=True)
     except (OSError, RuntimeError) as error:  # RuntimeError: the hash does not fit
-        raise DataError(f"weights {weights}", found=f"no download: {_first_line(error)}",
+        raise DataError(f"weights {weights}", found=f"no download: {first_line(error)}",
                         expected=f"{weights.meta['_file_size']:.0f} MB from {weights.url}",
                         fix=f'Connect, put the file into {cache_path(weights).parent}, or use {instead}.') from error
 
@@ -155,5 +153,6 @@ def cache_path(weights: Any) -> Path:
     return Path(torch.hub.get_dir()) / "checkpoints" / os.path.basename(weights.url)
 
 
-def _first_line(error: Exception) -> str:
-    return (str(error).strip().splitlines() or [type(error).__name__])[0][:120]
+def first_line(error: BaseException) -> str:
+    """What an error says, or its name if it says nothing."""
+    return (str(error).strip().splitlines() or [type(error).__name__])[0][:200]

@@ -99,7 +99,6 @@ def choose_num_workers(dataset: Samples, batch_size: int, candidates: Sequence[i
         batch_size: pictures a batch.
         candidates: numbers of processes; by default 0, 1, 2, 4 … up to the cores that this process may use.
         batches: how many to time, at least.
-        seed: of the choice of pictures and of their augmentation.
 
     Raises:
         ArgumentError: an empty dataset, or a number out of range.
