@@ -58,16 +58,13 @@ def read_checkpoint(path: str | Path) -> tuple[dict[str, Any], dict[str, Tensor]
     """(the content of a checkpoint, its weights); of a bare safetensors file, nothing and its tensors.
 
     Raises:
-        CheckpointError: missing, cut off, or without weights.
+        CheckpointError: missing or cut off, or a pickle.
     """
     packed, tensors = _read(Path(path))
     if packed is None:
         return {}, tensors
     content = _unpack(packed, tensors)
-    if not isinstance(weights := content.get("model"), dict):
-        raise CheckpointError(f"{path}: checkpoint", found="no weights in it", expected="those of a model",
-                              fix="Copy it again, or train again.")
-    return content, weights
+    return content, content["model"]
 
 
 def _read(path: Path) -> tuple[Any, dict[str, Tensor]]:

@@ -46,7 +46,10 @@ class Run:
             self.accelerator.wait_for_everyone()  # every process has looked before the first one writes
             # The weights to start from: a run killed in its first epoch starts again from the same. Or the history, in
             # case the run was killed just before it was written.
-            self.save() if len(self.history) < self.schedule.epochs else self.save_history()
+            if len(self.history) < self.schedule.epochs:
+                self.save()
+            elif self.folder is not None and self.is_main:
+                self.history.save(self.folder)
             try:
                 yield
             except KeyboardInterrupt:
@@ -67,8 +70,7 @@ class Run:
             return
         try:
             self.folder.mkdir(parents=True, exist_ok=True)
-            lock = FileLock(self.folder / ".lock")
-            lock.acquire(timeout=0)
+            lock = FileLock(self.folder / ".lock").acquire(timeout=0)
         except Timeout:
             raise CheckpointError(f"{self.folder}: run folder", found="another process trains in it",
                                   expected="a folder of its own for each run",
@@ -76,12 +78,10 @@ class Run:
         except OSError as error:
             raise CheckpointError(f"{self.folder}: run folder", found=str(error), expected="a writable folder",
                                   fix="Choose another folder.") from error
-        try:
+        with lock:
             for left in self.folder.glob(".*.tmp.*"):  # by a run that was killed while it wrote
                 left.unlink(missing_ok=True)
             yield
-        finally:
-            lock.release()
 
     def save(self, is_best: bool = False) -> None:
         """Write the best checkpoint, then the last, then the history that can be read from the last."""
@@ -94,7 +94,7 @@ class Run:
             if is_best:
                 save_checkpoint(self.folder / "best.safetensors", content)
             save_checkpoint(self.folder / "last.safetensors", content | state)
-            self.save_history()
+            self.history.save(self.folder)
 
     def restore(self, resume: bool) -> None:
         """Put the last checkpoint into model, optimizer, scheduler and history, if there is one and it fits."""
@@ -125,18 +125,6 @@ class Run:
         self.history.rows, self.history.timings = rows, content["timings"]
         self.history.best_epoch = content["history"]["best_epoch"]
         self.history.best_value = content["history"]["best_value"]
-
-    def save_history(self) -> None:
-        """Write history.json and timings.json; they can be read from the last checkpoint too."""
-        if self.folder is None or not self.is_main:
-            return
-        try:
-            self.history.save(self.folder)
-        except OSError as error:
-            raise CheckpointError(f"{self.folder}: history.json cannot be written", found=str(error),
-                                  expected="room for some kilobytes",
-                                  fix="Free some space and call fit again with the same folder; the checkpoint holds "
-                                      "the history too.") from error
 
 
 def run_settings(model: nn.Module, optimizer: Optimizer, scheduler: LRScheduler | None, normalize: Normalize,
