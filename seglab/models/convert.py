@@ -129,11 +129,11 @@ def _recognise(found: dict[str, Tensor], source: Path) -> tuple[str, dict[str, A
                             expected="two channels, background and object: a pixel's class is its highest score",
                             fix="With logit x, [0, x] says the same: put a row of zeros before classifier.4.weight and "
                                 "classifier.4.bias.")
-    about, others = f"{len(head)} classes, {'without' if aux is None else 'with'} aux", len(found) - len(weights)
-    if aux is not None and len(aux) != len(head):
-        about = f"{len(head)} classes, without aux (that in the file has {len(aux)})"
+    with_aux, others = aux is not None and len(aux) == len(head), len(found) - len(weights)
+    about = f"{len(head)} classes, {'with' if with_aux else 'without'} aux"
+    if aux is not None and not with_aux:
+        about += f" (that in the file has {len(aux)})"
         weights = {key: tensor for key, tensor in weights.items() if not key.startswith("aux_classifier.")}
-    recipe = {"name": name, "num_classes": len(head), "backbone": backbone,
-              "aux": "aux_classifier.4.weight" in weights}
     about += f", without {others} tensors of other parts" * bool(others)
+    recipe = {"name": name, "num_classes": len(head), "backbone": backbone, "aux": with_aux}
     return f"{name}_{backbone}", recipe, weights, about

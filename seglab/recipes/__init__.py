@@ -181,7 +181,7 @@ def _splits_for(card: Card, path: str | Path, data: str | Path | None, given: Ma
             labels.classes, "breed")
     if card.size is not None:
         options["size"] = card.size
-    return open_dataset(name, **where, progress=progress, **(options | given))
+    return open_dataset(name, **where, progress=progress, **{**options, **given})
 
 
 def _place(sample: str, data: str | Path | None, progress: bool, classes: bool) -> tuple[str, Path, dict[str, Any]]:

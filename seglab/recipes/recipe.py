@@ -20,21 +20,15 @@ from torchvision.transforms import v2
 from seglab.datasets import Normalize, Samples, Splits, random_scale_crop
 from seglab.errors import ArgumentError
 from seglab.files import atomic_write
+from seglab.history import History, Monitor
 from seglab.inference.evaluate import evaluate
 from seglab.metrics import ClassificationScores, SegmentationScores, classification_scores
 from seglab.models import build, has_backbone, load_weights, options_for_size
-from seglab.training import (
-    History,
-    Monitor,
-    choose_num_workers,
-    extract_features,
-    fit,
-    largest_batch,
-    make_loss,
-    make_optimizer,
-    make_schedule,
-    parameter_groups,
-)
+from seglab.training.features import extract_features
+from seglab.training.loop import fit
+from seglab.training.losses import make_loss
+from seglab.training.optimizers import make_optimizer, make_schedule, parameter_groups
+from seglab.training.tuning import choose_num_workers, largest_batch
 from seglab.viz import LiveCurve
 
 #: Where pictures are larger, training crops are no larger than this, unless asked for: a CPU should get on.
@@ -63,10 +57,9 @@ class Recipe:
         base: shorter side that pictures are scaled around for the crops.
         scale: of the crops' pictures, from and to, as a share of `base`.
         loss: see `seglab.training.make_loss`.
-        optimizer, schedule: see `make_optimizer` and `make_schedule`.
+        optimizer, schedule, weight_decay: see `make_optimizer` and `make_schedule`.
         lr: learning rate of what is new in the network.
         backbone_factor, aux_factor: of it, for the backbone and an auxiliary head.
-        weight_decay: of the optimizer.
         batch: pictures a step of the optimizer, in each process.
         epochs: passes over the pictures.
         monitor: the column of the history that decides which epoch is best.

@@ -125,8 +125,9 @@ class Schedule:
 
     def _new(self) -> LRScheduler | None:
         """The scheduler, if it can be stepped from its beginning."""
-        return None if self.scheduler is None or isinstance(self.scheduler, ReduceLROnPlateau) or (
-            _position(self.scheduler) > 0) else self.scheduler
+        if self.scheduler is None or isinstance(self.scheduler, ReduceLROnPlateau) or _position(self.scheduler) > 0:
+            return None
+        return self.scheduler
 
 
 def _position(scheduler: LRScheduler) -> int:
