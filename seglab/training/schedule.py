@@ -41,6 +41,8 @@ class Schedule:
                  say: Callable[[str], None] = print) -> None:
         self.scheduler, self.optimizer, self.epochs, self.batches = scheduler, optimizer, epochs, batches
         self.accumulate, self.say = accumulate, say
+        self.plateau = scheduler if isinstance(scheduler, ReduceLROnPlateau) else None
+        self.stepped = scheduler if self.plateau is None else None  # with the optimizer
         self.steps = math.ceil(batches / accumulate)  # of the optimizer, in an epoch
         self.rate: float = optimizer.param_groups[0]["lr"]
         if new := self._new():
@@ -59,13 +61,13 @@ class Schedule:
     def step(self) -> None:
         """Note the rate of the optimizer's step, and set that of the next."""
         self.rate = self.optimizer.param_groups[0]["lr"]
-        if self.scheduler is not None and not isinstance(self.scheduler, ReduceLROnPlateau):
-            self.scheduler.step()
+        if self.stepped is not None:
+            self.stepped.step()
 
     def end_epoch(self, value: float) -> None:
         """Tell a plateau what the epoch reached."""
-        if isinstance(self.scheduler, ReduceLROnPlateau):
-            self.scheduler.step(value)
+        if self.plateau is not None:
+            self.plateau.step(value)
 
     def state_dict(self) -> dict[str, Any]:
         """What `restore` needs."""
@@ -110,9 +112,9 @@ class Schedule:
 
     def check(self, finished: int) -> None:
         """Raise an ArgumentError if the scheduler is known to end before the run, some of whose epochs are finished."""
-        if self.scheduler is None or isinstance(self.scheduler, ReduceLROnPlateau):
+        if self.stepped is None:
             return
-        for part, steps in _parts(self.scheduler, _position(self.scheduler) + (self.epochs - finished) * self.steps):
+        for part, steps in _parts(self.stepped, _position(self.stepped) + (self.epochs - finished) * self.steps):
             name, length = _length(part)
             if length < steps:
                 raise ArgumentError("scheduler", found=f"{type(part).__name__} with {name}={length}",
@@ -125,9 +127,7 @@ class Schedule:
 
     def _new(self) -> LRScheduler | None:
         """The scheduler, if it can be stepped from its beginning."""
-        if self.scheduler is None or isinstance(self.scheduler, ReduceLROnPlateau) or _position(self.scheduler) > 0:
-            return None
-        return self.scheduler
+        return self.stepped if self.stepped is not None and _position(self.stepped) == 0 else None
 
 
 def _position(scheduler: LRScheduler) -> int:
