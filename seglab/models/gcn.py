@@ -21,8 +21,8 @@ STAGES = ("c2", "c3", "c4", "c5")
 class GlobalConvBlock(nn.Module):
     """A k×k convolution of rank 2, made of strips: (k×1, then 1×k) + (1×k, then k×1); section 3.2 and figure 2 B.
 
-    It has 2·k·out·(in + out) weights and 4·out biases, where a full k×k convolution has k²·in·out. The square of k×k
-    that a place sees has a middle if k is odd.
+    Nothing stands between the strips, so it has 2·k·out·(in + out) weights and 4·out biases, where a full k×k
+    convolution has k²·in·out. The square of k×k that a place sees has a middle if k is odd.
 
     Shapes: (N, in_channels, h, w) -> (N, out_channels, h, w), h and w of at least k.
 
