@@ -25,7 +25,6 @@ class Classifier(Model):
     convolution to 1,280 channels, MobileNetV3's linear layer of the same width) is kept, as `neck`.
 
     Args:
-        num_classes: C.
         backbone: see `build_backbone`.
         freeze: what does not train: "backbone", all but the head; "until:c4" (or c1 to c5), the backbone up to the end
             of that stage; "none". Frozen weights get no gradient *and* BatchNorm keeps its stored statistics in train

@@ -128,7 +128,6 @@ class DeepLabV3(BackboneWithHeads):
     A batch of one picture can be trained on: see `ASPPPooling`.
 
     Args:
-        num_classes: C.
         backbone, output_stride: as for `FCN`.
         aux: add the auxiliary head, on stage c4; on MobileNet, as torchvision has it, on the first block of c3.
         rates: dilations of the head, one or more. By default the paper's: (12, 24, 36) at output stride 8, (6, 12, 18)

@@ -67,7 +67,6 @@ class FCN(BackboneWithHeads):
     """A fully convolutional network with a dilated backbone: torchvision's `fcn_resnet50` and `_resnet101`.
 
     Args:
-        num_classes: C.
         backbone: see `build_backbone`.
         aux: add the auxiliary head, on stage c4.
         output_stride: 8, 16 or 32; by default torchvision's (8 for large ResNets, 16 for MobileNet), else 32. Dilated
@@ -103,7 +102,6 @@ class SkipFCN(GridModel):
     features, as Feature Pyramid Networks do (arXiv 1612.03144), is the same idea with more room.
 
     Args:
-        num_classes: C.
         backbone: see `build_backbone`; it must have stages c2 to c5.
         channels: of the maps that are added.
         min_size: see `GridModel`, as for what happens to pictures of any size.

@@ -89,7 +89,6 @@ class GCN(GridModel):
     starts as the bilinear interpolation used here.
 
     Args:
-        num_classes: C.
         backbone: see `build_backbone`; it must have stages c2 to c5.
         k: of the large kernels, odd. None takes what belongs to `size`: size / 32 − 1, the largest odd number that is
             smaller than the coarsest map (15 at 512 pixels).

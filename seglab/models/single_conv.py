@@ -14,7 +14,6 @@ class SingleConv(Model):
     23 classes.
 
     Args:
-        num_classes: C.
         relu: put a ReLU on the scores, as the published exercise does. It makes classes die; lesson 1 shows how.
 
     Shapes: (N, 3, H, W) float -> {"out": (N, C, H, W) float}, the same height and width.

@@ -38,7 +38,6 @@ def largest_batch(model: nn.Module, size: int | tuple[int, int], *, start: int =
     Args:
         model: in the state in which it is to be trained (frozen or not).
         size: height and width of the pictures in a batch, or the side of a square: the crops', not the files'.
-        start: try this many first.
         num_classes: C; the model's card says it for models that `build` made.
         optimizer: makes the optimizer from parameters; Adam by default, which keeps two numbers a weight.
         normalize, loss, precision: as for `fit`.
@@ -96,7 +95,6 @@ def choose_num_workers(dataset: Samples, batch_size: int, candidates: Sequence[i
 
     Args:
         dataset: as for `fit`, with its transforms.
-        batch_size: pictures a batch.
         candidates: numbers of processes; by default 0, 1, 2, 4 … up to the cores that this process may use.
         batches: how many to time, at least.
 
