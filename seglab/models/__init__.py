@@ -79,7 +79,7 @@ def build(name: str, num_classes: int | None = None, *, weights: str | Path | No
         ('background', 'cat', 'dog')
     """
     name, options = _split(name, options)
-    backbone = options.get("backbone", _BACKBONES.get(name))
+    backbone: Any = options.get("backbone", _BACKBONES.get(name))
     if weights == "auto":
         weights = choose(backbone) if name == "fcn" else "coco" if name in COCO else "bundled"
     if weights == "coco":

