@@ -7,7 +7,6 @@ a checkpoint from a stranger can hold wrong numbers, but no code.
 from __future__ import annotations
 
 import json
-import struct
 from pathlib import Path
 from typing import Any
 
@@ -59,16 +58,13 @@ def read_checkpoint(path: str | Path) -> tuple[dict[str, Any], dict[str, Tensor]
     """(the content of a checkpoint, its weights); of a bare safetensors file, nothing and its tensors.
 
     Raises:
-        CheckpointError: missing, cut off, or without weights.
+        CheckpointError: missing or cut off, or a pickle.
     """
     packed, tensors = _read(Path(path))
     if packed is None:
         return {}, tensors
     content = _unpack(packed, tensors)
-    if not isinstance(weights := content.get("model"), dict):
-        raise CheckpointError(f"{path}: checkpoint", found="no weights in it", expected="those of a model",
-                              fix="Copy it again, or train again.")
-    return content, weights
+    return content, content["model"]
 
 
 def _read(path: Path) -> tuple[Any, dict[str, Tensor]]:
@@ -87,13 +83,11 @@ def _read(path: Path) -> tuple[Any, dict[str, Tensor]]:
                               fix="Pickles can run code when they are opened, so seglab does not. Save the weights "
                                   "with safetensors.torch.save_file where they come from.")
     try:
-        (length,) = struct.unpack("<Q", data[:8])
-        if length > len(data) - 8:
-            raise ValueError("not a safetensors file, or cut off in its header")
-        metadata = json.loads(data[8:8 + length]).get("__metadata__", {})
-        content = json.loads(metadata[_FORMAT]) if _FORMAT in metadata else None
-        return content, parse_tensors(data)
-    except (safetensors.SafetensorError, ValueError, AttributeError, struct.error) as error:
+        tensors = parse_tensors(data)
+        with safetensors.safe_open(path, "numpy") as file:  # parse_tensors leaves the metadata out
+            packed = (file.metadata() or {}).get(_FORMAT)
+        return json.loads(packed) if packed is not None else None, tensors
+    except (safetensors.SafetensorError, ValueError) as error:
         raise CheckpointError(f"{path}: the checkpoint is damaged", found=f"{error} ({len(data):,} bytes)",
                               expected="a whole safetensors file",
                               fix="Copy it again, or delete it and train again.") from error
@@ -102,24 +96,21 @@ def _read(path: Path) -> tuple[Any, dict[str, Tensor]]:
 def check_weights(model: nn.Module, weights: dict[str, Tensor], path: str | Path) -> None:
     """Raise a CheckpointError that says how weights differ from what a model needs, or which are not finite."""
     needed = model.state_dict()
-    expected = {name: tuple(t.shape) for name, t in needed.items()}
-    found = {name: tuple(t.shape) for name, t in weights.items()}
-    if expected.keys() != found.keys():
-        missing = [name for name in expected if name not in found][:3]
-        extra = sorted(name for name in found if name not in expected)[:3]
-        differences = [f"{', '.join(names)} … {where}" for names, where in
+    if needed.keys() != weights.keys():
+        missing = [name for name in needed if name not in weights]
+        extra = sorted(name for name in weights if name not in needed)
+        differences = [f"{', '.join(names[:3])} … {where}" for names, where in
                        ((missing, "missing"), (extra, "not in the model")) if names]
         raise CheckpointError(f"{path}: weights of another model than {type(model).__name__}",
-                              found=f"{len(found)} tensors, {_classes(weights)}; {'; '.join(differences)}",
-                              expected=f"{len(expected)} tensors, {_classes(needed)}",
+                              found=f"{len(weights)} tensors, {_classes(weights)}; {'; '.join(differences)}",
+                              expected=f"{len(needed)} tensors, {_classes(needed)}",
                               fix="Build the model that was trained: its name, its backbone, with or without aux.")
-    if differing := [name for name in expected if expected[name] != found[name]]:
-        name = differing[0]
-        raise CheckpointError(f"{path}: weights of another size (another number of classes?)",
-                              found=f"{_classes(weights)}; {name} {found[name]}",
-                              expected=f"{_classes(needed)}; {name} {expected[name]}",
-                              fix="Build the model with the number of classes that it was trained for.")
     for name, tensor in weights.items():
+        if tensor.shape != needed[name].shape:
+            raise CheckpointError(f"{path}: weights of another size (another number of classes?)",
+                                  found=f"{_classes(weights)}; {name} {tuple(tensor.shape)}",
+                                  expected=f"{_classes(needed)}; {name} {tuple(needed[name].shape)}",
+                                  fix="Build the model with the number of classes that it was trained for.")
         if tensor.is_floating_point() and not tensor.isfinite().all():
             raise CheckpointError(f"{path}: weights that are not finite",
                                   found=f"{int((~tensor.isfinite()).sum())} of {tensor.numel()} numbers in {name} are "

@@ -6,46 +6,42 @@ import json
 import sys
 import warnings
 from collections.abc import Callable, Iterable
-from functools import wraps
 from pathlib import Path
 from typing import Annotated, Any
 
 import typer
+from typer.core import TyperGroup
 
 from seglab import __version__
 from seglab.errors import ArgumentError, DataError, SeglabError
 
-app = typer.Typer(no_args_is_help=True, add_completion=False, pretty_exceptions_enable=False,
-                  help="seglab: a course in semantic segmentation that runs.")
 
+class _Group(TyperGroup):
+    """Prints our own errors as they are meant to be read; a traceback is for our mistakes, not the user's."""
 
-def _friendly(command: Callable[..., Any]) -> Callable[..., Any]:
-    """Print our own errors as they are meant to be read; a traceback is for our mistakes, not the user's."""
-
-    @wraps(command)
-    def wrapped(*args: Any, **options: Any) -> None:
+    def invoke(self, ctx: Any) -> Any:
         try:
             with warnings.catch_warnings():
                 warnings.simplefilter("default", UserWarning)
                 warnings.showwarning = lambda message, *_, **__: typer.echo(f"warning: {message}", err=True)
-                command(*args, **options)
+                return super().invoke(ctx)
         except SeglabError as error:
             typer.echo(f"error: {error}", err=True)
             raise typer.Exit(1) from None
 
-    return wrapped
 
+app = typer.Typer(cls=_Group, no_args_is_help=True, add_completion=False, pretty_exceptions_enable=False,
+                  help="seglab: a course in semantic segmentation that runs.")
 
-Ignored = Annotated[str | None, typer.Option(help="Your own folder: values in masks that are neither trained nor "
-                                             "scored, with commas.")]
-Categories = Annotated[str | None, typer.Option(help="COCO: names or ids, with commas: cat,dog; \"all\" for all.")]
+Ignored = Annotated[str | None, typer.Option(help="Your own folder: values in masks that do not count: 7,11.")]
+Categories = Annotated[str | None, typer.Option(help="COCO: names or ids, with commas: cat,dog; or all.")]
 Target = Annotated[str | None, typer.Option(help="Pets: species, foreground or breed.")]
 Encoding = Annotated[str | None, typer.Option(help="Your own folder: how masks are stored, ids or colours.")]
 Data = Annotated[Path | None, typer.Option(help="A real dataset's folder; default $SEGLAB_DATA, else the sample.")]
+Overwrite = Annotated[bool, typer.Option("--overwrite", help="Replace what is written if it is there.")]
 
 
 @app.command()
-@_friendly
 def doctor() -> None:
     """Print versions, devices, data and disk, and what to do about each problem."""
     from seglab.doctor import examine
@@ -60,7 +56,6 @@ def doctor() -> None:
 
 
 @app.command()
-@_friendly
 def check(
     folder: Annotated[Path, typer.Argument(help="A dataset, in any layout that seglab reads.")],
     layout: Annotated[str | None, typer.Option(help="Its layout, if another one would be found first.")] = None,
@@ -69,7 +64,7 @@ def check(
     categories: Categories = None,
     target: Target = None,
     sheet: Annotated[Path | None, typer.Option(help="PNG for the most suspicious pictures and their masks.")] = None,
-    overwrite: Annotated[bool, typer.Option("--overwrite", help="Replace that file if it is there.")] = False,
+    overwrite: Overwrite = False,
     as_json: Annotated[bool, typer.Option("--json", help="For programs.")] = False,
 ) -> None:
     """Read every picture and mask of a dataset, and say what is wrong or doubtful; exit code 1 for what is wrong."""
@@ -81,18 +76,10 @@ def check(
     raise typer.Exit(1 if report.errors else 0)
 
 
-def _numbers(option: str, text: str) -> list[int]:
-    try:
-        return [int(part) for part in text.split(",") if part.strip()]
-    except ValueError:
-        raise ArgumentError(option, found=repr(text), expected="whole numbers, with commas: 7,11") from None
-
-
 @app.command()
-@_friendly
 def train(
-    recipe: Annotated[str | None, typer.Argument(help="A recipe (`seglab recipes` lists them), by default light, or "
-                                                 "transfer for pictures with one class each.")] = None,
+    recipe: Annotated[str | None, typer.Argument(help="See `seglab recipes`; by default light, or transfer where "
+                                                 "pictures have one class each.")] = None,
     data: Data = None,
     out: Annotated[Path | None, typer.Option(help="Folder for checkpoints; default runs/RECIPE-DATA-seedN.")] = None,
     seed: int = 0,
@@ -110,13 +97,10 @@ def train(
     weight_decay: Annotated[float | None, typer.Option(help="Of the optimizer.")] = None,
     epochs: Annotated[int | None, typer.Option(min=1, help="Passes over the pictures.")] = None,
     batch: Annotated[int | None, typer.Option(min=1, help="Pictures a step of the optimizer.")] = None,
-    at_once: Annotated[str | None, typer.Option(help="Pictures in memory at a time, or auto; gradients add up to the "
-                                                "batch.")] = None,
-    workers: Annotated[int | None, typer.Option(min=0, help="Loader processes; on a GPU, the fastest number is "
-                                                "measured by default.")] = None,
+    at_once: Annotated[str | None, typer.Option(help="Of these, in memory at a time: a number, or auto.")] = None,
+    workers: Annotated[int | None, typer.Option(min=0, help="Loader processes; on a GPU, measured.")] = None,
     monitor: Annotated[str | None, typer.Option(help="What decides which epoch is best: miou, loss …")] = None,
-    skip_problems: Annotated[bool, typer.Option("--skip-problems", help="Leave out files and annotations that cannot "
-                                                "be used, and say which.")] = False,
+    skip_problems: Annotated[bool, typer.Option("--skip-problems", help="Leave bad files out, and say which.")] = False,
     ignore_ids: Ignored = None,
     categories: Categories = None,
     target: Target = None,
@@ -145,15 +129,22 @@ def train(
 def _data_options(ignore_ids: str | None, categories: str | None, target: str | None,
                   encoding: str | None) -> dict[str, Any]:
     """The options of a dataset that were given; it says itself if it does not have one."""
-    found: dict[str, Any] = {"ignore_ids": ignore_ids and _numbers("--ignore-ids", ignore_ids), "target": target,
-                             "encoding": encoding, "categories": categories and _categories(categories)}
+    try:
+        ignored = [int(part) for part in _parts(ignore_ids)]
+    except ValueError:
+        raise ArgumentError("--ignore-ids", found=repr(ignore_ids),
+                            expected="whole numbers, with commas: 7,11") from None
+    found = {"ignore_ids": ignored, "target": target, "encoding": encoding, "categories": _categories(categories)}
     return {name: value for name, value in found.items() if value}
 
 
-def _categories(text: str) -> list[int | str] | str:
-    if text.strip().lower() == "all":
-        return "all"
-    return [int(part) if part.isdigit() else part for part in (p.strip() for p in text.split(",")) if part]
+def _categories(text: str | None) -> list[int | str] | str:
+    parts = _parts(text)
+    return "all" if [part.lower() for part in parts] == ["all"] else [int(p) if p.isdigit() else p for p in parts]
+
+
+def _parts(text: str | None) -> list[str]:
+    return [part.strip() for part in (text or "").split(",") if part.strip()]
 
 
 def _model_options(given: list[str] | None) -> dict[str, Any] | None:
@@ -179,7 +170,6 @@ def _at_once(text: str | None) -> Any:
 
 
 @app.command()
-@_friendly
 def evaluate(
     checkpoint: Path,
     data: Data = None,
@@ -199,11 +189,10 @@ def evaluate(
 
 
 @app.command()
-@_friendly
 def predict(
     source: Annotated[str, typer.Argument(help="A picture, a folder of pictures, a video, or a camera's number.")],
-    out: Annotated[str | None, typer.Option("--out", "-o", help="File, or folder; by default NAME_overlay or, of a "
-                                            "folder, NAME_segmented in this folder.")] = None,
+    out: Annotated[str | None, typer.Option("--out", "-o", help="By default NAME_overlay or, of a folder, "
+                                            "NAME_segmented.")] = None,
     model: Annotated[str, typer.Option(help="auto, bundled, coco, or a checkpoint.")] = "auto",
     alpha: Annotated[float, typer.Option(min=0, max=1, help="Share of the mask's colours.")] = 0.5,
     tile: Annotated[int | None, typer.Option(help="Cut large pictures into tiles of this side.")] = None,
@@ -212,7 +201,7 @@ def predict(
     every: Annotated[int, typer.Option(min=1, help="Videos: run the model on every n-th frame.")] = 1,
     smoothing: Annotated[float, typer.Option(help="Videos: 0 to below 1, quiets flicker.")] = 0.0,
     max_frames: Annotated[int | None, typer.Option(min=1, help="Videos: stop after so many frames.")] = None,
-    overwrite: Annotated[bool, typer.Option("--overwrite", help="Replace files that are there.")] = False,
+    overwrite: Overwrite = False,
 ) -> None:
     """Segment a picture, a folder, a video or a camera, and write the masks laid over it.
 
@@ -231,12 +220,12 @@ def predict(
         raise DataError(f"{source}: picture, folder or video", found="nothing there", expected="a path that exists",
                         fix="Check the path.")
     is_video = is_camera or (path.suffix.lower() in VIDEO_SUFFIXES and not path.is_dir())
-    network = None if model in {"auto", "bundled", "coco"} else load_model(model)
+    network = None if model in {"auto", "bundled", "coco"} else load_model(model)  # those: after a look at the output
     if isinstance(network, Classifier):
         _classify(network, path, is_video, out, overwrite)
     elif is_video:
         film = int(source) if is_camera else path
-        to = video_file(out or "", film, overwrite)  # before the model is loaded, as the file of a picture
+        to = video_file(out or "", film, overwrite)
         result = inference.predict_video(network or build("fcn", weights=model), film, to, size=box, every=every,
                                          alpha=alpha, smoothing=smoothing, max_frames=max_frames, overwrite=overwrite)
         typer.echo(f"{result}; flicker {1000 * result.flicker:.1f} in 1,000 pixels")
@@ -270,8 +259,11 @@ def _list(answers: Iterable[tuple[Path, Any]], text: Callable[[Any], str], end: 
     """A line for each picture of a folder, then what could not be decoded; exit code 1 if something could not."""
     failed = []
     for path, answer in answers:
-        failed += [answer] if isinstance(answer, SeglabError) else []
-        typer.echo(f"{path}: " + ("cannot be decoded" if isinstance(answer, SeglabError) else text(answer)))
+        if isinstance(answer, SeglabError):
+            failed.append(answer)
+            typer.echo(f"{path}: cannot be decoded")
+        else:
+            typer.echo(f"{path}: {text(answer)}")
     for error in failed:
         typer.echo(f"error: {error}", err=True)
     if end:
@@ -292,12 +284,10 @@ def _box(size: str) -> tuple[int, int]:
 
 
 @app.command()
-@_friendly
 def convert(
-    source: Annotated[Path, typer.Argument(help="A .pth file, a state dict of torchvision's FCN (resnet50, "
-                                           "resnet101) or DeepLabV3 (those, mobilenet_v3_large).")],
+    source: Annotated[Path, typer.Argument(help="A .pth file: a state dict of torchvision's FCN or DeepLabV3.")],
     target: Annotated[Path, typer.Argument(help="The .safetensors file to write.")],
-    overwrite: Annotated[bool, typer.Option("--overwrite", help="Replace the file if it is there.")] = False,
+    overwrite: Overwrite = False,
 ) -> None:
     """Turn torchvision weights into a safetensors checkpoint, after comparing the logits."""
     from seglab.models.convert import convert as run
@@ -306,13 +296,11 @@ def convert(
 
 
 @app.command()
-@_friendly
 def export(
     checkpoint: Annotated[Path, typer.Argument(help="A checkpoint of `seglab train` or `seglab convert`.")],
     format: Annotated[str, typer.Option(help="onnx or torchscript.")] = "onnx",
-    out: Annotated[Path | None, typer.Option("--out", "-o", help="File; by default the checkpoint's name, ending in "
-                                             ".onnx or .pt, in this folder.")] = None,
-    overwrite: Annotated[bool, typer.Option("--overwrite", help="Replace the file if it is there.")] = False,
+    out: Annotated[Path | None, typer.Option("--out", "-o", help="By default NAME.onnx or NAME.pt.")] = None,
+    overwrite: Overwrite = False,
 ) -> None:
     """Write a checkpoint as ONNX or TorchScript, which run without seglab, after comparing the logits.
 
@@ -324,7 +312,6 @@ def export(
 
 
 @app.command()
-@_friendly
 def recipes() -> None:
     """List the training recipes."""
     from seglab.recipes import PRESETS
@@ -334,11 +321,9 @@ def recipes() -> None:
 
 
 @app.command()
-@_friendly
 def sample(
     folder: Path,
-    dataset: Annotated[str, typer.Option(help="drone; catdog: a folder a class, and map files; coco; or pets: "
-                                         "trimaps.")] = "drone",
+    dataset: Annotated[str, typer.Option(help="drone, catdog, coco or pets.")] = "drone",
     count: Annotated[int, typer.Option(min=3, help="Pictures; of catdog, coco and pets, all splits together.")] = 120,
     seed: int = 0,
     layout: Annotated[str, typer.Option(help="drone: ids or colours, how the masks are stored.")] = "ids",
@@ -349,29 +334,26 @@ def sample(
     if dataset == "catdog":
         test = max(1, count // 12)  # a class; a sixth of all
         train = max(1, count // 2 - test)
-        typer.echo(f"{2 * (train + test)} pictures in {write_catdog_sample(folder, (train, test), seed=seed)}")
+        count = 2 * (train + test)
+        write_catdog_sample(folder, (train, test), seed=seed)
     elif dataset == "coco":
         val = max(1, count // 5)
-        typer.echo(f"{count} pictures in {write_coco_sample(folder, (count - val, val), seed=seed)}")
+        write_coco_sample(folder, (count - val, val), seed=seed)
     elif dataset == "pets":
-        typer.echo(f"{count} pictures in {write_pets_sample(folder, count, seed=seed)}")
+        write_pets_sample(folder, count, seed=seed)
     elif dataset == "drone":
-        typer.echo(f"{count} pictures in {write_drone_sample(folder, count=count, seed=seed, layout=layout)}")
+        write_drone_sample(folder, count=count, seed=seed, layout=layout)
     else:
         raise ArgumentError("--dataset", found=repr(dataset), expected="drone, catdog, coco or pets")
+    typer.echo(f"{count} pictures in {folder}")
 
 
 @app.command()
-@_friendly
 def download(
-    dataset: Annotated[str, typer.Argument(help="pets: the Oxford-IIIT Pet dataset, 810 MB, CC BY-SA 4.0; or coco: "
-                                           "pictures of COCO 2017.")],
-    folder: Annotated[Path | None, typer.Argument(help="Where it goes; by default a folder of seglab's, which is "
-                                                  "printed.")] = None,
-    categories: Annotated[str | None, typer.Option(help="coco: what the pictures show, names or ids, or \"all\"; "
-                                                   "default cat,dog.")] = None,
-    pictures: Annotated[int | None, typer.Option(help="coco: how many, and a fifth as many for val; default "
-                                                 "500.")] = None,
+    dataset: Annotated[str, typer.Argument(help="pets (Oxford-IIIT, 810 MB, CC BY-SA 4.0), or coco (some of 2017).")],
+    folder: Annotated[Path | None, typer.Argument(help="Where it goes; by default a folder of seglab's.")] = None,
+    categories: Categories = None,
+    pictures: Annotated[int | None, typer.Option(help="coco: how many, 500, and a fifth as many for val.")] = None,
 ) -> None:
     """Fetch a published dataset and check it; a download that was interrupted goes on when it is called again."""
     from seglab.datasets.download_coco import LICENCE, download_coco
@@ -392,7 +374,6 @@ def download(
 
 
 @app.command()
-@_friendly
 def run(
     notebooks: Annotated[list[Path], typer.Argument(help="Notebooks, or folders of them.")],
     html: Annotated[Path | None, typer.Option(help="Write a page for each into this folder.")] = None,

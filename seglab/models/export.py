@@ -8,7 +8,7 @@ import json
 import warnings
 from collections.abc import Callable, Sequence
 from pathlib import Path
-from typing import Any, TypeGuard
+from typing import Any
 
 import torch
 from timm.layers import Conv2dSame
@@ -18,12 +18,11 @@ from torch.nn import functional as F
 from seglab.errors import ArgumentError, SeglabError
 from seglab.files import atomic_file, check_free
 from seglab.models import BackboneWithHeads, Model, fold_batch_norm, load_model
+from seglab.models.weights import first_line
 
 #: How far logits may differ from the original's, as a share of the largest. Another runtime sums in another order: 1e-5
 #: in networks of a hundred layers. A size that was frozen by mistake costs a tenth and more.
 TOLERANCE = 1e-4
-#: ONNX's version of the operators.
-OPSET = 20
 _SUFFIXES = {"onnx": ".onnx", "torchscript": ".pt"}
 #: What writes, translates and runs ONNX.
 _PACKAGES = ("onnx", "onnxscript", "onnxruntime")
@@ -44,15 +43,13 @@ def export(checkpoint: str | Path, out: str | Path | None = None, format: str = 
     so "short_side" (scale larger pictures down to it) and "size" (the squares that a classifier was trained on). In
     ONNX that is `metadata_props`; in TorchScript the extra file "seglab.json", one JSON object of all of them.
 
-    Before the file takes its name it is read again and run on random pictures of each of `sizes`, alone and in batches;
-    its logits must agree with the network's to 1e-4 of the largest. Writing ONNX takes about half a minute.
+    Before the file takes its name it is read again and run on random pictures of each of `sizes`, (height, width),
+    alone and in batches; its logits must agree with the network's to 1e-4 of the largest.
 
     Args:
         checkpoint: of `fit` or of `seglab convert`.
         out: the file to write, ending in .onnx or .pt; by default the checkpoint's name in the current folder.
-        format: "onnx" or "torchscript".
-        sizes: (height, width) of the pictures to compare on.
-        overwrite: replace `out` if it is there.
+        format: "onnx", which takes about half a minute, or "torchscript".
 
     Returns:
         one line that says what was written, and how far the logits differ.
@@ -81,11 +78,11 @@ def export(checkpoint: str | Path, out: str | Path | None = None, format: str = 
         raise SeglabError("export to onnx", found=f"no package {', '.join(missing)}", expected=", ".join(_PACKAGES),
                           fix=f"python -m pip install {' '.join(_PACKAGES)}, or use --format torchscript.")
     model = load_model(checkpoint)
-    about, network = _about(model), _Logits(model).eval()
+    network = _Logits(model).eval()
     write, read = {"onnx": (_write_onnx, _read_onnx), "torchscript": (_write_torchscript, _read_torchscript)}[format]
     with atomic_file(out) as path:
         try:
-            write(network, path, about)
+            write(network, path, _about(model))
         except Exception as error:  # exporters raise what they like
             raise SeglabError(f"{checkpoint}: export to {format}", found=_reason(error),
                               expected="a network that can be exported",
@@ -127,7 +124,7 @@ class _SameConv(nn.Module):
                                                                           strict=True)]
 
     @staticmethod
-    def fits(module: nn.Module) -> TypeGuard[Conv2dSame]:
+    def fits(module: nn.Module) -> bool:
         return (isinstance(module, Conv2dSame) and tuple(module.stride) == (2, 2)
                 and all(size % 2 == 1 and size > 1 for size in module.kernel_size))
 
@@ -150,7 +147,7 @@ def _write_onnx(network: nn.Module, path: Path, about: dict[str, Any]) -> None:
                 setattr(module, name, _SameConv(child))
     shapes = {"images": {0: "batch", 2: "height", 3: "width"}}
     program = torch.onnx.export(network, (torch.zeros(_EXAMPLE),), dynamo=True, dynamic_shapes=shapes, verbose=False,
-                                input_names=["images"], output_names=["logits"], opset_version=OPSET)
+                                input_names=["images"], output_names=["logits"], opset_version=20)
     assert program is not None  # it is with dynamo=False only
     program.model.metadata_props.update({key: json.dumps(value) for key, value in about.items()})
     program.save(str(path))
@@ -207,10 +204,8 @@ def _compare(network: nn.Module, path: Path, read: Callable[[Path], Callable[[Te
 
 def _about(model: Model) -> dict[str, Any]:
     card, normalize = model.card, model.card.normalize
-    known: dict[str, Any] = {"mean": normalize.mean, "std": normalize.std, "short_side": card.short_side,
-                             "size": card.size}
-    if card.label_set is not None:
-        known |= {"classes": card.label_set.classes, "colours": card.label_set.colours}
+    known = {"mean": normalize.mean, "std": normalize.std, "short_side": card.short_side, "size": card.size,
+             "classes": getattr(card.label_set, "classes", None), "colours": getattr(card.label_set, "colours", None)}
     return {key: value for key, value in known.items() if value is not None}
 
 
@@ -218,4 +213,4 @@ def _reason(error: BaseException) -> str:
     """The first line of the error that began it."""
     while error.__cause__ is not None:
         error = error.__cause__
-    return f"{type(error).__name__}: {(str(error).strip().splitlines() or ['no message'])[0][:200]}"
+    return f"{type(error).__name__}: {first_line(error)}"

@@ -11,16 +11,15 @@ from torch import Tensor, nn
 from torch.nn import functional as F
 
 from seglab.errors import ArgumentError
-from seglab.models.backbones import Backbone, build_backbone, default_output_stride
-from seglab.models.base import Model
+from seglab.models.backbones import STAGES, Backbone, build_backbone, default_output_stride
+from seglab.models.card import Model
 from seglab.models.grid import GridModel
 
 
 class FCNHead(nn.Sequential):
     """From feature maps to class scores: a 3×3 convolution to a quarter of the channels, then 1×1 to C scores.
 
-    Shapes:
-        (N, in_channels, h, w) -> (N, num_classes, h, w).
+    Shapes: (N, in_channels, h, w) -> (N, num_classes, h, w).
 
     Example:
         >>> import torch
@@ -42,13 +41,10 @@ class FCNHead(nn.Sequential):
 class BackboneWithHeads(Model):
     """The container: backbone, head, perhaps an auxiliary head; scores are enlarged to the picture's size.
 
-    Args:
-        backbone: (N, 3, H, W) -> {"out": feature maps, "aux"?: those of an earlier stage}.
-        classifier: the head on "out".
-        aux_classifier: the head on "aux"; its loss helps to train the earlier stages, its scores are not used after.
+    The backbone returns {"out": feature maps, "aux"?: those of an earlier stage}, and each head looks at one of them.
+    The auxiliary head's loss helps to train the earlier stages; its scores are not used afterwards.
 
-    Shapes:
-        (N, 3, H, W) float, normalised -> {"out": (N, C, H, W), "aux"?: (N, C, H, W)} logits.
+    Shapes: (N, 3, H, W) float, normalised -> {"out": (N, C, H, W), "aux"?: (N, C, H, W)} logits.
     """
 
     def __init__(self, backbone: nn.Module, classifier: nn.Module, aux_classifier: nn.Module | None = None) -> None:
@@ -71,14 +67,12 @@ class FCN(BackboneWithHeads):
     """A fully convolutional network with a dilated backbone: torchvision's `fcn_resnet50` and `_resnet101`.
 
     Args:
-        num_classes: C.
         backbone: see `build_backbone`.
         aux: add the auxiliary head, on stage c4.
         output_stride: 8, 16 or 32; by default torchvision's (8 for large ResNets, 16 for MobileNet), else 32. Dilated
             depthwise convolutions are slow on a CPU: lesson 2 measures it.
 
-    Shapes:
-        (N, 3, H, W) float, normalised -> {"out": (N, C, H, W), "aux"?: (N, C, H, W)} logits.
+    Shapes: (N, 3, H, W) float, normalised -> {"out": (N, C, H, W), "aux"?: (N, C, H, W)} logits.
 
     Raises:
         ArgumentError: an unknown backbone, or one that cannot be had at this output stride.
@@ -108,14 +102,11 @@ class SkipFCN(GridModel):
     features, as Feature Pyramid Networks do (arXiv 1612.03144), is the same idea with more room.
 
     Args:
-        num_classes: C.
         backbone: see `build_backbone`; it must have stages c2 to c5.
         channels: of the maps that are added.
-        min_size: see `GridModel`.
+        min_size: see `GridModel`, as for what happens to pictures of any size.
 
-    Shapes:
-        (N, 3, H, W) float, normalised -> {"out": (N, C, H, W)} logits, for any H and W. Inside, pictures are padded to
-        multiples of 32, so that all maps lie on the same grid wherever a picture is cut.
+    Shapes: (N, 3, H, W) float, normalised -> {"out": (N, C, H, W)} logits, for any H and W.
 
     Raises:
         ArgumentError: an unknown backbone, or a number out of range.
@@ -133,11 +124,11 @@ class SkipFCN(GridModel):
             raise ArgumentError("SkipFCN", found=f"channels {channels}, min_size {min_size}",
                                 expected="channels of 1 or more, min_size of 0 or more")
         super().__init__(min_size)
-        stages = ("c2", "c3", "c4", "c5")
+        stages = STAGES[1:]  # c2 to c5
         self.backbone = build_backbone(backbone, {stage: stage for stage in stages})
         self.lateral = nn.ModuleDict({stage: _conv(self.backbone.channels[stage], channels, 1) for stage in stages})
         self.context = nn.Sequential(_conv(channels, channels, 3), _conv(channels, channels, 3))
-        self.smooth = nn.ModuleDict({stage: _conv(channels, channels, 3) for stage in ("c2", "c3", "c4")})
+        self.smooth = nn.ModuleDict({stage: _conv(channels, channels, 3) for stage in stages[:3]})
         self.classifier = nn.Sequential(nn.Dropout2d(0.1), nn.Conv2d(channels, num_classes, kernel_size=1))
 
     def score_maps(self, images: Tensor) -> Tensor:

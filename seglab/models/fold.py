@@ -17,16 +17,9 @@ def fold_batch_norm(model: _Model, example: Tensor) -> _Model:
     """A copy of a model, for eval mode only, without the BatchNorm layers that directly follow a convolution.
 
     With stored statistics BatchNorm is y = a·x + b for each channel, and a convolution can do that itself: its weights
-    are multiplied by a, and b goes to its bias (Jacob et al. 2018, arXiv 1712.05877, section 3.2). That leaves fewer
-    passes over the maps. The answers differ by rounding only.
-
-    Args:
-        model: any in which the maps that a BatchNorm takes from a convolution go nowhere else, as is usual. In which
-            order the layers run is watched, not guessed.
-        example: one small input, to watch with.
-
-    Returns:
-        the copy, in eval mode. Do not train it.
+    are multiplied by a, and b goes to its bias (Jacob et al. 2018, arXiv 1712.05877, section 3.2). Answers differ by
+    rounding only. `example` is one small input, to watch in which order the layers run: the maps that a BatchNorm takes
+    from a convolution must go nowhere else, as is usual.
 
     Example:
         >>> net = nn.Sequential(nn.Conv2d(3, 4, 3, bias=False), nn.BatchNorm2d(4), nn.ReLU()).eval()

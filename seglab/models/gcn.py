@@ -19,21 +19,15 @@ STAGES = ("c2", "c3", "c4", "c5")
 
 
 class GlobalConvBlock(nn.Module):
-    """A k×k convolution of rank 2, made of strips: (k×1, then 1×k) + (1×k, then k×1), without ReLU in between.
+    """A k×k convolution of rank 2, made of strips: (k×1, then 1×k) + (1×k, then k×1); section 3.2 and figure 2 B.
 
-    It has 2·k·out·(in + out) weights and 4·out biases, where a full k×k convolution has k²·in·out.
+    Nothing stands between the strips, so it has 2·k·out·(in + out) weights and 4·out biases, where a full k×k
+    convolution has k²·in·out. The square of k×k that a place sees has a middle if k is odd.
 
-    Args:
-        in_channels, out_channels: of the maps.
-        k: side of the square that a place sees; odd, so that it has a middle.
-
-    Shapes:
-        (N, in_channels, h, w) -> (N, out_channels, h, w), h and w of at least k.
+    Shapes: (N, in_channels, h, w) -> (N, out_channels, h, w), h and w of at least k.
 
     Raises:
         ArgumentError: an even k or one below 1, channels below 1, or a map that is smaller than k.
-
-    Source: Peng et al. 2017, arXiv 1703.02719, section 3.2 and figure 2 B.
 
     Example:
         >>> block = GlobalConvBlock(8, 3, k=7)
@@ -65,15 +59,9 @@ class GlobalConvBlock(nn.Module):
 
 
 class BoundaryRefinement(nn.Module):
-    """A residual step that moves outlines: x + conv(ReLU(conv(x))), both 3×3.
+    """A residual step that moves outlines: x + conv(ReLU(conv(x))), both 3×3 (section 3.3 and figure 2 C).
 
-    Shapes:
-        (N, channels, h, w) -> the same.
-
-    Raises:
-        ArgumentError: channels below 1.
-
-    Source: Peng et al. 2017, arXiv 1703.02719, section 3.3 and figure 2 C.
+    Shapes: (N, channels, h, w) -> the same.
 
     Example:
         >>> BoundaryRefinement(3)(torch.zeros(2, 3, 5, 7)).shape
@@ -101,7 +89,6 @@ class GCN(GridModel):
     starts as the bilinear interpolation used here.
 
     Args:
-        num_classes: C.
         backbone: see `build_backbone`; it must have stages c2 to c5.
         k: of the large kernels, odd. None takes what belongs to `size`: size / 32 − 1, the largest odd number that is
             smaller than the coarsest map (15 at 512 pixels).
@@ -110,9 +97,8 @@ class GCN(GridModel):
             more channels see more; a 1×1 convolution then turns them into scores at stride 4.
         min_size: see `GridModel`.
 
-    Shapes:
-        (N, 3, H, W) float, normalised -> {"out": (N, C, H, W)} logits; H and W of at least 32, or of any size with
-        `min_size`. Inside, pictures are padded to multiples of 32, at least 32·k, so that no map is smaller than k.
+    Shapes: (N, 3, H, W) float, normalised -> {"out": (N, C, H, W)} logits; H and W of at least 32, or of any size with
+    `min_size`. Inside, pictures are padded to multiples of 32, at least 32·k, so that no map is smaller than k.
 
     Raises:
         ArgumentError: an unknown backbone, an even k, k larger than the coarsest map of `size`, a number out of range;
@@ -130,7 +116,7 @@ class GCN(GridModel):
                  channels: int | None = None, min_size: int = 0) -> None:
         k = default_kernel(size) if k is None else k
         _check_kernel(k)
-        places = (size + STRIDE - 1) // STRIDE  # along a side of the coarsest map
+        places = -(-size // STRIDE)  # along a side of the coarsest map
         if k > places:
             raise ArgumentError("k", found=f"{k} for pictures of {size} px", expected=f"an odd number up to "
                                 f"{places - (places + 1) % 2}: the coarsest map has {places} places",
@@ -139,7 +125,7 @@ class GCN(GridModel):
             raise ArgumentError("GCN", found=f"channels {channels}, min_size {min_size}",
                                 expected="channels of 1 or more, or None; min_size of 0 or more")
         super().__init__(min_size, min_padded=k * STRIDE)
-        self.k, self.num_classes = k, num_classes
+        self.k = k
         width = num_classes if channels is None else channels
         self.backbone = build_backbone(backbone, {stage: stage for stage in STAGES})
         self.large = nn.ModuleDict({stage: nn.Sequential(GlobalConvBlock(self.backbone.channels[stage], width, k),
@@ -167,10 +153,7 @@ class GCN(GridModel):
 
 
 def default_kernel(size: int) -> int:
-    """k for pictures of a size: size / 32 − 1, made odd; 1 at least.
-
-    Raises:
-        ArgumentError: a size below 32 pixels.
+    """k for pictures of a size: size / 32 − 1, made odd; 1 at least. Below 32 pixels, an ArgumentError.
 
     Example:
         >>> [default_kernel(size) for size in (512, 256, 224, 128, 32)]
@@ -183,10 +166,9 @@ def default_kernel(size: int) -> int:
 
 
 def _check_kernel(k: int) -> None:
-    if not isinstance(k, int) or isinstance(k, bool) or k < 1 or k % 2 == 0:
+    if type(k) is not int or k < 1 or k % 2 == 0:
         raise ArgumentError("k", found=repr(k), expected="an odd whole number of 1 or more",
-                            fix="Only an odd kernel has a middle, and keeps the map's size with the same padding on "
-                                "both sides.")
+                            fix="Only an odd kernel has a middle, and keeps the map's size.")
 
 
 def _double(x: Tensor) -> Tensor:

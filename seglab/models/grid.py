@@ -10,7 +10,7 @@ from torch import Tensor
 from torch.nn import functional as F
 
 from seglab.models.backbones import Backbone
-from seglab.models.base import Model
+from seglab.models.card import Model
 
 STRIDE = 32  # of the coarsest map
 
@@ -18,16 +18,14 @@ STRIDE = 32  # of the coarsest map
 class GridModel(Model, ABC):
     """Pads pictures to the grid, perhaps enlarges small ones, and cuts the scores back to the picture's size.
 
-    A subclass has a `backbone` and a method `score_maps`. Since all maps lie on one grid, a pixel's scores do not
-    depend on where a picture is cut.
+    Since all maps lie on one grid, a pixel's scores do not depend on where a picture is cut.
 
     Args:
         min_size: enlarge pictures whose shorter side is below this many pixels, and scale the scores back. Backbones
             learned on pictures of some 224 pixels; at 128, their last map is 4×4 and they recognise less.
         min_padded: pad each side to this many pixels at least.
 
-    Shapes:
-        (N, 3, H, W) float, normalised -> {"out": (N, C, H, W)} logits, for any H and W.
+    Shapes: (N, 3, H, W) float, normalised -> {"out": (N, C, H, W)} logits, for any H and W.
     """
 
     backbone: Backbone
@@ -54,8 +52,7 @@ class GridModel(Model, ABC):
         return {"out": logits}  # (N, C, H, W)
 
     def _padded(self, side: Any) -> Any:
-        """The next multiple of 32, at least `min_padded`."""
-        # (−side % 32 would be shorter, but ONNX divides negative numbers in another way.)
+        """The next multiple of 32, at least `min_padded`; (−side % 32 would be shorter, but is another in ONNX)."""
         padded = (side + STRIDE - 1) // STRIDE * STRIDE
         return padded if self.min_padded <= STRIDE else _less_more(padded)[1](padded, self.min_padded)
 

@@ -22,12 +22,13 @@ def receptive_reach(model: nn.Module, size: tuple[int, int]) -> tuple[int | None
 
     One input pixel is NaN, and whatever is computed from it becomes NaN too, whatever the weights: sums, products,
     maxima, means over the picture. A NaN in the upper left corner that spreads d rows down says that outputs see d rows
-    up. Measured from two opposite corners, in two forward passes of a copy on the CPU. Elsewhere the reach differs by
-    about one output stride, since the pixels between two places of a coarse map share what they see. Only a network
-    that compares numbers (argmax, `x > 0`) may hide a path.
+    up. Measured from two opposite corners; elsewhere the reach differs by about one output stride, since the pixels
+    between two places of a coarse map share what they see. Only a network that compares numbers (argmax, `x > 0`) may
+    hide a path.
 
     Args:
-        model: (N, 3, H, W) -> {"out": (N, C, H, W)} or (N, C, H, W), an output of the input's size. It is not changed.
+        model: (N, 3, H, W) -> {"out": (N, C, H, W)} or (N, C, H, W), an output of the input's size. A copy runs, on the
+            CPU.
         size: (H, W) of the input in pixels.
 
     Raises:
@@ -40,7 +41,7 @@ def receptive_reach(model: nn.Module, size: tuple[int, int]) -> tuple[int | None
     """
     # In float64, since some convolutions in float32 (Winograd's, on ARM) compute tiles of outputs from tiles of inputs.
     network = copy.deepcopy(model).to("cpu", torch.float64).eval()
-    touched = []
+    reach: list[int | None] = []
     for corner in (0, -1):
         images = torch.zeros(1, 3, *size, dtype=torch.float64)
         images[..., corner, corner] = torch.nan
@@ -49,11 +50,9 @@ def receptive_reach(model: nn.Module, size: tuple[int, int]) -> tuple[int | None
         if scores.shape[2:] != tuple(size):
             raise ArgumentError("model", found=f"scores of shape {tuple(scores.shape)}",
                                 expected=f"the picture's height and width, {size[0]}×{size[1]}")
-        touched.append(scores[0].isnan().any(0))  # (H, W)
-    reach: list[int | None] = []
-    for mask in (touched[0], touched[1].flip(0, 1)):
-        for axis in (1, 0):  # rows, then columns
-            places = mask.any(axis).nonzero()
+        touched = scores[0].isnan().any(0)  # (H, W)
+        for axis in (1, 0):  # rows, then columns; counted from the corner
+            places = (touched if corner == 0 else touched.flip(0, 1)).any(axis).nonzero()
             found = int(places[-1]) if len(places) else 0
             reach.append(None if found >= size[1 - axis] - 1 else found)
     up, left, down, right = reach
@@ -64,15 +63,14 @@ def effective_receptive_field(model: nn.Module, image: np.ndarray | Tensor, plac
                               class_id: int | None = None, normalize: nn.Module | None = None) -> np.ndarray:
     """How strongly each pixel of this picture moves one score: |d logit / d input|, summed over the colours.
 
-    One forward and one backward pass, on the device that the model is on. The model stays as it is: its modes are put
-    back, and its parameters get no gradients.
+    One forward and one backward pass, on the device of the model, which stays as it is.
 
     Args:
         model: (N, 3, H, W) -> {"out": (N, C, h, w)}, (N, C, h, w), or (N, C).
         image: (H, W, 3) uint8 array or (3, H, W) uint8 tensor, of the size that the model shall see.
         place: (y, x) of the pixel of the output, by default its middle. Without effect for outputs (N, C).
         class_id: whose score; by default that of the highest one at this pixel.
-        normalize: what happens to uint8 pictures first; by default what the model's weights ask for, else [0, 1].
+        normalize: what happens to uint8 pictures first; by default what the model's card says.
 
     Returns:
         (H, W) float32 in [0, 1], the largest value is 1; all zeros if no pixel moves the score.
@@ -81,8 +79,7 @@ def effective_receptive_field(model: nn.Module, image: np.ndarray | Tensor, plac
         ArgumentError: a picture of another shape or type, a place outside of the output, or an unknown class.
         CheckpointError: the gradient is not finite.
 
-    Source: Luo et al. 2016, "Understanding the Effective Receptive Field in Deep Convolutional Neural Networks" (NIPS),
-    arXiv 1701.04128, section 2. Their measure averages over pictures; this is one of them.
+    Source: Luo et al. 2016, arXiv 1701.04128, section 2. Their measure averages over pictures; this is one of them.
 
     Example:
         >>> from seglab.models import build

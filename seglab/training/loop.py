@@ -32,8 +32,7 @@ from seglab.datasets.protocols import Samples
 from seglab.datasets.transforms import Normalize, collate
 from seglab.history import History, Monitor
 from seglab.memory import keep_freed_memory
-from seglab.training.card import write_card
-from seglab.training.checks import check_arguments, choose_monitor, finite_mean, whole_numbers
+from seglab.training.checks import check_arguments, choose_monitor, finite_mean, whole_numbers, write_card
 from seglab.training.losses import cross_entropy
 from seglab.training.order import Order, Seeded, seed_of
 from seglab.training.precision import autocast, choose_precision
@@ -66,20 +65,16 @@ def fit(model: nn.Module, train: Samples, val: Samples | None = None, *, optimiz
         accumulate: batches that make up one optimizer step, whose gradient is the mean of theirs; with 4, batches of 2
             train like batches of 8 in the memory of 2 (but BatchNorm sees 2). The last step of an epoch takes the
             batches that are left.
-        val_batch_size: pictures at once in validation, `batch_size` by default. Pictures that are cropped for training
-            but whole in validation may not fit; 1 needs the memory of one. Beyond rounding, scores do not
-            depend on it.
+        val_batch_size: pictures at once in validation, `batch_size` by default; 1 needs the memory of one whole
+            picture. Beyond rounding, scores do not depend on it.
         normalize: turns uint8 pictures into what the model expects, on the device. By default what is on the model's
-            card, such as the mean and deviation of its backbone's weights; if nothing is, they are measured on `train`.
-            It is written on the card, as are the classes, so that all that uses the model goes by them.
+            card; if nothing is, mean and deviation are measured on `train`. It is written on the card, as are the
+            classes, so that all that uses the model goes by them.
         loss: (model output, uint8 masks) -> scalar.
         scheduler: stepped after each optimizer step; a `ReduceLROnPlateau` after each epoch, with the value that
-            `monitor` watches. Give it the same mode; the setting published with GCN is
-            `ReduceLROnPlateau(optimizer, "max", patience=10, factor=0.1, threshold=1e-8)`.
-            Its length is that of the run: epochs times the optimizer steps of one. Where a run goes on with more
-            epochs, make it as long as the whole; the finished steps count as steps of it.
-        folder: for `last.safetensors`, `best.safetensors`, `history.json` and `timings.json`; "~" is your home. None
-            keeps nothing.
+            `monitor` watches. Its length is that of the run: epochs times the optimizer steps of one. Where a run goes
+            on with more epochs, make it as long as the whole; the finished steps count as steps of it.
+        folder: for `last.safetensors`, `best.safetensors`, `history.json` and `timings.json`. None keeps nothing.
         resume: go on from `folder` if it holds a run with the same settings. With False, such a folder is an error,
             so that no run is overwritten.
         monitor: the column that decides which epoch is best: with `val` "miou", for a classifier "accuracy", else
@@ -89,11 +84,10 @@ def fit(model: nn.Module, train: Samples, val: Samples | None = None, *, optimiz
         num_workers: loader processes. The result does not depend on it.
         progress: print a line an epoch; in a terminal or a notebook also show a bar.
         on_epoch: called with the history after each epoch, when its checkpoint is written, and once after a resume;
-            by the main process alone. An error in it ends training. `widgets.TrainingMonitor` shows the history in a
-            notebook, `viz.LiveCurve` draws it to a file.
-        on_step: called after each batch with (steps done in all epochs, steps in all), by the main process alone; after
-            a resume it counts on from the steps that were done. A GPU may still be at work: its steps are counted when
-            they are queued, and whatever reads from it here slows training down. An error in it ends training.
+            by the main process alone. An error in it ends training. `widgets.TrainingMonitor` and `viz.LiveCurve` are
+            made for it.
+        on_step: likewise called after each batch, with (steps done in all epochs, steps in all), those before a resume
+            included. A GPU may still be at work: whatever reads from it here slows training down.
 
     Returns:
         the history. After Ctrl-C or the stop button it holds the finished epochs, with `interrupted` set; model,

@@ -67,11 +67,7 @@ def dice_loss(output: dict[str, Tensor] | Tensor, masks: Tensor, aux_weight: flo
         >>> f"{dice_loss(sure, masks):.3f} {dice_loss(0 * sure, masks):.3f} {dice_loss(-sure, masks):.3f}"
         '0.000 0.500 1.000'
     """
-    def one(logits: Tensor) -> Tensor:
-        shared, predicted, true = _soft_counts(logits, masks)  # (C,) each
-        return _mean_of_present(2 * shared + smooth, predicted + true + smooth, true > 0)
-
-    return _with_aux(one, output, masks, aux_weight)
+    return _region_loss(lambda shared, total: (2 * shared + smooth, total + smooth), output, masks, aux_weight)
 
 
 def iou_loss(output: dict[str, Tensor] | Tensor, masks: Tensor, aux_weight: float = 0.5,
@@ -87,9 +83,23 @@ def iou_loss(output: dict[str, Tensor] | Tensor, masks: Tensor, aux_weight: floa
         >>> f"{iou_loss(torch.zeros(1, 2, 1, 3), masks):.3f}"  # I = 0.5, P = T = 1
         '0.667'
     """
+    return _region_loss(lambda shared, total: (shared + smooth, total - shared + smooth), output, masks, aux_weight)
+
+
+def _region_loss(fraction: Callable[[Tensor, Tensor], tuple[Tensor, Tensor]], output: dict[str, Tensor] | Tensor,
+                 masks: Tensor, aux_weight: float) -> Tensor:
+    """1 - the mean over the classes that occur of a fraction, by class (C,): (above, below) of I and of P + T."""
     def one(logits: Tensor) -> Tensor:
-        shared, predicted, true = _soft_counts(logits, masks)  # (C,) each
-        return _mean_of_present(shared + smooth, predicted + true - shared + smooth, true > 0)
+        probabilities = logits.softmax(1)  # (N, C, H, W)
+        ids = torch.arange(logits.shape[1], device=masks.device).view(-1, *[1] * (logits.ndim - 2))  # (C, 1, 1)
+        true = masks.unsqueeze(1) == ids  # (N, C, H, W); 255 is the id of none
+        dims = [0, *range(2, logits.ndim)]
+        # No matrix product would do: under autocast that is computed in half precision.
+        shared, count = (probabilities * true).sum(dims), true.sum(dims)  # (C,) each
+        above, below = fraction(shared, (probabilities * (masks != IGNORE).unsqueeze(1)).sum(dims) + count)
+        present = count > 0
+        scores = above / torch.where(present, below, 1)  # an absent class may have 0 / 0, whose gradient is NaN
+        return ((1 - scores) * present).sum() / present.sum().clamp(min=1)
 
     return _with_aux(one, output, masks, aux_weight)
 
@@ -196,21 +206,3 @@ def _check_ids(masks: Tensor, classes: int) -> None:
                             expected=f"0 to {classes - 1}, the model's classes, or {IGNORE} to ignore",
                             fix="Build the model with num_classes=len(dataset.label_set), and check how the masks were "
                                 "made.")
-
-
-def _soft_counts(logits: Tensor, masks: Tensor) -> tuple[Tensor, Tensor, Tensor]:
-    """By class, (C,) each: probabilities at its true pixels, at all valid pixels, and the number of true ones."""
-    probabilities = logits.softmax(1)  # (N, C, H, W)
-    ids = torch.arange(logits.shape[1], device=masks.device).view(-1, *[1] * (logits.ndim - 2))  # (C, 1, 1)
-    true = masks.unsqueeze(1) == ids  # (N, C, H, W); 255 is the id of none
-    dims = [0, *range(2, logits.ndim)]
-    # No matrix product would do: under autocast that is computed in half precision.
-    shared = (probabilities * true).sum(dims)
-    predicted = (probabilities * (masks != IGNORE).unsqueeze(1)).sum(dims)
-    return shared, predicted, true.sum(dims)
-
-
-def _mean_of_present(above: Tensor, below: Tensor, present: Tensor) -> Tensor:
-    """1 - the mean of above / below over the present classes, (C,) each; 0 with a gradient of 0 if there is none."""
-    scores = above / torch.where(present, below, 1)  # an absent class may have 0 / 0, whose gradient is NaN
-    return ((1 - scores) * present).sum() / present.sum().clamp(min=1)

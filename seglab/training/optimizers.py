@@ -2,23 +2,28 @@
 
 from __future__ import annotations
 
+from collections.abc import Callable
+from functools import partial
 from typing import Any
 
 import torch
 from torch import nn
 from torch.optim import Optimizer
-from torch.optim.lr_scheduler import (
-    CosineAnnealingLR,
-    LRScheduler,
-    OneCycleLR,
-    PolynomialLR,
-    ReduceLROnPlateau,
-)
+from torch.optim.lr_scheduler import CosineAnnealingLR, LRScheduler, OneCycleLR, PolynomialLR, ReduceLROnPlateau
 
 from seglab.errors import ArgumentError
 
-OPTIMIZERS = ("adamw", "adam", "sgd")
-SCHEDULES = ("one-cycle", "poly", "cosine", "plateau", "constant")
+#: By name: parameter groups that have their rates -> an optimizer.
+OPTIMIZERS: dict[str, Callable[..., Optimizer]] = {
+    "adamw": torch.optim.AdamW, "adam": torch.optim.Adam, "sgd": partial(torch.optim.SGD, momentum=0.9)}
+#: By name: (an optimizer, its number of steps) -> a schedule over them.
+SCHEDULES: dict[str, Callable[[Optimizer, int], LRScheduler | None]] = {
+    "one-cycle": lambda optimizer, steps: OneCycleLR(optimizer, [group["lr"] for group in optimizer.param_groups],
+                                                     total_steps=steps, pct_start=0.15),
+    "poly": partial(PolynomialLR, power=0.9),
+    "cosine": CosineAnnealingLR,
+    "plateau": lambda optimizer, _: ReduceLROnPlateau(optimizer, "max", patience=10, factor=0.1, threshold=1e-8),
+    "constant": lambda optimizer, _: None}
 
 
 def make_optimizer(name: str, groups: list[dict[str, Any]], weight_decay: float = 0.0) -> Optimizer:
@@ -29,12 +34,9 @@ def make_optimizer(name: str, groups: list[dict[str, Any]], weight_decay: float 
         >>> optimizer.defaults["momentum"]
         0.9
     """
-    if name == "sgd":
-        return torch.optim.SGD(groups, momentum=0.9, weight_decay=weight_decay)
-    kinds: dict[str, Any] = {"adam": torch.optim.Adam, "adamw": torch.optim.AdamW}
-    if name not in kinds:
+    if name not in OPTIMIZERS:
         raise ArgumentError("optimizer", found=repr(name), expected=" or ".join(OPTIMIZERS))
-    return kinds[name](groups, weight_decay=weight_decay)
+    return OPTIMIZERS[name](groups, weight_decay=weight_decay)
 
 
 def make_schedule(name: str, optimizer: Optimizer, steps: int) -> LRScheduler | None:
@@ -54,18 +56,9 @@ def make_schedule(name: str, optimizer: Optimizer, steps: int) -> LRScheduler | 
         >>> sgd.step(); poly.step(); f"{poly.get_last_lr()[0]:.4f}"
         '0.0536'
     """
-    if name == "one-cycle":
-        return OneCycleLR(optimizer, [group["lr"] for group in optimizer.param_groups], total_steps=steps,
-                          pct_start=0.15)
-    if name == "plateau":
-        return ReduceLROnPlateau(optimizer, mode="max", patience=10, factor=0.1, threshold=1e-8)
-    if name == "poly":
-        return PolynomialLR(optimizer, steps, power=0.9)
-    if name == "cosine":
-        return CosineAnnealingLR(optimizer, steps)
-    if name != "constant":
+    if name not in SCHEDULES:
         raise ArgumentError("schedule", found=repr(name), expected=" or ".join(SCHEDULES))
-    return None
+    return SCHEDULES[name](optimizer, steps)
 
 
 def parameter_groups(model: nn.Module, lr: float, backbone_factor: float = 1.0,

@@ -16,12 +16,7 @@ from seglab.datasets.protocols import Sample, Samples
 
 
 def seed_of(*parts: int) -> int:
-    """A 32-bit seed from several numbers, unrelated for neighbours such as (0, 1) and (1, 0).
-
-    Example:
-        >>> seed_of(0, 1) != seed_of(1, 0)
-        True
-    """
+    """A 32-bit seed from several numbers, unrelated for neighbours such as (0, 1) and (1, 0)."""
     return int.from_bytes(hashlib.blake2b(repr(parts).encode(), digest_size=4).digest(), "big")
 
 

@@ -13,17 +13,7 @@ from seglab.progress import progress_bar
 
 
 class Report:
-    """Tells of a run, and keeps the time; nothing is shown, and no hook called, unless `is_main`.
-
-    Args:
-        history: of the run.
-        epochs: in all.
-        batches: in each.
-        progress: show the bar and the lines.
-        on_epoch: see `fit`.
-        on_step: see `fit`.
-        is_main: whether this process is the one that speaks.
-    """
+    """Tells of a run, and keeps the time; only the main process shows something and calls the hooks."""
 
     def __init__(self, history: History, epochs: int, batches: int, progress: bool,
                  on_epoch: Callable[[History], None] | None, on_step: Callable[[int, int], None] | None,

@@ -8,13 +8,15 @@ from pathlib import Path
 from typing import Any
 
 from accelerate import Accelerator
+from accelerate.utils import recursively_apply
 from filelock import FileLock, Timeout
-from torch import Tensor, nn
+from torch import nn
 from torch.optim import Optimizer
 from torch.optim.lr_scheduler import LRScheduler, ReduceLROnPlateau
 
 from seglab.checkpoint import check_weights, load_checkpoint, plain_state, save_checkpoint
 from seglab.datasets.protocols import Samples
+from seglab.datasets.transforms import Normalize
 from seglab.errors import CheckpointError
 from seglab.history import History, Monitor
 from seglab.models.card import card_of
@@ -24,13 +26,8 @@ from seglab.training.schedule import Schedule
 class Run:
     """What makes a run survive: it is saved, restored and locked. Only the main process writes.
 
-    Args:
-        folder: where its files are; None keeps the last epoch in memory, for Ctrl-C alone.
-        settings: what has to be the same for the run to go on, see `run_settings`.
-        model: not wrapped.
-        schedule: with the optimizer.
-        history: is filled with the epochs that were there.
-        accelerator: knows which process this is.
+    The settings are what has to be the same for the run to go on. Without a folder, the last epoch is kept in memory,
+    for Ctrl-C alone.
     """
 
     def __init__(self, folder: str | Path | None, settings: dict[str, Any], model: nn.Module, schedule: Schedule,
@@ -49,7 +46,10 @@ class Run:
             self.accelerator.wait_for_everyone()  # every process has looked before the first one writes
             # The weights to start from: a run killed in its first epoch starts again from the same. Or the history, in
             # case the run was killed just before it was written.
-            self.save() if len(self.history) < self.schedule.epochs else self.save_history()
+            if len(self.history) < self.schedule.epochs:
+                self.save()
+            elif self.folder is not None and self.is_main:
+                self.history.save(self.folder)
             try:
                 yield
             except KeyboardInterrupt:
@@ -70,8 +70,7 @@ class Run:
             return
         try:
             self.folder.mkdir(parents=True, exist_ok=True)
-            lock = FileLock(self.folder / ".lock")
-            lock.acquire(timeout=0)
+            lock = FileLock(self.folder / ".lock").acquire(timeout=0)
         except Timeout:
             raise CheckpointError(f"{self.folder}: run folder", found="another process trains in it",
                                   expected="a folder of its own for each run",
@@ -79,12 +78,10 @@ class Run:
         except OSError as error:
             raise CheckpointError(f"{self.folder}: run folder", found=str(error), expected="a writable folder",
                                   fix="Choose another folder.") from error
-        try:
+        with lock:
             for left in self.folder.glob(".*.tmp.*"):  # by a run that was killed while it wrote
                 left.unlink(missing_ok=True)
             yield
-        finally:
-            lock.release()
 
     def save(self, is_best: bool = False) -> None:
         """Write the best checkpoint, then the last, then the history that can be read from the last."""
@@ -92,12 +89,12 @@ class Run:
                    "model": plain_state(self.model), "history": self.history.to_dict()}
         state = {**self.schedule.state_dict(), "timings": self.history.timings}
         if self.folder is None:
-            self._kept = _copied(content | state)
+            self._kept = recursively_apply(lambda tensor: tensor.detach().to("cpu", copy=True), content | state)
         elif self.is_main:
             if is_best:
                 save_checkpoint(self.folder / "best.safetensors", content)
             save_checkpoint(self.folder / "last.safetensors", content | state)
-            self.save_history()
+            self.history.save(self.folder)
 
     def restore(self, resume: bool) -> None:
         """Put the last checkpoint into model, optimizer, scheduler and history, if there is one and it fits."""
@@ -129,43 +126,32 @@ class Run:
         self.history.best_epoch = content["history"]["best_epoch"]
         self.history.best_value = content["history"]["best_value"]
 
-    def save_history(self) -> None:
-        """Write history.json and timings.json; they can be read from the last checkpoint too."""
-        if self.folder is None or not self.is_main:
-            return
-        try:
-            self.history.save(self.folder)
-        except OSError as error:
-            raise CheckpointError(f"{self.folder}: history.json cannot be written", found=str(error),
-                                  expected="room for some kilobytes",
-                                  fix="Free some space and call fit again with the same folder; the checkpoint holds "
-                                      "the history too.") from error
 
-
-def run_settings(model: nn.Module, optimizer: Optimizer, scheduler: LRScheduler | None, normalize: nn.Module,
+def run_settings(model: nn.Module, optimizer: Optimizer, scheduler: LRScheduler | None, normalize: Normalize,
                  train: Samples, batch_size: int, accumulate: int, seed: int, monitor: Monitor,
                  loss: Callable[..., Any]) -> dict[str, Any]:
     """What must be the same for a run to go on, as plain values. The number of epochs may grow."""
     labels = getattr(train, "label_set", None)
     # Of losses, only those of make_loss have a name. "ce" is the one that has always been the default.
-    loss_name = getattr(loss, "name", None)
-    watched: dict[str, Any] = {"monitor": monitor.name, "mode": monitor.mode, "threshold": monitor.threshold,
-                               "worst_score": monitor.worst_score}
-    if isinstance(scheduler, ReduceLROnPlateau):  # these come back with its state, whatever is asked for now
-        watched["plateau"] = {name: getattr(scheduler, name) for name in (
-            "patience", "factor", "threshold", "threshold_mode", "cooldown", "min_lrs", "eps")}
+    loss_name = getattr(loss, "name", "ce")
+    plateau = ("patience", "factor", "threshold", "threshold_mode", "cooldown", "min_lrs", "eps")
     return {"model": card_of(model).architecture or {"name": type(model).__name__},
-            "optimizer": type(optimizer).__name__, "groups": plain_groups(optimizer.param_groups),
+            "optimizer": type(optimizer).__name__, "groups": _plain(optimizer.param_groups),
             "scheduler": type(scheduler).__name__ if scheduler is not None else None,
-            "normalize": {key: list(getattr(normalize, key)) for key in ("mean", "std") if hasattr(normalize, key)},
+            "normalize": {"mean": list(normalize.mean), "std": list(normalize.std)},
             "size": getattr(train, "size", None),
             "classes": list(labels.classes) if labels is not None else None,
             "labels": labels.name if labels is not None else None, "pictures": len(train),
             "batch_size": batch_size, "accumulate": accumulate, "seed": seed,
-            "loss": loss_name if isinstance(loss_name, str) and loss_name != "ce" else None, **watched}
+            "loss": loss_name if loss_name != "ce" else None,
+            "monitor": monitor.name, "mode": monitor.mode, "threshold": monitor.threshold,
+            "worst_score": monitor.worst_score,
+            # These come back with its state, whatever is asked for now.
+            **({"plateau": {name: getattr(scheduler, name) for name in plateau}}
+               if isinstance(scheduler, ReduceLROnPlateau) else {})}
 
 
-def plain_groups(groups: list[dict[str, Any]]) -> list[dict[str, Any]]:
+def _plain(groups: list[dict[str, Any]]) -> list[dict[str, Any]]:
     """The rates and the like of an optimizer's groups, as plain values."""
     return [{k: list(v) if isinstance(v, tuple) else v for k, v in group.items()
              if k not in {"params", "initial_lr"} and isinstance(v, (bool, int, float, str, tuple, type(None)))}
@@ -174,14 +160,5 @@ def plain_groups(groups: list[dict[str, Any]]) -> list[dict[str, Any]]:
 
 def _unmoved(groups: list[dict[str, Any]]) -> list[dict[str, Any]]:
     """The same without what a scheduler moves: the rate, but for the first one, and a momentum that goes in cycles."""
-    return plain_groups([{k: v for k, v in {**group, "lr": group.get("initial_lr", group["lr"])}.items()
-                          if "max_momentum" not in group or k not in {"momentum", "betas"}} for group in groups])
-
-
-def _copied(value: Any) -> Any:
-    """The same tree of dicts, lists, tensors and plain values, in the computer's memory."""
-    if isinstance(value, Tensor):
-        return value.detach().to("cpu", copy=True)
-    if isinstance(value, dict):
-        return {k: _copied(v) for k, v in value.items()}
-    return type(value)(map(_copied, value)) if isinstance(value, (list, tuple)) else value
+    return _plain([{k: v for k, v in {**group, "lr": group.get("initial_lr", group["lr"])}.items()
+                    if "max_momentum" not in group or k not in {"momentum", "betas"}} for group in groups])

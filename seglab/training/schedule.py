@@ -32,29 +32,25 @@ _LENGTHS = {OneCycleLR: "total_steps", PolynomialLR: "total_iters", CosineAnneal
 
 
 class Schedule:
-    """An optimizer and its scheduler, if there is one.
+    """An optimizer and its scheduler, if there is one, over the epochs of a whole run, of some batches each.
 
-    Args:
-        scheduler: stepped with the optimizer, a plateau at the end of each epoch.
-        optimizer: the one that it belongs to.
-        epochs: of the whole run.
-        batches: in each.
-        accumulate: batches that make up one optimizer step.
-        say: prints a line.
-
-    Raises:
-        ArgumentError: the scheduler is known to be too short.
+    A scheduler is stepped with the optimizer, a plateau at the end of each epoch.
     """
 
     def __init__(self, scheduler: LRScheduler | None, optimizer: Optimizer, epochs: int, batches: int, accumulate: int,
                  say: Callable[[str], None] = print) -> None:
         self.scheduler, self.optimizer, self.epochs, self.batches = scheduler, optimizer, epochs, batches
         self.accumulate, self.say = accumulate, say
+        self.plateau = scheduler if isinstance(scheduler, ReduceLROnPlateau) else None
+        self.stepped = scheduler if self.plateau is None else None  # with the optimizer
         self.steps = math.ceil(batches / accumulate)  # of the optimizer, in an epoch
         self.rate: float = optimizer.param_groups[0]["lr"]
-        if self._is_new():
+        if new := self._new():
             self.check(0)
-            self._note()
+            for part, steps in _parts(new, epochs * self.steps):
+                if _length(part)[1] == epochs * batches > steps:  # or it is a run to be prolonged
+                    say(f"Note: {type(part).__name__} is as long as there are batches, {epochs * batches}, and this "
+                        f"run ends after {steps} steps of it: {self._counted()}.")
 
     def group(self, batch: int) -> tuple[int, bool]:
         """How many batches make up the optimizer step that this one belongs to, and whether it is the last of them."""
@@ -65,13 +61,13 @@ class Schedule:
     def step(self) -> None:
         """Note the rate of the optimizer's step, and set that of the next."""
         self.rate = self.optimizer.param_groups[0]["lr"]
-        if self.scheduler is not None and not isinstance(self.scheduler, ReduceLROnPlateau):
-            self.scheduler.step()
+        if self.stepped is not None:
+            self.stepped.step()
 
     def end_epoch(self, value: float) -> None:
         """Tell a plateau what the epoch reached."""
-        if isinstance(self.scheduler, ReduceLROnPlateau):
-            self.scheduler.step(value)
+        if self.plateau is not None:
+            self.plateau.step(value)
 
     def state_dict(self) -> dict[str, Any]:
         """What `restore` needs."""
@@ -84,65 +80,54 @@ class Schedule:
         A new scheduler is stepped over the finished epochs: that gives the saved rates if it is the saved one, and
         those of a straight run if it is of another length. One that was used already gets the saved state.
         """
-        groups = None
-        if self._is_new() and 0 < finished < self.epochs:
-            assert self.scheduler is not None
+        if (new := self._new()) and 0 < finished < self.epochs:
             with warnings.catch_warnings():  # of a scheduler that is stepped without its optimizer
                 warnings.filterwarnings("ignore", "Detected call of `lr_scheduler.step", UserWarning)
                 for _ in range(finished * self.steps):
-                    self.scheduler.step()
+                    new.step()
             groups = [{k: v for k, v in group.items() if k != "params"} for group in self.optimizer.param_groups]
-        elif self.scheduler is not None:
+            self.optimizer.load_state_dict(state["optimizer"])
+            self._take_over(new, groups, state["scheduler"], finished)
+            return
+        self.optimizer.load_state_dict(state["optimizer"])
+        if self.scheduler is not None:
             self.scheduler.load_state_dict(state["scheduler"])
             for part, _ in _parts(self.scheduler):
                 if isinstance(part, MultiStepLR):  # a checkpoint made it a plain dict
                     part.milestones = Counter(part.milestones)
-        self.optimizer.load_state_dict(state["optimizer"])
-        if groups is not None:
-            self._take_over(groups, state["scheduler"], finished)
 
-    def _take_over(self, groups: list[dict[str, Any]], saved: dict[str, Any], finished: int) -> None:
-        """Give the optimizer the rates and momenta of the new scheduler, and say so if they were others."""
+    def _take_over(self, new: LRScheduler, groups: list[dict[str, Any]], saved: dict[str, Any], finished: int) -> None:
+        """Give the optimizer the rates and momenta of a new scheduler, and say so if they were others."""
         old = [dict(group) for group in self.optimizer.param_groups]
-        for group, new in zip(self.optimizer.param_groups, groups, strict=True):
-            group.update(new)
-        if any(group[key] != value for group, new in zip(old, groups, strict=True) for key, value in new.items()):
-            assert self.scheduler is not None
-            now = self.scheduler.state_dict()
+        for group, its in zip(self.optimizer.param_groups, groups, strict=True):
+            group.update(its)
+        if old != self.optimizer.param_groups:
+            now = new.state_dict()
             changes = [f"{name} {saved[name]} -> {now[name]}" for name in now if name != "last_epoch"
                        and not name.startswith("_") and isinstance(saved.get(name), (int, float, str))
                        and saved[name] != now[name]]
-            self.say(f"The {type(self.scheduler).__name__} is not the one that the finished {finished} epochs had"
+            self.say(f"The {type(new).__name__} is not the one that the finished {finished} epochs had"
                      f"{': ' + ', '.join(changes) if changes else ''}. From here on the rate is that of a run that had "
                      f"it from the start, {groups[0]['lr']:.4g} instead of {old[0]['lr']:.4g}.")
 
     def check(self, finished: int) -> None:
         """Raise an ArgumentError if the scheduler is known to end before the run, some of whose epochs are finished."""
-        if self.scheduler is None or isinstance(self.scheduler, ReduceLROnPlateau):
+        if self.stepped is None:
             return
-        for part, steps in _parts(self.scheduler, _position(self.scheduler) + (self.epochs - finished) * self.steps):
+        for part, steps in _parts(self.stepped, _position(self.stepped) + (self.epochs - finished) * self.steps):
             name, length = _length(part)
             if length < steps:
                 raise ArgumentError("scheduler", found=f"{type(part).__name__} with {name}={length}",
                                     expected=f"{name}={steps} or more with epochs={self.epochs}; {self._counted()}",
                                     fix=f"Make it with {name}={steps}, or ask for fewer epochs.")
 
-    def _note(self) -> None:
-        """Say so where somebody seems to have counted batches instead of steps; it may be a run to be prolonged."""
-        assert self.scheduler is not None
-        for part, steps in _parts(self.scheduler, self.epochs * self.steps):
-            if _length(part)[1] == self.epochs * self.batches > steps:
-                self.say(f"Note: {type(part).__name__} is as long as there are batches, {self.epochs * self.batches}, "
-                         f"and this run ends after {steps} steps of it: {self._counted()}.")
-
     def _counted(self) -> str:
         return (f"fit steps it once per optimizer step, {self.steps} times an epoch "
                 f"({self.batches} batches, accumulate={self.accumulate})")
 
-    def _is_new(self) -> bool:
-        """True for a scheduler that can be stepped from its beginning."""
-        return (self.scheduler is not None and not isinstance(self.scheduler, ReduceLROnPlateau)
-                and _position(self.scheduler) == 0)
+    def _new(self) -> LRScheduler | None:
+        """The scheduler, if it can be stepped from its beginning."""
+        return self.stepped if self.stepped is not None and _position(self.stepped) == 0 else None
 
 
 def _position(scheduler: LRScheduler) -> int:

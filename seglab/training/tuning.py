@@ -31,15 +31,13 @@ def largest_batch(model: nn.Module, size: int | tuple[int, int], *, start: int =
                   precision: str = "auto") -> int:
     """The largest batch with which `fit` can train a segmentation model, found by training on random pictures.
 
-    It tries `start`, and less (Accelerate's `find_executable_batch_size`) until it fits. It is a copy that trains, on
-    the model's device: the model keeps its weights, gradients and BatchNorm statistics. The copy's weights need memory
-    too, so the answer is on the safe side; on a GPU that shows a screen or is shared, take half. On a CPU there is
-    seldom anything to be found: most systems end a process that asks for too much, instead of telling it.
+    It tries `start`, and less (Accelerate's `find_executable_batch_size`) until it fits. A copy trains, on the model's
+    device; its weights need memory too, so the answer is on the safe side. On a GPU that shows a screen or is shared,
+    take half. On a CPU there is seldom anything to be found: most systems end a process that asks for too much.
 
     Args:
         model: in the state in which it is to be trained (frozen or not).
         size: height and width of the pictures in a batch, or the side of a square: the crops', not the files'.
-        start: try this many first.
         num_classes: C; the model's card says it for models that `build` made.
         optimizer: makes the optimizer from parameters; Adam by default, which keeps two numbers a weight.
         normalize, loss, precision: as for `fit`.
@@ -93,15 +91,12 @@ def choose_num_workers(dataset: Samples, batch_size: int, candidates: Sequence[i
 
     It measures loading and augmentation alone. Loader processes that share the cores with training on a CPU slow it
     down; for that, look at the images/s that `fit` prints. All candidates read the same random pictures, in turn,
-    forwards and then backwards, and the faster of both counts: the first to read a file pays for the disk. Start-up,
-    some tenths of a second an epoch, is left out.
+    forwards and then backwards, and the faster of both counts: the first to read a file pays for the disk.
 
     Args:
         dataset: as for `fit`, with its transforms.
-        batch_size: pictures a batch.
         candidates: numbers of processes; by default 0, 1, 2, 4 … up to the cores that this process may use.
-        batches: how many to time, at least; loader processes time full rounds.
-        seed: of the choice of pictures and of their augmentation.
+        batches: how many to time, at least.
 
     Raises:
         ArgumentError: an empty dataset, or a number out of range.

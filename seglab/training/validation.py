@@ -2,14 +2,12 @@
 
 from __future__ import annotations
 
-from collections.abc import Sequence
-
 from accelerate import Accelerator
 from accelerate.utils import broadcast
 from torch import nn
 from torch.utils.data import Subset
 
-from seglab.datasets.protocols import Sample, Samples, as_dataset
+from seglab.datasets.protocols import Samples, as_dataset
 from seglab.datasets.transforms import has_labels
 from seglab.history import Monitor
 from seglab.inference.evaluate import evaluate
@@ -26,17 +24,16 @@ def score_names(val: Samples | None) -> tuple[str, ...]:
 
 def validate(model: nn.Module, val: Samples | None, monitor: Monitor, accelerator: Accelerator, *, batch_size: int,
              normalize: nn.Module, precision: str, num_workers: int) -> dict[str, float]:
-    """{column: value} for the validation split: its scores, and what a monitor computes from them; {} without one.
-
-    Each process counts its share of the pictures, and the counts are summed.
-    """
+    """{column: value} for the validation split: its scores, and what a monitor computes from them; {} without one."""
     if val is None:
         return {}
     rank, processes = accelerator.process_index, accelerator.num_processes
     if processes > 1:  # BatchNorm's statistics are each process's own; the main process saves its own ones
         broadcast(list(model.buffers()))
-    # One without a share counts a picture in vain, as the sum needs the same matrix of all.
-    share = _Share(val, range(rank, len(val), processes) or [0])
+    # Each process counts its share. One without any counts a picture in vain: the sum needs the same matrix of all.
+    share = Subset(as_dataset(val), range(rank, len(val), processes) or [0])
+    if (labels := getattr(val, "label_set", None)) is not None:
+        share.label_set = labels  # type: ignore[attr-defined]
     with autocast(accelerator.device, precision):
         matrix = evaluate(model, share, batch_size=batch_size, normalize=normalize, num_workers=num_workers)
     if processes > 1:
@@ -46,12 +43,3 @@ def validate(model: nn.Module, val: Samples | None, monitor: Monitor, accelerato
     # A picture with one label is a picture of one pixel, but nobody calls it that.
     row = {name: getattr(scores, "pixel_accuracy" if name == "accuracy" else name) for name in score_names(val)}
     return row | ({monitor.name: float(monitor.metric(scores))} if callable(monitor.metric) else {})
-
-
-class _Share(Subset[Sample]):
-    """Some pictures of a dataset, with its classes."""
-
-    def __init__(self, data: Samples, indices: Sequence[int]) -> None:
-        super().__init__(as_dataset(data), indices)
-        if (labels := getattr(data, "label_set", None)) is not None:
-            self.label_set = labels
