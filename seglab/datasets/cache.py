@@ -113,7 +113,7 @@ class PixelCache:
             self._maps = [np.memmap(folder / name, np.uint8, "r", shape=(channels * self._starts[-1],))
                           for name, channels in zip(_FILES, (3, 1)[:1 + self.index.masks], strict=False)
                           ] if self.index.stored and areas else []
-        except (OSError, ValueError, KeyError, TypeError, AttributeError) as error:
+        except (OSError, ValueError, KeyError, TypeError, AttributeError, RecursionError) as error:
             raise CacheError(f"{folder}: the cache is damaged", found=f"{type(error).__name__}: {error}",
                              expected=f"index.json, {' and '.join(_FILES)} as they were written",
                              fix=f"Delete the folder {folder}; it is made again from the pictures.") from error

@@ -214,9 +214,10 @@ def _train_segmentation(recipe: Recipe, splits: Splits, folder: Path, *, seed: i
     model = build(recipe.model, len(splits.label_set), weights=recipe.weights if recipe.backbone is not None else None,
                   **options_for_size(recipe.model, size or base, options))
     model = model.to(memory_format=torch.channels_last)
-    device, share = processes().device, -(-batch // processes().num_processes)  # where `fit` will train
+    device, count = processes().device, int(processes().num_processes)  # where `fit` will train
+    share = -(-batch // count)
     if at_once == "auto":
-        at_once = min(gather_object([largest_batch(model.to(device), size or base, start=share)]))
+        at_once = int(min(gather_object([largest_batch(model.to(device), size or base, start=share)])))
     accumulate = -(-share // (at_once or share))
     at_once = -(-share // accumulate)
     if num_workers is None:  # without a GPU, all cores belong to the network
@@ -225,7 +226,7 @@ def _train_segmentation(recipe: Recipe, splits: Splits, folder: Path, *, seed: i
         print(line + (f"; {accumulate} × {at_once} at once" if accumulate > 1 else ""))
     groups = parameter_groups(model, recipe.lr, recipe.backbone_factor, recipe.aux_factor)
     optimizer = make_optimizer(recipe.optimizer, groups, recipe.weight_decay)
-    steps = epochs * -(-len(train) // (at_once * accumulate * processes().num_processes))
+    steps = epochs * -(-len(train) // (at_once * accumulate * count))
     schedule = make_schedule(recipe.schedule, optimizer, steps)
     history = fit(model, train, splits.val, optimizer=optimizer, scheduler=schedule, epochs=epochs,
                   batch_size=at_once, accumulate=accumulate, val_batch_size=1, loss=loss,
