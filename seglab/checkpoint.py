@@ -58,12 +58,15 @@ def read_checkpoint(path: str | Path) -> tuple[dict[str, Any], dict[str, Tensor]
     """(the content of a checkpoint, its weights); of a bare safetensors file, nothing and its tensors.
 
     Raises:
-        CheckpointError: missing or cut off, or a pickle.
+        CheckpointError: missing, cut off, a pickle, or without weights.
     """
     packed, tensors = _read(Path(path))
     if packed is None:
         return {}, tensors
     content = _unpack(packed, tensors)
+    if not isinstance(content, dict) or not isinstance(content.get("model"), dict):
+        raise CheckpointError(f"{path}: checkpoint", found="no weights in it", expected="those of a model",
+                              fix="Copy it again, or train again.")
     return content, content["model"]
 
 

@@ -19,10 +19,11 @@ STAGES = ("c2", "c3", "c4", "c5")
 
 
 class GlobalConvBlock(nn.Module):
-    """A k×k convolution of rank 2, made of strips: (k×1, then 1×k) + (1×k, then k×1); section 3.2 and figure 2 B.
+    """A k×k convolution of rank 2, made of strips: (k×1, then 1×k) + (1×k, then k×1).
 
     Nothing stands between the strips, so it has 2·k·out·(in + out) weights and 4·out biases, where a full k×k
-    convolution has k²·in·out. The square of k×k that a place sees has a middle if k is odd.
+    convolution has k²·in·out. The square of k×k that a place sees has a middle if k is odd. Source: arXiv 1703.02719,
+    section 3.2 and figure 2 B.
 
     Shapes: (N, in_channels, h, w) -> (N, out_channels, h, w), h and w of at least k.
 
@@ -59,7 +60,9 @@ class GlobalConvBlock(nn.Module):
 
 
 class BoundaryRefinement(nn.Module):
-    """A residual step that moves outlines: x + conv(ReLU(conv(x))), both 3×3 (section 3.3 and figure 2 C).
+    """A residual step that moves outlines: x + conv(ReLU(conv(x))), both 3×3.
+
+    Source: arXiv 1703.02719, section 3.3 and figure 2 C.
 
     Shapes: (N, channels, h, w) -> the same.
 
