@@ -171,7 +171,8 @@ def default_kernel(size: int) -> int:
 def _check_kernel(k: int) -> None:
     if type(k) is not int or k < 1 or k % 2 == 0:
         raise ArgumentError("k", found=repr(k), expected="an odd whole number of 1 or more",
-                            fix="Only an odd kernel has a middle, and keeps the map's size.")
+                            fix="Only an odd kernel has a middle, and keeps the map's size with the same padding on "
+                                "both sides.")
 
 
 def _double(x: Tensor) -> Tensor:

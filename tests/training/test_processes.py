@@ -36,8 +36,9 @@ def train_both_ways(folder: Path) -> None:
     replace = os.replace
 
     def watched(new: Path, path: Path) -> None:
-        with open(folder / "writers.txt", "a") as file:
-            file.write(f"{os.environ['RANK']}\n")
+        if path.is_relative_to(folder):  # who comes first writes the caches
+            with open(folder / "writers.txt", "a") as file:
+                file.write(f"{os.environ['RANK']}\n")
         replace(new, path)
 
     os.replace = watched  # which is how a file gets its name
