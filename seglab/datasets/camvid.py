@@ -16,7 +16,7 @@ class CamVid(Folder):
     """CamVid at 480×360 in its common 11-class copy: `train/` + `trainannot/`, the same for `val` and `test`.
 
     Id 11 (void) becomes 255: it is neither trained nor scored. Without a `test` folder, `val` is the test split, and
-    the last tenth of the training frames is kept for validation.
+    a tenth of the training frames, in five runs, is kept for validation.
 
     Raises:
         DataError: no such layout, or masks with other ids.

@@ -5,6 +5,7 @@ from __future__ import annotations
 import hashlib
 import os
 from collections.abc import Iterator, Mapping, Sequence
+from itertools import pairwise
 from numbers import Integral
 from pathlib import Path
 from typing import Any, NamedTuple
@@ -38,9 +39,10 @@ def complete_splits(on_disk: Mapping[str, Sequence[Entry]], consecutive: bool = 
     """Fill in what a dataset lacks on disk, so that train, val and test exist, disjoint; and "all".
 
     What is not split, or has train only, is split 70 : 10 : 20 by a hash of the names. Where there is no test, val is
-    the test; then, or where there is no val, a tenth of train serves as val: by the hash, or the last tenth if the
-    pictures follow each other. Where pictures have one class each, that is done class by class. A dataset without
-    training pictures keeps what it has: it can be evaluated on. So does one that has too few to be split in three.
+    the test; then, or where there is no val, a tenth of train serves as val: by the hash, or, if the pictures follow
+    each other, in runs (the last tenth of each fifth; below 50 pictures, the last tenth). Where pictures have one class
+    each, that is done class by class. A dataset without training pictures keeps what it has: it can be evaluated on. So
+    does one that has too few to be split in three.
     """
     splits = {split: list(entries) for split, entries in on_disk.items() if entries}
     whole = splits.get("all") or (splits["train"] if set(splits) == {"train"} else None)
@@ -51,12 +53,21 @@ def complete_splits(on_disk: Mapping[str, Sequence[Entry]], consecutive: bool = 
         splits["test"] = splits.pop("val")
     train = splits.get("train", [])
     if "val" not in splits and (len(train) > 1 if consecutive else _enough(train)):
-        # Frames that follow each other must not land on both sides of the cut.
-        val = train[-max(1, len(train) // 10):] if consecutive else _drawn(train, "val", (0.8, 0.1, 0.1))
+        val = _runs(train) if consecutive else _drawn(train, "val", (0.8, 0.1, 0.1))
         names = {entry.name for entry in val}
         splits["val"] = [entry for entry in train if entry.name in names]
         splits["train"] = [entry for entry in train if entry.name not in names]
     return {**splits, "all": [entry for split in SPLITS for entry in splits.get(split, [])]}
+
+
+def _runs(entries: Sequence[Entry]) -> list[Entry]:
+    """A tenth of pictures that follow each other, in runs: single frames would have both neighbours in train.
+
+    Five runs from all over the drive, where there are enough pictures: one at its end would leave train without it.
+    """
+    count = 5 if len(entries) >= 50 else 1
+    cuts = [len(entries) * place // count for place in range(count + 1)]
+    return [entry for start, stop in pairwise(cuts) for entry in entries[stop - max(1, (stop - start) // 10):stop]]
 
 
 def _drawn(entries: Sequence[Entry], split: str, fractions: tuple[float, float, float]) -> list[Entry]:

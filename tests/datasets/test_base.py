@@ -89,6 +89,14 @@ def test_splits_are_completed_disjoint_and_lose_nothing(there, wanted, consecuti
         assert [entry.name for entry in splits["val"]] == ["train18", "train19"]
 
 
+def test_val_of_frames_that_follow_each_other_is_runs_from_the_whole_drive():
+    frames = [Entry(f"{i:03}", Path(f"{i}.png"), None) for i in range(367)]
+    splits = complete_splits({"train": frames, "test": [Entry("x", Path("x.png"), None)]}, consecutive=True)
+    places = np.array([int(entry.name) for entry in splits["val"]])
+    assert (len(splits["train"]), len(places)) == (332, 35)
+    assert (np.diff(places) > 1).sum() == 4 and places.min() < 367 / 5 and places.max() == 366
+
+
 def test_labels_are_split_class_by_class():
     entries = [Entry(f"{i}", Path(f"{i}.png"), int(i >= 30)) for i in range(50)]
     splits = complete_splits({"all": entries})
