@@ -42,7 +42,8 @@ class TestGCNThatEnlarges(ModelTester):
 
 
 class TestGCNOnAResNet(ModelTester):
-    name, options, formats = "gcn", {"backbone": "resnet18", "k": 1}, ("torchscript",)
+    name, formats = "gcn", ("torchscript",)
+    options = {"backbone": "resnet18", "k": 1, "fine": True, "norm": True}
 
 
 class TestSingleConv(ModelTester):

@@ -72,10 +72,13 @@ def test_backbones(backbone):
         assert model(torch.randn(1, 3, 97, 130))["out"].shape == (1, 4, 97, 130)
 
 
-def test_every_level_adds_to_the_result():
-    """The sum of four scores: without the maps of any stage, the answer is another one."""
+@pytest.mark.parametrize(("options", "levels"), [({}, 4), ({"fine": True}, 5), ({"fine": True, "norm": True}, 5)])
+def test_every_level_adds_to_the_result(options, levels):
+    """The sum of the stages' scores: without the maps of any of them, the answer is another one."""
     torch.manual_seed(0)
-    model, images = build("gcn", 3, backbone="test_efficientnet", k=3, channels=4).eval(), torch.randn(1, 3, 96, 96)
+    model = build("gcn", 3, backbone="test_efficientnet", k=3, channels=4, **options).eval()
+    images = torch.randn(1, 3, 96, 96)
+    assert len(model.large) == levels
     with torch.no_grad():
         whole = model(images)["out"]
         for stage, large in model.large.items():
@@ -104,6 +107,24 @@ def test_scores_pass_through_where_nothing_refines():
         torch.testing.assert_close(model(images)["out"], x)
 
 
+def test_norm_keeps_what_comes_out_of_large_kernels_and_refinements_at_one_scale():
+    torch.manual_seed(0)
+    scales = {}
+    for norm in (False, True):
+        model = build("gcn", 3, backbone="test_efficientnet", k=3, channels=4, norm=norm).train()
+        for factor in (1, 50):
+            for large in model.large.values():
+                large[0].left[0].weight.data *= factor
+                large[0].right[0].weight.data *= factor
+            seen: list[float] = []
+            handle = model.refine["c2"].register_forward_pre_hook(lambda _, inputs, seen=seen: seen.append(
+                float(inputs[0].detach().std())))
+            model(torch.randn(2, 3, 96, 96))
+            handle.remove()
+            scales[norm, factor] = seen[0]
+    assert scales[False, 50] > 10 * scales[False, 1] and scales[True, 50] < 2 * scales[True, 1]
+
+
 def test_pictures_smaller_than_the_kernel_are_padded_not_refused():
     model = build("gcn", 3, backbone="test_efficientnet", k=7).eval()
     seen = []
@@ -128,6 +149,7 @@ def test_pictures_smaller_than_the_kernel_are_padded_not_refused():
     (lambda: build("gcn", 3, size=31), "size\n.*31 px"),
     (lambda: build("gcn", 3, channels=0), "channels 0"),
     (lambda: build("gcn", 3, min_size=-1), "min_size -1"),
+    (lambda: build("gcn", 3, backbone="convnext_atto", fine=True), "convnext_atto.*\n.*4 feature maps"),
     (lambda: build("gcn", 3, backbone="resnet51"), "resnet51"),
     (lambda: build("gcn", 3, backbone="test_efficientnet", k=1)(torch.zeros(1, 3, 31, 64)), "31×64 px\n.*at least 32"),
 ])
