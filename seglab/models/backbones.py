@@ -146,17 +146,17 @@ def _of_torchvision(name: str, return_stages: Mapping[str, str], output_stride: 
             # Dilation in the last stages, instead of stride: (layer2, layer3, layer4).
             dilate = {8: [False, True, True], 16: [False, False, True], 32: [False, False, False]}[output_stride]
             network = getattr(torchvision.models, name)(weights=None, replace_stride_with_dilation=dilate)
-            places = {f"c{i + 1}": f"layer{i}" for i in range(1, 5)}
+            places = {"c1": "relu", **{f"c{i + 1}": f"layer{i}" for i in range(1, 5)}}
     except NotImplementedError as error:  # the small ResNets' blocks have no dilation, nor has MobileNet's c4
         raise ArgumentError(f"backbone {name!r}", found=f"output stride {output_stride}", expected="a larger one",
                             fix="Use output_stride=32, or resnet50.") from error
     _check_stages(return_stages, places)
     body = IntermediateLayerGetter(network, {places[stage]: new for stage, new in return_stages.items()})
-    body.channels = {new: [module for module in network.get_submodule(layer).modules() if
+    body.channels = {new: [module for module in network.get_submodule(layer.replace("relu", "bn1")).modules() if
                            isinstance(module, nn.BatchNorm2d)][-1].num_features
                      for layer, new in body.return_layers.items()}
     body.normalize = {"mean": list(IMAGENET[0]), "std": list(IMAGENET[1])}
-    body.stages = {stage: places.get(stage, "bn1") for stage in STAGES}
+    body.stages = {stage: places[stage] for stage in STAGES}
     return body
 
 
@@ -173,7 +173,7 @@ def stage_modules(backbone: Backbone) -> dict[str, list[nn.Module]]:
     Example:
         >>> stages = stage_modules(build_backbone("resnet18", {"c5": "out"}))
         >>> [type(module).__name__ for module in stages["c1"]], list(stages)
-        (['Conv2d', 'BatchNorm2d'], ['c1', 'c2', 'c3', 'c4', 'c5'])
+        (['Conv2d', 'BatchNorm2d', 'ReLU'], ['c1', 'c2', 'c3', 'c4', 'c5'])
     """
     # Layers, and blocks that hold numbers of their own (ConvNeXt scales its branches); they are registered in order.
     modules = [(name.replace("_", "."), module) for name, module in backbone.named_modules()
