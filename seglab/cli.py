@@ -89,6 +89,7 @@ def train(
     size: Annotated[int | None, typer.Option(min=0, help="Side of crops, or of whole pictures, in pixels.")] = None,
     short_side: Annotated[int | None, typer.Option(min=0, help="Scale larger pictures down to it; 0: none.")] = None,
     crops: Annotated[bool | None, typer.Option("--crops/--whole", help="Random crops, or whole pictures.")] = None,
+    jitter: Annotated[float | None, typer.Option(min=0, max=1, help="How much brightness and colour vary.")] = None,
     loss: Annotated[str | None, typer.Option(help="ce, dice, iou, lovasz, or a sum such as ce+dice.")] = None,
     optimizer: Annotated[str | None, typer.Option(help="adamw, adam or sgd.")] = None,
     schedule: Annotated[str | None, typer.Option(help="one-cycle, poly, cosine, plateau or constant.")] = None,
@@ -114,9 +115,10 @@ def train(
     from seglab.training.processes import processes
 
     settings: dict[str, Any] = {"model": model, "backbone": backbone, "size": size, "short_side": short_side,
-                                "crops": crops, "loss": loss, "optimizer": optimizer, "schedule": schedule, "lr": lr,
-                                "backbone_factor": backbone_factor, "weight_decay": weight_decay, "epochs": epochs,
-                                "batch": batch, "monitor": monitor, "options": _model_options(option)}
+                                "crops": crops, "jitter": jitter, "loss": loss, "optimizer": optimizer,
+                                "schedule": schedule, "lr": lr, "backbone_factor": backbone_factor,
+                                "weight_decay": weight_decay, "epochs": epochs, "batch": batch, "monitor": monitor,
+                                "options": _model_options(option)}
     name = "-".join(part for part in (recipe or model, data and data.expanduser().resolve().name) if part) or "light"
     folder = out or Path("runs") / f"{name}-seed{seed}"
     trained = run(recipe, data=data, folder=folder, seed=seed, problems="skip" if skip_problems else "error",

@@ -38,7 +38,7 @@ LARGEST_CROP = 256
 CROPS = 13_000
 _LIGHT = "efficientnet_lite0"
 _RARE = 0.01  # as a share of the pixels
-_OF_SEGMENTATION = ("crops", "base", "scale", "short_side", "unit", "loss", "backbone_factor", "aux_factor")
+_OF_SEGMENTATION = ("crops", "base", "scale", "jitter", "short_side", "unit", "loss", "backbone_factor", "aux_factor")
 _OF_CLASSIFIERS = ("finetune_epochs", "finetune_lr", "decay", "unfreeze")
 
 
@@ -57,6 +57,7 @@ class Recipe:
             and test (0 leaves them as they are); of a classifier, the side of its squares.
         base: shorter side that pictures are scaled around for the crops.
         scale: of the crops' pictures, from and to, as a share of `base`.
+        jitter: brightness, contrast and saturation of training pictures vary at random by up to this share.
         loss: see `seglab.training.make_loss`.
         optimizer, schedule, weight_decay: see `make_optimizer` and `make_schedule`.
         lr: learning rate of what is new in the network.
@@ -83,6 +84,7 @@ class Recipe:
     size: int | None = None
     base: int | None = None
     scale: tuple[float, float] = (0.5, 2.0)
+    jitter: float = 0.0
     loss: str | None = None
     optimizer: str = "adamw"
     schedule: str = "one-cycle"
@@ -126,8 +128,9 @@ class Recipe:
         for name in ("lr", "backbone_factor", "aux_factor", "finetune_lr", "decay"):
             if not (isinstance(value := getattr(new, name), int | float) and 0 < value < math.inf):
                 raise ArgumentError(name, found=repr(value), expected="a number above 0")
-        if not 0 <= new.weight_decay < math.inf:
-            raise ArgumentError("weight_decay", found=new.weight_decay, expected="0 or more")
+        for name, most in (("weight_decay", math.inf), ("jitter", 1)):
+            if not 0 <= getattr(new, name) <= most:
+                raise ArgumentError(name, found=getattr(new, name), expected="0 or more" + ", up to 1" * (most == 1))
         return new
 
 
@@ -207,8 +210,11 @@ def _train_segmentation(recipe: Recipe, splits: Splits, folder: Path, *, seed: i
     recipe, line = settle(recipe, splits.train)
     size, base, batch, epochs = (value or 0 for value in (recipe.size, recipe.base, recipe.batch, recipe.epochs))
     loss, train = make_loss(recipe.loss or "ce"), splits.train
-    if recipe.crops:
-        train = train.with_transforms(random_scale_crop(size, base, recipe.scale))
+    augment = [random_scale_crop(size, base, recipe.scale)] if recipe.crops else []
+    if recipe.jitter:
+        augment.append(v2.ColorJitter(*[recipe.jitter] * 3))
+    if augment:
+        train = train.with_transforms(v2.Compose(augment))
     torch.manual_seed(seed)
     options = {**recipe.options, **({"backbone": recipe.backbone} if recipe.backbone is not None else {})}
     model = build(recipe.model, len(splits.label_set), weights=recipe.weights if recipe.backbone is not None else None,

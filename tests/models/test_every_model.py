@@ -42,8 +42,7 @@ class TestGCNThatEnlarges(ModelTester):
 
 
 class TestGCNOnAResNet(ModelTester):
-    name, formats = "gcn", ("torchscript",)
-    options = {"backbone": "resnet18", "k": 1, "fine": True, "norm": True}
+    name, options, formats = "gcn", {"backbone": "resnet18", "k": 1, "fine": True, "norm": True}, ("torchscript",)
 
 
 class TestSingleConv(ModelTester):

@@ -185,7 +185,8 @@ def test_what_cannot_be_trained_says_why(arguments, message, roots):
 def test_settings_that_no_recipe_has():
     with pytest.raises(ArgumentError, match="'learning_rate'"):
         Recipe().changed(learning_rate=1)
-    for wrong in ({"epochs": 0}, {"batch": 2.5}, {"size": -1}, {"weight_decay": float("nan")}, {"lr": float("inf")}):
+    for wrong in ({"epochs": 0}, {"batch": 2.5}, {"size": -1}, {"weight_decay": float("nan")}, {"lr": float("inf")},
+                  {"jitter": 1.5}):
         with pytest.raises(ArgumentError, match=next(iter(wrong))):
             Recipe().changed(**wrong)
     assert Recipe().changed(size=None) == Recipe()
@@ -222,6 +223,27 @@ def test_the_published_recipe_is_what_was_published():
     assert (recipe.backbone, recipe.size, recipe.crops, recipe.batch, recipe.epochs) == ("resnet50", 512, False, 8, 300)
     assert (recipe.model, dict(recipe.options), recipe.loss, recipe.optimizer, recipe.schedule) == (
         "gcn", {"channels": None}, "ce", "sgd", "plateau")
+
+
+@pytest.mark.parametrize("crops", [True, False])
+def test_jitter_changes_the_pictures_that_are_trained_on_and_nothing_else(crops, roots, monkeypatch):
+    class SeenError(Exception):
+        pass
+
+    def look(model, train, val, **how):
+        torch.manual_seed(0)
+        raise SeenError(*train[0], *val[0])
+
+    monkeypatch.setattr("seglab.recipes.recipe.fit", look)
+    found = []
+    for jitter in (0, 0.5):
+        with pytest.raises(SeenError) as seen:
+            recipes.train("light", data=roots["pets"], jitter=jitter, crops=crops, size=64 if crops else None,
+                          progress=False)
+        found.append(seen.value.args)
+    (image, *rest), (other, *same) = found
+    assert image.shape == other.shape and not torch.equal(image, other)
+    assert all(torch.equal(a, b) for a, b in zip(rest, same, strict=True))
 
 
 def test_gradients_add_up_to_the_batch(roots, monkeypatch, capsys):
