@@ -17,7 +17,6 @@ from accelerate.utils import gather_object
 from torch import nn
 from torchvision.transforms import v2
 
-from seglab.checkpoint import load_checkpoint, plain_state, save_checkpoint
 from seglab.datasets import Normalize, Samples, Splits, random_scale_crop
 from seglab.errors import ArgumentError
 from seglab.files import atomic_write
@@ -30,7 +29,6 @@ from seglab.training.loop import fit
 from seglab.training.losses import make_loss
 from seglab.training.optimizers import make_optimizer, make_schedule, parameter_groups
 from seglab.training.processes import processes
-from seglab.training.statistics import measure_statistics
 from seglab.training.tuning import choose_num_workers, largest_batch
 from seglab.viz import LiveCurve
 
@@ -241,20 +239,7 @@ def _train_segmentation(recipe: Recipe, splits: Splits, folder: Path, *, seed: i
                   normalize=Normalize() if recipe.unit else None, folder=folder, seed=seed, resume=resume,
                   monitor=Monitor(recipe.monitor), num_workers=num_workers, progress=progress,
                   on_epoch=LiveCurve(path=folder / "curve.png"))
-    if recipe.crops and history.best_epoch:
-        _settle_statistics(model, splits.train.with_transforms(random_scale_crop(size, base, (1.0, 1.0))),
-                           folder / "best.safetensors", batch_size=at_once, pictures=min(512, epochs * len(train)))
     return model, history
-
-
-def _settle_statistics(model: nn.Module, data: Samples, path: Path, **how: Any) -> None:
-    """Give the best weights statistics of pictures as they are used: crops were enlarged and shrunk at random."""
-    content = load_checkpoint(path)
-    model.load_state_dict(content["model"])
-    measure_statistics(model, data, **how)
-    processes().wait_for_everyone()  # until all have read it
-    if processes().is_main_process:
-        save_checkpoint(path, {**content, "model": plain_state(model)})
 
 
 def _train_classifier(recipe: Recipe, splits: Splits, folder: Path, *, at_once: int | Literal["auto"] | None,

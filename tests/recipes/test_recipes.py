@@ -9,14 +9,12 @@ import numpy as np
 import pytest
 import torch
 from PIL import Image
-from torch.utils.data import DataLoader
 from typer.testing import CliRunner
 
 import seglab
 from seglab import recipes, samples
 from seglab.cli import app
-from seglab.datasets import Pets, Samples, open_dataset, random_scale_crop
-from seglab.datasets.transforms import collate
+from seglab.datasets import Pets, Samples, open_dataset
 from seglab.errors import ArgumentError, CheckpointError
 from seglab.inference import predict
 from seglab.metrics import ConfusionMatrix
@@ -24,7 +22,6 @@ from seglab.models import load_model
 from seglab.recipes import PRESETS, Recipe, settle
 from seglab.samples import write_catdog_sample, write_coco_sample, write_drone_sample, write_pets_sample
 from seglab.training import load_checkpoint
-from seglab.training.order import Order, Seeded
 
 pytestmark = pytest.mark.filterwarnings("ignore:.* classes never occur in", "ignore:.* of the pixels in")
 
@@ -247,29 +244,6 @@ def test_jitter_changes_the_pictures_that_are_trained_on_and_nothing_else(crops,
     (image, *rest), (other, *same) = found
     assert image.shape == other.shape and not torch.equal(image, other)
     assert all(torch.equal(a, b) for a, b in zip(rest, same, strict=True))
-
-
-def test_statistics_of_batchnorm_are_those_of_pictures_at_the_scale_of_use(roots, tmp_path):
-    """The best weights as they were trained, and means over crops that are not scaled, computed by hand."""
-    model, _, _, splits = recipes.train("light", data=roots["drone"], epochs=2, size=32, batch=4, folder=tmp_path,
-                                        progress=False)
-    best, last = (load_checkpoint(tmp_path / f"{name}.safetensors")["model"] for name in ("best", "last"))
-    layer = "backbone.body.bn1.running_mean"
-    assert torch.equal(best[layer], model.state_dict()[layer]) and not torch.equal(best[layer], last[layer])
-    crops = splits.train.with_transforms(random_scale_crop(32, 64, (1.0, 1.0)))
-    model.train()
-    means = []
-    model.backbone.body.conv_stem.register_forward_hook(lambda _, inputs, out: means.append(out.mean((0, 2, 3))))
-    order = Order(len(crops), 0)
-    loader = DataLoader(Seeded(crops, 0), 4, sampler=order, collate_fn=collate, drop_last=True)
-    for order.epoch in range(2):
-        for images, _ in loader:
-            model(model.card.normalize(images))
-    torch.testing.assert_close(best[layer], torch.stack(means).mean(0).detach())
-
-    before = (tmp_path / "best.safetensors").read_bytes()
-    recipes.train("light", data=roots["drone"], epochs=2, size=32, batch=4, folder=tmp_path, progress=False)
-    assert (tmp_path / "best.safetensors").read_bytes() == before, "measured twice, they are the same"
 
 
 def test_gradients_add_up_to_the_batch(roots, monkeypatch, capsys):
