@@ -79,7 +79,9 @@ class TimmFeatures(nn.Module):
         self.indices = {len(info) - (5 - STAGES.index(stage)): new for stage, new in return_stages.items()}
         if min(self.indices) < 0:
             raise ArgumentError(f"backbone {name!r}", found=f"{len(info)} feature maps",
-                                expected=f"enough for {', '.join(return_stages)}")
+                                expected=f"enough for {', '.join(return_stages)}",
+                                fix="Take another backbone; or for a gcn that asks for c1, fine=False (in the command "
+                                    "line --option fine=false).")
         self.channels = {new: info.channels()[index] for index, new in self.indices.items()}
         self.stages = {stage: f"body.{module}" for stage, module in
                        zip(STAGES[-len(info):], info.module_name()[-len(STAGES):], strict=True)}
