@@ -111,6 +111,15 @@ def test_intermediate_layer_getter_returns_what_the_network_computes():
         IntermediateLayerGetter(network, {"layer9": "out"})
 
 
+def test_every_stage_of_a_resnet_can_be_asked_for():
+    stages = {f"c{i}": f"c{i}" for i in range(1, 6)}
+    body = build_backbone("resnet18", stages).eval()
+    with torch.no_grad():
+        shapes = {name: tuple(found.shape[1:]) for name, found in body(torch.zeros(1, 3, 64, 64)).items()}
+    assert shapes == {"c1": (64, 32, 32), "c2": (64, 16, 16), "c3": (128, 8, 8), "c4": (256, 4, 4), "c5": (512, 2, 2)}
+    assert body.channels == {name: shape[0] for name, shape in shapes.items()}
+
+
 def test_container_enlarges_to_the_pictures_size():
     class Body(nn.Module):
         def forward(self, images):
@@ -135,7 +144,7 @@ def test_head_has_a_quarter_of_the_channels_inside():
     (lambda: build("fcn", 3, backbone="swin_tiny_patch4_window7_224", output_stride=8), "stride 8"),
     (lambda: build("fcn_skip", 3, channels=0), "channels 0"),
     (lambda: build_backbone("resnet50", {"c7": "out"}), "c7"),
-    (lambda: build_backbone("resnet50", {"c1": "out"}), "c1"),
+    (lambda: build_backbone("resnet50", {"c3_first": "out"}), "c3_first"),
 ])
 def test_what_cannot_be_built_says_why(call, message):
     with pytest.raises(ArgumentError, match=message):
