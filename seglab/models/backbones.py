@@ -137,26 +137,30 @@ def build_backbone(name: str, return_stages: Mapping[str, str], output_stride: i
 
 
 def _of_torchvision(name: str, return_stages: Mapping[str, str], output_stride: int) -> IntermediateLayerGetter:
-    try:
-        if name == "mobilenet_v3_large":
-            if output_stride == 8:
-                raise NotImplementedError
-            network = torchvision.models.mobilenet_v3_large(weights=None, dilated=output_stride == 16).features
-            # The last block before each halving of the map; c5 is the widening 1×1 convolution at the end.
-            places = {"c1": "1", "c2": "3", "c3_first": "4", "c3": "6", "c4": "12", "c5": "16"}
-        else:
-            # Dilation in the last stages, instead of stride: (layer2, layer3, layer4).
-            dilate = {8: [False, True, True], 16: [False, False, True], 32: [False, False, False]}[output_stride]
+    too_fine = ArgumentError(f"backbone {name!r}", found=f"output stride {output_stride}", expected="a larger one",
+                             fix="Use output_stride=32, or resnet50.")
+    if name == "mobilenet_v3_large":
+        if output_stride == 8:  # its c4 cannot be dilated
+            raise too_fine
+        network = torchvision.models.mobilenet_v3_large(weights=None, dilated=output_stride == 16).features
+        # The last block before each halving of the map; c5 is the widening 1×1 convolution at the end.
+        places = {"c1": "1", "c2": "3", "c3_first": "4", "c3": "6", "c4": "12", "c5": "16"}
+    else:
+        # Dilation in the last stages, instead of stride: (layer2, layer3, layer4).
+        dilate = {8: [False, True, True], 16: [False, False, True], 32: [False, False, False]}[output_stride]
+        try:
             network = getattr(torchvision.models, name)(weights=None, replace_stride_with_dilation=dilate)
-            places = {"c1": "relu", **{f"c{i + 1}": f"layer{i}" for i in range(1, 5)}}
-    except NotImplementedError as error:  # the small ResNets' blocks have no dilation, nor has MobileNet's c4
-        raise ArgumentError(f"backbone {name!r}", found=f"output stride {output_stride}", expected="a larger one",
-                            fix="Use output_stride=32, or resnet50.") from error
+        except NotImplementedError as error:  # torchvision's: the small ResNets' blocks have no dilation
+            raise too_fine from error
+        places = {"c1": "relu", **{f"c{i + 1}": f"layer{i}" for i in range(1, 5)}}
     _check_stages(return_stages, places)
     body = IntermediateLayerGetter(network, {places[stage]: new for stage, new in return_stages.items()})
-    body.channels = {new: [module for module in network.get_submodule(layer.replace("relu", "bn1")).modules() if
-                           isinstance(module, nn.BatchNorm2d)][-1].num_features
-                     for layer, new in body.return_layers.items()}
+    width, body.channels = 0, {}
+    for layer, module in body.items():  # a map is as wide as the last BatchNorm before it
+        widths = [part.num_features for part in module.modules() if isinstance(part, nn.BatchNorm2d)]
+        width = widths[-1] if widths else width
+        if layer in body.return_layers:
+            body.channels[body.return_layers[layer]] = width
     body.normalize = {"mean": list(IMAGENET[0]), "std": list(IMAGENET[1])}
     body.stages = {stage: places[stage] for stage in STAGES}
     return body

@@ -75,9 +75,7 @@ class BoundaryRefinement(nn.Module):
         super().__init__()
         if channels < 1:
             raise ArgumentError("BoundaryRefinement", found=f"{channels} channels", expected="1 or more")
-        self.residual = nn.Sequential(
-            *_conv(channels, norm), nn.ReLU(),
-            *_conv(channels, norm))
+        self.residual = nn.Sequential(*_conv(channels, norm), nn.ReLU(), *_conv(channels, norm))
 
     def forward(self, x: Tensor) -> Tensor:
         return x + self.residual(x)

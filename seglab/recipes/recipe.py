@@ -128,9 +128,10 @@ class Recipe:
         for name in ("lr", "backbone_factor", "aux_factor", "finetune_lr", "decay"):
             if not (isinstance(value := getattr(new, name), int | float) and 0 < value < math.inf):
                 raise ArgumentError(name, found=repr(value), expected="a number above 0")
-        for name, most in (("weight_decay", math.inf), ("jitter", 1)):
-            if not 0 <= getattr(new, name) <= most:
-                raise ArgumentError(name, found=getattr(new, name), expected="0 or more" + ", up to 1" * (most == 1))
+        if not 0 <= new.weight_decay < math.inf:
+            raise ArgumentError("weight_decay", found=new.weight_decay, expected="0 or more")
+        if not 0 <= new.jitter <= 1:
+            raise ArgumentError("jitter", found=new.jitter, expected="0 to 1")
         return new
 
 
