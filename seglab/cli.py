@@ -89,6 +89,7 @@ def train(
     size: Annotated[int | None, typer.Option(min=0, help="Side of crops, or of whole pictures, in pixels.")] = None,
     short_side: Annotated[int | None, typer.Option(min=0, help="Scale larger pictures down to it; 0: none.")] = None,
     crops: Annotated[bool | None, typer.Option("--crops/--whole", help="Random crops, or whole pictures.")] = None,
+    zoom: Annotated[float | None, typer.Option(help="Scale pictures by it in validation and use.")] = None,
     jitter: Annotated[float | None, typer.Option(min=0, max=1, help="How much brightness and colour vary.")] = None,
     loss: Annotated[str | None, typer.Option(help="ce, dice, iou, lovasz, or a sum such as ce+dice.")] = None,
     optimizer: Annotated[str | None, typer.Option(help="adamw, adam or sgd.")] = None,
@@ -100,7 +101,7 @@ def train(
     batch: Annotated[int | None, typer.Option(min=1, help="Pictures a step of the optimizer.")] = None,
     at_once: Annotated[str | None, typer.Option(help="Pictures in memory at once: a number, or auto.")] = None,
     workers: Annotated[int | None, typer.Option(min=0, help="Loader processes; on a GPU, what is fastest.")] = None,
-    monitor: Annotated[str | None, typer.Option(help="What decides which epoch is best: miou, loss …")] = None,
+    monitor: Annotated[str | None, typer.Option(help="Decides which epoch is best: miou, loss …, epoch")] = None,
     skip_problems: Annotated[bool, typer.Option("--skip-problems", help="Leave out what cannot be used.")] = False,
     ignore_ids: Ignored = None,
     categories: Categories = None,
@@ -115,9 +116,10 @@ def train(
     from seglab.training.processes import processes
 
     settings: dict[str, Any] = {"model": model, "backbone": backbone, "size": size, "short_side": short_side,
-                                "crops": crops, "jitter": jitter, "loss": loss, "optimizer": optimizer,
-                                "schedule": schedule, "lr": lr, "backbone_factor": backbone_factor,
-                                "weight_decay": weight_decay, "epochs": epochs, "batch": batch, "monitor": monitor,
+                                "crops": crops, "zoom": zoom, "jitter": jitter, "loss": loss,
+                                "optimizer": optimizer, "schedule": schedule, "lr": lr,
+                                "backbone_factor": backbone_factor, "weight_decay": weight_decay,
+                                "epochs": epochs, "batch": batch, "monitor": monitor,
                                 "options": _model_options(option)}
     name = "-".join(part for part in (recipe or model, data and data.expanduser().resolve().name) if part) or "light"
     folder = out or Path("runs") / f"{name}-seed{seed}"

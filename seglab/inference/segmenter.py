@@ -53,7 +53,8 @@ class Segmenter:
             if tile < 2 * GRID or tile % GRID or overlap % GRID or not 0 <= overlap <= tile // 2:
                 raise ArgumentError("tile", found=f"tile {tile}, overlap {overlap}", expected=f"multiples of {GRID}; "
                                     f"tile {2 * GRID} or more, overlap at most half of it")
-        self.model, self.label_set, self.short_side = model, label_set or card.label_set, short_side
+        self.model, self.label_set = model, label_set or card.label_set
+        self.short_side, self.zoom = short_side, card.zoom
         self.flip, self.scales, self.tile, self.overlap = flip, tuple(scales), tile or 0, overlap or 0
         self.device = next((p.device for p in model.parameters()), torch.device("cpu"))
         if self.device.type == "cpu":
@@ -80,7 +81,7 @@ class Segmenter:
         On a GPU it does not wait; `check_finite` says afterwards whether the scores could be used.
         """
         size = images.shape[-2], images.shape[-1]
-        if size_within(size, self.short_side) != size:
+        if self._working_size(size) != size:
             inside = self.inside(images.permute(0, 2, 3, 1).cpu().numpy())  # (N, 3, H, W) -> (N, h, w, 3)
             images = torch.from_numpy(inside).permute(0, 3, 1, 2)  # channels last in memory
         height, width = images.shape[-2:]
@@ -103,9 +104,14 @@ class Segmenter:
                                   fix="Its weights are damaged or its training diverged: load other weights.")
 
     def inside(self, images: np.ndarray) -> np.ndarray:
-        """The pictures at the size at which the model works, (N, H, W, 3) -> (N, h, w, 3): `short_side` obeyed."""
-        height, width = size_within(images.shape[1:3], self.short_side)
-        return np.stack([cv2.resize(image, (width, height), interpolation=cv2.INTER_AREA) for image in images])
+        """The pictures at the size at which the model works: (N, H, W, 3) -> (N, h, w, 3)."""
+        height, width = self._working_size(images.shape[1:3])
+        how = cv2.INTER_LINEAR if height > images.shape[1] else cv2.INTER_AREA
+        return np.stack([cv2.resize(image, (width, height), interpolation=how) for image in images])
+
+    def _working_size(self, size: tuple[int, int]) -> tuple[int, int]:
+        height, width = size_within(size, self.short_side)
+        return max(1, round(height * self.zoom)), max(1, round(width * self.zoom))
 
     def logits(self, images: Tensor) -> Tensor:
         """(N, 3, H, W) uint8 -> (N, C, H, W) logits; of a classifier, also from features (N, D), (N, C)."""

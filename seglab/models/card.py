@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import math
 from dataclasses import asdict, dataclass, field
 from functools import cached_property
 from pathlib import Path
@@ -26,6 +27,8 @@ class Card:
         label_set: the classes and their colours; None if nobody said.
         mean, std: of the pictures in [0, 1], a number a channel; None leaves them in [0, 1].
         short_side: larger pictures are scaled down to this shorter side, in pixels; None takes each at its size.
+        zoom: then all are scaled by this factor, and the scores back: a network that was trained on enlarged crops
+            recognises most at their scale.
         size: side of the squares that a classifier sees, in pixels.
         trained_on: the dataset, as plain values: its "name", "source", "layout", "options" and number of "pictures".
         seglab: the version that trained it.
@@ -41,6 +44,7 @@ class Card:
     mean: tuple[float, ...] | None = None
     std: tuple[float, ...] | None = None
     short_side: int | None = None
+    zoom: float = 1.0
     size: int | None = None
     trained_on: dict[str, Any] = field(default_factory=dict)
     seglab: str | None = __version__
@@ -81,6 +85,8 @@ class Card:
         for side in (self.short_side, self.size):
             if side is not None and (type(side) is not int or side < 1):
                 raise ValueError(f"a size of {side!r} pixels")
+        if not (isinstance(self.zoom, int | float) and 0 < self.zoom < math.inf):
+            raise ValueError(f"a zoom of {self.zoom!r}")
         count = self.architecture.get("num_classes")
         if self.label_set is not None and count not in {None, len(self.label_set)}:
             raise ValueError(f"{len(self.label_set)} classes of a model that has {count}")

@@ -40,8 +40,9 @@ def export(checkpoint: str | Path, out: str | Path | None = None, format: str = 
     The file has one input, `images`, (N, 3, H, W) float32, normalised, and one output, `logits`, (N, C, H, W) float32,
     of a classifier (N, C); any N, H and W. It says what a user must know, each value as JSON: "classes", "colours",
     "mean" and "std" (the picture in [0, 1], less the mean, divided by the deviation), and where the checkpoint says
-    so "short_side" (scale larger pictures down to it) and "size" (the squares that a classifier was trained on). In
-    ONNX that is `metadata_props`; in TorchScript the extra file "seglab.json", one JSON object of all of them.
+    so "short_side" (scale larger pictures down to it), "zoom" (then scale all by it, and the logits back) and "size"
+    (the squares that a classifier was trained on). In ONNX that is `metadata_props`; in TorchScript the extra file
+    "seglab.json", one JSON object of all of them.
 
     Before the file takes its name it is read again and run on random pictures of each of `sizes`, (height, width),
     alone and in batches; its logits must agree with the network's to 1e-4 of the largest.
@@ -204,7 +205,8 @@ def _compare(network: nn.Module, path: Path, read: Callable[[Path], Callable[[Te
 
 def _about(model: Model) -> dict[str, Any]:
     card, normalize = model.card, model.card.normalize
-    known = {"mean": normalize.mean, "std": normalize.std, "short_side": card.short_side, "size": card.size,
+    known = {"mean": normalize.mean, "std": normalize.std, "short_side": card.short_side,
+             "zoom": card.zoom if card.zoom != 1 else None, "size": card.size,
              "classes": getattr(card.label_set, "classes", None), "colours": getattr(card.label_set, "colours", None)}
     return {key: value for key, value in known.items() if value is not None}
 

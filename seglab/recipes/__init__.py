@@ -41,7 +41,8 @@ _TRANSFER = Recipe("lesson 3: a linear head on frozen ImageNet features", model=
 #: By name. "light" is taken where none is named, for pictures with masks, and "transfer" for those with one class each.
 PRESETS: dict[str, Recipe] = {
     "light": Recipe("GCN with a light backbone on random crops: good on a CPU, for pictures of any kind",
-                    options={"channels": 32, "fine": True, "norm": True}, scale=(0.75, 2.0), jitter=0.3),
+                    options={"channels": 32, "fine": True, "norm": True}, scale=(0.75, 2.0), zoom=1.375, jitter=0.3,
+                    monitor="epoch"),
     "transfer": _TRANSFER,
     "single-conv": _SINGLE,
     "single-conv-published": _SINGLE.changed(summary="lesson 1, as published: a ReLU on the logits, pictures in [0, 1]",

@@ -35,10 +35,11 @@ from seglab.viz import LiveCurve
 #: Where pictures are larger, training crops are no larger than this, unless asked for: a CPU should get on.
 LARGEST_CROP = 256
 #: How many crops make a training, where no number of epochs is asked for: an hour on two cores, at 256 pixels.
-CROPS = 18_000
+CROPS = 24_000
 _LIGHT = "efficientnet_lite0"
 _RARE = 0.01  # as a share of the pixels
-_OF_SEGMENTATION = ("crops", "base", "scale", "jitter", "short_side", "unit", "loss", "backbone_factor", "aux_factor")
+_OF_SEGMENTATION = ("crops", "base", "scale", "zoom", "jitter", "short_side", "unit", "loss", "backbone_factor",
+                    "aux_factor")
 _OF_CLASSIFIERS = ("finetune_epochs", "finetune_lr", "decay", "unfreeze")
 
 
@@ -57,6 +58,7 @@ class Recipe:
             and test (0 leaves them as they are); of a classifier, the side of its squares.
         base: shorter side that pictures are scaled around for the crops.
         scale: of the crops' pictures, from and to, as a share of `base`.
+        zoom: of a network trained on crops, pictures are scaled by this in validation and use, see `Card`.
         jitter: brightness, contrast and saturation of training pictures vary at random by up to this share.
         loss: see `seglab.training.make_loss`.
         optimizer, schedule, weight_decay: see `make_optimizer` and `make_schedule`.
@@ -64,7 +66,7 @@ class Recipe:
         backbone_factor, aux_factor: of it, for the backbone and an auxiliary head.
         batch: pictures a step of the optimizer; several processes share them out.
         epochs: passes over the pictures.
-        monitor: the column of the history that decides which epoch is best.
+        monitor: the column of the history that decides which epoch is best; "epoch" takes the last.
         finetune_epochs: of a classifier, whose head is trained first, on cached features: passes afterwards in which
             what lies below the head learns with it, from `unfreeze` on; 0 leaves it as it is.
         finetune_lr, decay: the head's rate then, and how much less each stage before it gets.
@@ -84,6 +86,7 @@ class Recipe:
     size: int | None = None
     base: int | None = None
     scale: tuple[float, float] = (0.5, 2.0)
+    zoom: float = 1.0
     jitter: float = 0.0
     loss: str | None = None
     optimizer: str = "adamw"
@@ -125,7 +128,7 @@ class Recipe:
             value, least = getattr(new, name), int(name in {"base", "batch", "epochs"})
             if value is not None and (type(value) is not int or value < least):
                 raise ArgumentError(name, found=repr(value), expected=f"a whole number, {least} or more")
-        for name in ("lr", "backbone_factor", "aux_factor", "finetune_lr", "decay"):
+        for name in ("lr", "zoom", "backbone_factor", "aux_factor", "finetune_lr", "decay"):
             if not (isinstance(value := getattr(new, name), int | float) and 0 < value < math.inf):
                 raise ArgumentError(name, found=repr(value), expected="a number above 0")
         if not 0 <= new.weight_decay < math.inf:
@@ -140,7 +143,7 @@ def check_settings(recipe: Recipe, asked: Iterable[str]) -> None:
     idle = dict.fromkeys(_OF_SEGMENTATION, "a classifier sees squares, and its head is trained on cached features") if (
         recipe.classifies) else dict.fromkeys(_OF_CLASSIFIERS, "only classifiers are fine-tuned in two stages")
     if not recipe.crops:
-        idle |= dict.fromkeys(("base", "scale"), "whole pictures are not scaled at random")
+        idle |= dict.fromkeys(("base", "scale", "zoom"), "whole pictures are not scaled at random")
     if recipe.backbone is None:
         idle["backbone_factor"] = f"{recipe.model} has no backbone"
     if not recipe.options.get("aux"):
@@ -188,7 +191,7 @@ def settle(recipe: Recipe, data: Samples) -> tuple[Recipe, str]:
     """Settle what a recipe leaves open by what the training pictures are, and say so in a line.
 
     Crops have the pictures' median shorter side, in multiples of 32, up to 256 pixels; pictures are scaled around that
-    side. A batch is 8, less where that would make fewer than 8 steps an epoch. Epochs make 18,000 crops, 10 to 200.
+    side. A batch is 8, less where that would make fewer than 8 steps an epoch. Epochs make 24,000 crops, 10 to 200.
     Dice joins the cross-entropy where a class has less than 1 % of the pixels.
     """
     side = max(32, int(statistics.median(min(data.picture_size(i)) for i in range(len(data)))) // 32 * 32)
@@ -231,6 +234,7 @@ def _train_segmentation(recipe: Recipe, splits: Splits, folder: Path, *, seed: i
         num_workers = choose_num_workers(train, at_once) if device.type != "cpu" else 0
     if progress:
         print(line + (f"; {accumulate} × {at_once} at once" if accumulate > 1 else ""))
+    model.card.zoom = recipe.zoom if recipe.crops else 1.0
     groups = parameter_groups(model, recipe.lr, recipe.backbone_factor, recipe.aux_factor)
     optimizer = make_optimizer(recipe.optimizer, groups, recipe.weight_decay)
     steps = epochs * -(-len(train) // (at_once * accumulate * count))

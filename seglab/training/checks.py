@@ -46,18 +46,21 @@ def check_arguments(model: nn.Module, train: Samples, val: Samples | None, optim
 
 def choose_monitor(monitor: str | Monitor | None, val: Samples | None, scheduler: LRScheduler | None) -> Monitor:
     """The rule for the best epoch, of a column that the history will have; a plateau has to wait for the same."""
-    columns = ["loss", *score_names(val)]
+    columns = ["loss", *score_names(val), "epoch"]
     if not isinstance(monitor, Monitor):
         monitor = Monitor(monitor or next(name for name in ("miou", "accuracy", "loss") if name in columns))
     fix = "Pass val= to have scores to watch." if val is None else None
     if callable(monitor.metric):
         if val is None:
             raise ArgumentError("monitor", found=f"{monitor.name!r}, but no val", expected="pictures to score", fix=fix)
-        if monitor.name in {"epoch", "lr", *columns}:
+        if monitor.name in {"lr", *columns}:
             raise ArgumentError("Monitor name", found=repr(monitor.name),
-                                expected=f"another one than the history's epoch, lr, {', '.join(columns)}")
+                                expected=f"another one than the history's lr, {', '.join(columns)}")
     elif monitor.name not in columns:
         raise ArgumentError("monitor", found=repr(monitor.name), expected=" or ".join(columns), fix=fix)
+    if isinstance(scheduler, ReduceLROnPlateau) and monitor.name == "epoch":
+        raise ArgumentError("monitor", found="'epoch', which always grows: the plateau would never come",
+                            expected=" or ".join(columns[:-1]))
     if isinstance(scheduler, ReduceLROnPlateau) and scheduler.mode != monitor.mode:
         raise ArgumentError("scheduler", found=f"ReduceLROnPlateau that waits for the {scheduler.mode}imum",
                             expected=f"the {monitor.mode}imum, as {monitor.name!r} is watched",

@@ -78,7 +78,8 @@ def fit(model: nn.Module, train: Samples, val: Samples | None = None, *, optimiz
         resume: go on from `folder` if it holds a run with the same settings. With False, such a folder is an error,
             so that no run is overwritten.
         monitor: the column that decides which epoch is best: with `val` "miou", for a classifier "accuracy", else
-            "loss". Or a `Monitor`, which may compute a score of its own: that becomes a column of the history.
+            "loss"; "epoch" takes the last. Or a `Monitor`, which may compute a score of its own: that becomes a column
+            of the history.
         seed: of everything random inside.
         precision: "auto" (bf16 on a GPU that has it, else full), "no" or "bf16".
         num_workers: loader processes. The result does not depend on it.

@@ -90,7 +90,7 @@ def draw_history(history: History, columns: Sequence[str] | None = None) -> Figu
 def default_columns(history: History) -> list[str]:
     """What is drawn where nobody asks for columns: the loss, and the score that is watched, else mIoU or accuracy."""
     known = history.rows[0] if history.rows else {}
-    scores = [name for name in (history.monitor.name, "miou", "accuracy") if name in known and name != "loss"]
+    scores = [name for name in (history.monitor.name, "miou", "accuracy") if name in known.keys() - {"loss", "epoch"}]
     return ["loss", *scores[:1]]
 
 

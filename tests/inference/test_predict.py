@@ -10,6 +10,7 @@ from torch import nn
 
 from seglab.errors import ArgumentError, CheckpointError, DataError
 from seglab.inference import Prediction, as_image, predict, predict_folder
+from seglab.inference.segmenter import Segmenter
 from seglab.inference.tiles import edge_weights, tile_starts, tiled
 from seglab.labels import PETS, LabelSet
 from seglab.models import Card, build
@@ -146,6 +147,17 @@ def test_short_side_scales_down_only(picture):
     predict(model, picture, short_side=None)
     predict(model, picture, short_side=99)
     assert [s[2:] for s in model.sizes] == [(20, 29), (37, 53), (37, 53)]
+
+
+def test_a_zoom_scales_what_the_network_sees_and_the_scores_back(picture):
+    model = Colours()
+    model.card.short_side, model.card.zoom = 20, 1.5
+    assert predict(model, picture).mask.shape == (37, 53)
+    predict(model, picture, short_side=None)
+    predict(model, picture, scales=(2.0,))
+    assert [s[2:] for s in model.sizes] == [(30, 44), (56, 80), (60, 88)]
+    seen = Segmenter(model).inside(np.array(picture)[None])
+    assert seen.shape == (1, 30, 44, 3), "what the pixel probe shows"
 
 
 def test_nan_scores_and_wrong_label_sets_are_errors(picture):

@@ -45,11 +45,11 @@ class Berries(Blobs):
 
 
 @pytest.mark.parametrize("name", sorted(SEGMENTERS))
-@pytest.mark.parametrize("short_side", [None, 40])
-def test_one_score_in_memory_reloaded_and_by_predict(tmp_path, name, short_side):
+@pytest.mark.parametrize(("short_side", "zoom"), [(None, 1.0), (40, 1.0), (None, 1.3), (40, 1.375)])
+def test_one_score_in_memory_reloaded_and_by_predict(tmp_path, name, short_side, zoom):
     torch.manual_seed(0)
     data, model = Berries(6), build(name, 3, **SEGMENTERS[name])
-    model.card.short_side = short_side
+    model.card.short_side, model.card.zoom = short_side, zoom
     seglab.fit(model, data, optimizer=torch.optim.Adam(model.parameters(), 0.01), epochs=1, batch_size=2,
                folder=tmp_path, progress=False)
     expected = seglab.evaluate(model, data).matrix()
@@ -70,7 +70,7 @@ def test_an_exported_file_says_how_to_reach_the_same_masks(tmp_path, name):
     """The user of the file has no seglab: a few lines of torch and OpenCV, by what the file says."""
     torch.manual_seed(0)
     data, model = Berries(3), build(name, 3, **SEGMENTERS[name])
-    model.card.short_side = 40
+    model.card.short_side, model.card.zoom = 40, 1.25
     seglab.fit(model, data, optimizer=torch.optim.Adam(model.parameters(), 0.01), epochs=1, batch_size=2,
                folder=tmp_path, progress=False)
     export(tmp_path / "last.safetensors", tmp_path / "m.pt", format="torchscript", sizes=[(40, 50)])
@@ -78,7 +78,7 @@ def test_an_exported_file_says_how_to_reach_the_same_masks(tmp_path, name):
     network = torch.jit.load(tmp_path / "m.pt", _extra_files=extra)
     says = json.loads(extra["seglab.json"])
     image = data[0][0].permute(1, 2, 0).numpy()  # (64, 80, 3)
-    scale = says["short_side"] / min(image.shape[:2])
+    scale = says["zoom"] * says["short_side"] / min(image.shape[:2])
     small = cv2.resize(image, (round(80 * scale), round(64 * scale)), interpolation=cv2.INTER_AREA)
     pixels = (torch.from_numpy(small) / 255 - torch.tensor(says["mean"])) / torch.tensor(says["std"])
     logits = F.interpolate(network(pixels.permute(2, 0, 1)[None]), size=image.shape[:2], mode="bilinear")
@@ -90,7 +90,7 @@ def test_an_exported_file_says_how_to_reach_the_same_masks(tmp_path, name):
 def test_a_card_survives_saving_whole(tmp_path):
     model = build("single_conv", 3)
     model.card = Card({"name": "single_conv", "num_classes": 3}, OWN, (0.1, 0.2, 0.3), (1.0, 0.5, 0.25), short_side=77,
-                      trained_on={"name": "berries", "options": {"ignore_ids": [7]}})
+                      zoom=1.5, trained_on={"name": "berries", "options": {"ignore_ids": [7]}})
     save_checkpoint(tmp_path / "w.safetensors", {"card": model.card.to_dict(), "model": model.state_dict()})
     assert load_model(tmp_path / "w.safetensors").card == model.card == pickle.loads(pickle.dumps(model.card))
 
@@ -141,7 +141,8 @@ def test_other_classes_are_refused():
 
 @pytest.mark.parametrize("change", [
     {"mean": [0.1, 0.2]}, {"mean": ["a", "b", "c"]}, {"std": [0, 1, 1], "mean": [0, 0, 0]}, {"short_side": 0},
-    {"short_side": 1.5}, {"label_set": {"name": "x"}}, {"label_set": ["a"]}, {"unknown": 1}, {"size": True},
+    {"short_side": 1.5}, {"zoom": 0}, {"zoom": "2"}, {"zoom": float("nan")},
+    {"label_set": {"name": "x"}}, {"label_set": ["a"]}, {"unknown": 1}, {"size": True},
     {"architecture": 3}, {"label_set": {"name": "x", "classes": ["a"], "colours": [[0, 0, 0]]}}], ids=str)
 def test_cards_that_cannot_be(tmp_path, change):
     card = Card({"name": "single_conv", "num_classes": 3}).to_dict() | change

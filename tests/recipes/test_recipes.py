@@ -186,7 +186,7 @@ def test_settings_that_no_recipe_has():
     with pytest.raises(ArgumentError, match="'learning_rate'"):
         Recipe().changed(learning_rate=1)
     for wrong in ({"epochs": 0}, {"batch": 2.5}, {"size": -1}, {"weight_decay": float("nan")}, {"lr": float("inf")},
-                  {"jitter": 1.5}, {"weight_decay": float("inf")}):
+                  {"jitter": 1.5}, {"zoom": 0}, {"weight_decay": float("inf")}):
         with pytest.raises(ArgumentError, match=next(iter(wrong))):
             Recipe().changed(**wrong)
     assert Recipe().changed(size=None) == Recipe()

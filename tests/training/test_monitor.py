@@ -6,10 +6,13 @@ import json
 import math
 
 import pytest
+import torch
+from torch.optim.lr_scheduler import ReduceLROnPlateau
 
 from seglab.errors import ArgumentError, CheckpointError
 from seglab.training import History, Monitor, load_checkpoint, save_checkpoint
 from seglab.training.report import line
+from seglab.viz.live import default_columns
 from tests.training.runs import train
 
 
@@ -71,6 +74,15 @@ def test_a_function_becomes_a_column_and_decides(tmp_path):
 
 def test_a_monitor_of_a_column_is_the_column():
     assert train(None, epochs=2, monitor=Monitor("loss"))[0] == train(None, epochs=2, monitor="loss")[0]
+
+
+def test_the_last_epoch_can_be_taken(tmp_path):
+    history, _ = train(tmp_path, epochs=3, monitor="epoch")
+    assert (history.best_epoch, default_columns(history)) == (3, ["loss", "miou"])
+    last, best = (load_checkpoint(tmp_path / f"{name}.safetensors")["model"] for name in ("last", "best"))
+    assert all(torch.equal(last[key], best[key]) for key in last)
+    with pytest.raises(ArgumentError, match="plateau would never come"):
+        train(None, monitor="epoch", scheduler=lambda optimizer: ReduceLROnPlateau(optimizer, "max"))
 
 
 def test_a_progress_line_tells_the_monitored_score():
