@@ -57,6 +57,6 @@ def line(history: History, epochs: int) -> str:
     """What is printed of the last epoch."""
     row, timing, monitor = history.rows[-1], history.timings[-1], history.monitor.name
     names = dict.fromkeys(name for name in ("pixel_accuracy", "miou", "accuracy", monitor) if name in row)
-    scores = "".join(f"  {name.replace('_', ' ')} {row[name]:.4f}" for name in names if name != "loss")
+    scores = "".join(f"  {name.replace('_', ' ')} {row[name]:.4f}" for name in names if name not in {"loss", "epoch"})
     return (f"epoch {row['epoch']:>{len(str(epochs))}}/{epochs}  loss {row['loss']:.4f}{scores}  "
             f"{timing['images_per_second']:.0f} images/s  {timing['seconds']:.1f} s")

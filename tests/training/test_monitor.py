@@ -86,7 +86,7 @@ def test_the_last_epoch_can_be_taken(tmp_path):
 
 
 def test_a_progress_line_tells_the_monitored_score():
-    for monitor, score in (("dog IoU", "  dog IoU 0.2500"), ("loss", "")):
+    for monitor, score in (("dog IoU", "  dog IoU 0.2500"), ("loss", ""), ("epoch", "")):
         history = History(Monitor(monitor))
         history.add({"epoch": 1, "loss": 1.0, "miou": 0.5, "dog IoU": 0.25}, {"images_per_second": 3, "seconds": 12.34})
         assert line(history, 9) == f"epoch 1/9  loss 1.0000  miou 0.5000{score}  3 images/s  12.3 s"
