@@ -215,6 +215,19 @@ def history_of(epochs: int, **options: object) -> History:
     return history
 
 
+def test_a_diagram_has_its_boxes_and_arrows():
+    maps = {"picture": viz.Map(0, 0, "3 × H × W"), "c5": viz.Map(1, 0, "K × H/32", 32), "logits": viz.Map(1, 1, "C")}
+    figure = viz.draw_network(maps, [("picture", "c5", "backbone"), ("c5", "logits", "conv 1×1")])
+    (axis,) = figure.axes
+    assert [text.get_text() for text in axis.texts] == ["backbone", "conv 1×1", "picture\n3 × H × W", "c5\nK × H/32",
+                                                        "logits\nC"]
+    large, small = (patch.get_width() for patch in axis.patches[2:4])
+    assert len(axis.patches) == 5 and large > small, "a coarser map has the smaller box"
+    for wrong in ((maps, [("picture", "c4", "")]), ({}, [])):
+        with pytest.raises(ArgumentError, match="c4|none"):
+            viz.draw_network(*wrong)
+
+
 def test_live_curves_mark_the_best_epoch_and_where_the_rate_fell():
     figure = live.draw_history(history_of(6))
     assert [axis.get_title(loc="left") for axis in figure.axes] == [
