@@ -4,21 +4,29 @@ from __future__ import annotations
 
 import base64
 import copy
+import re
 import time
 from pathlib import Path
 
 import nbformat
+from latex2mathml.converter import convert
 from nbclient import NotebookClient
 from nbclient.exceptions import CellExecutionError
 from nbconvert import HTMLExporter
 from nbconvert.preprocessors import CoalesceStreamsPreprocessor
 from nbformat import NotebookNode
+from nbformat.v4 import new_markdown_cell, new_notebook
 
 from seglab.errors import DataError, SeglabError
 from seglab.files import atomic_write
 from seglab.progress import progress_bar
 
 _LIVE = "application/vnd.jupyter.widget-view+json"
+#: Code, which is left alone; a formula of its own line; one in a sentence.
+_MATH = re.compile(r"(?P<code>```.*?```|`[^`\n]*`)|\$\$(?P<block>.+?)\$\$|"
+                   r"(?<![\\$\w])\$(?P<inline>[^\s$](?:[^$\n]*[^\s$])?)\$", re.DOTALL)
+#: A link to another lesson or to the glossary, which are pages, too.
+_LINK = re.compile(r"(\]\(\w+)\.(?:ipynb|md)\b")
 
 
 class LessonError(SeglabError):
@@ -77,11 +85,22 @@ def without_live_outputs(notebook: NotebookNode) -> NotebookNode:
 def to_html(notebook: NotebookNode, title: str) -> str:
     """A page with everything in it: no script, style or font from the network, and pictures in place of widgets."""
     notebook = without_live_outputs(copy.deepcopy(notebook))  # saved widget state would ask a content network for code
+    for cell in notebook.cells:
+        if cell.cell_type == "markdown":
+            cell.source = _LINK.sub(r"\1.html", _MATH.sub(_as_mathml, cell.source))
     exporter = HTMLExporter(template_name="lab")
-    # nbconvert's page loads these from a content network; a lesson has no formula and no live widget that needs them.
+    # nbconvert's page loads these from a content network; no live widget is left, and browsers draw MathML themselves.
     exporter.mathjax_url = exporter.require_js_url = exporter.jquery_url = exporter.mermaid_js_url = ""
     html, _ = exporter.from_notebook_node(notebook, resources={"metadata": {"name": title}})
     return html
+
+
+def _as_mathml(found: re.Match[str]) -> str:
+    if found["code"] is not None:
+        return found["code"]
+    if found["block"] is not None:
+        return convert(found["block"].strip(), display="block")
+    return convert(found["inline"])
 
 
 def readme_figures(notebook: NotebookNode) -> list[bytes]:
@@ -109,4 +128,8 @@ def run(paths: list[Path], html: Path | None = None, in_place: bool = False, pro
             line += f"  ->  {page}"
         lines.append(line)
         print(line)
+    if html is not None:  # lessons link to the glossary
+        for text in sorted({page for path in find_notebooks(paths) for page in path.parent.glob("glossary.md")}):
+            cell = new_markdown_cell(text.read_text(encoding="utf-8"))
+            atomic_write(html / f"{text.stem}.html", to_html(new_notebook(cells=[cell]), text.stem).encode())
     return lines
