@@ -1,7 +1,8 @@
 """What the parts of a recipe are worth: the same training without one, or with another, three seeds each.
 
 `python -m tools.ablation deeplabv3` trains lesson 4's nine small networks in ten minutes on one CPU core,
-`… gcn` lesson 5's eighteen in half an hour. What they wrote for the lessons lies in `seglab/recorded/`.
+`… gcn` lesson 5's eighteen in half an hour, `… single_conv` lesson 1's twenty-four in three minutes. What they
+wrote for the lessons lies in `seglab/recorded/`.
 """
 
 from __future__ import annotations
@@ -29,6 +30,11 @@ class Study:
 
 
 STUDIES = {
+    # Lesson 1 scores the last epoch.
+    "single_conv": Study(PRESETS["single-conv"].changed(monitor="epoch"), {
+        f"{'ReLU' if relu else 'no ReLU'}, {'[0, 1]' if unit else 'normalised'}, {lr:g}":
+            {"options": {"relu": relu}, "unit": unit, "lr": lr}
+        for lr in (0.003, 0.03) for unit in (True, False) for relu in (True, False)}, epochs=5),
     "deeplabv3": Study(PRESETS["deeplabv3-coco"], {
         "as published": {}, "without aux": {"options": {"aux": False}},
         "constant rate": {"schedule": "constant"}}, epochs=2),
@@ -52,7 +58,7 @@ def ablation(study: str = "deeplabv3", seeds: Sequence[int] = (0, 1, 2), epochs:
         progress: print a line a run.
 
     Returns:
-        a row a run, {"way", "seed", "miou", "iou" (a class)}, and for the pets "pixel_accuracy", "bands" ({width in
+        a row a run, {"way", "seed", "miou", "pixel_accuracy", "iou" (a class)}, and for the pets "bands" ({width in
         pixels: accuracy that close to an outline}) and "seconds" (of an epoch); and a line about the pictures.
     """
     plan, rows = STUDIES[study], []
@@ -69,12 +75,11 @@ def ablation(study: str = "deeplabv3", seeds: Sequence[int] = (0, 1, 2), epochs:
 
 def _row(trained: Trained, bands: bool) -> dict[str, Any]:
     model, history, scores, splits = trained
-    row = {"miou": scores.miou, "iou": scores.iou.tolist()}
+    row = {"miou": scores.miou, "pixel_accuracy": scores.pixel_accuracy, "iou": scores.iou.tolist()}
     if not bands:
         return row
     found = evaluate(model, splits.test, metric=BandMatrix(splits.label_set)).compute()
-    return row | {"pixel_accuracy": scores.pixel_accuracy,
-                  "bands": dict(zip(map(str, found.widths), found.pixel_accuracy, strict=True)),
+    return row | {"bands": dict(zip(map(str, found.widths), found.pixel_accuracy, strict=True)),
                   "seconds": statistics.median(timing["seconds"] for timing in history.timings)}
 
 

@@ -7,14 +7,15 @@ from dataclasses import replace
 import pytest
 
 from seglab.recorded import read_record
-from seglab.samples import write_coco_sample, write_pets_sample
+from seglab.samples import write_coco_sample, write_drone_sample, write_pets_sample
 from tools.ablation import STUDIES, ablation
 
 
 @pytest.mark.slow
 @pytest.mark.parametrize(("name", "write", "changes"), [
     ("deeplabv3", lambda folder: write_coco_sample(folder, count=(6, 2), progress=False), {"batch": 2}),
-    ("gcn", lambda folder: write_pets_sample(folder, count=12, progress=False), {"size": 128, "batch": 2})])
+    ("gcn", lambda folder: write_pets_sample(folder, count=12, progress=False), {"size": 128, "batch": 2}),
+    ("single_conv", lambda folder: write_drone_sample(folder, count=12, size=(48, 72), progress=False), {"batch": 2})])
 def test_each_way_makes_another_network(name, write, changes, tmp_path, monkeypatch, capsys):
     study = STUDIES[name]  # two steps at least: only the second has another rate
     monkeypatch.setenv("SEGLAB_HOME", str(tmp_path / "home"))
@@ -29,7 +30,8 @@ def test_each_way_makes_another_network(name, write, changes, tmp_path, monkeypa
 
 
 @pytest.mark.parametrize(("name", "command"), [("deeplabv3", "python -m tools.ablation"),
-                                               ("gcn", "python -m tools.ablation gcn")])
+                                               ("gcn", "python -m tools.ablation gcn"),
+                                               ("single_conv", "python -m tools.ablation single_conv")])
 def test_the_record_is_complete(name, command):
     record = read_record(f"{name}_ablation")
     assert {(row["way"], row["seed"]) for row in record["rows"]} == {
