@@ -64,8 +64,9 @@ coverage: $(READY) ## make test, with the lines and branches of seglab/ that it 
 	@$(BIN)/coverage html --quiet
 	@$(BIN)/coverage report
 
-lab: $(READY) ## open JupyterLab on the lessons; the printed address carries its token
-	@$(BIN)/jupyter lab --notebook-dir=notebooks $$([ "$$(id -u)" = 0 ] && echo --allow-root)
+lab: $(READY) ## open JupyterLab on your copies of the lessons, in lessons/; the printed address carries its token
+	@$(BIN)/seglab start lessons
+	@$(BIN)/jupyter lab --notebook-dir=lessons $$([ "$$(id -u)" = 0 ] && echo --allow-root)
 
 store: $(READY) ## execute every lesson and store its outputs in place
 	@SEGLAB_DATA= SEGLAB_OFFLINE=1 $(BIN)/seglab run notebooks --in-place

@@ -378,6 +378,18 @@ def download(
 
 
 @app.command()
+def start(
+    folder: Annotated[Path, typer.Argument(help="Of your own; it is made.")] = Path("lessons"),
+    again: Annotated[list[str] | None, typer.Option(help="A lesson's number: begin it anew; yours is renamed.")] = None,
+) -> None:
+    """Write your own copies of the lessons: what you are to write is left out, and checked. Yours are kept."""
+    from seglab import editions
+
+    for line in editions.start(folder, again or ()):
+        typer.echo(line)
+
+
+@app.command()
 def run(
     notebooks: Annotated[list[Path], typer.Argument(help="Notebooks, or folders of them.")],
     html: Annotated[Path | None, typer.Option(help="Write a page for each into this folder.")] = None,

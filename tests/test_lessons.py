@@ -25,7 +25,8 @@ from seglab.lessons import LessonError, execute, find_notebooks, readme_figures,
 from tools.check_notebooks import LIVE, problems
 
 ROOT = Path(__file__).parents[1]
-LESSONS = sorted((ROOT / "notebooks").glob("*.ipynb"))
+LESSONS = sorted((ROOT / "notebooks").glob("[0-9]*.ipynb"))
+NOTEBOOKS = [*LESSONS, *sorted((ROOT / "notebooks").glob("A*.ipynb"))]
 
 
 @functools.cache
@@ -58,9 +59,10 @@ def street(root: Path, train: int, val: int) -> Path:
 def test_there_are_lessons():
     assert [path.stem for path in LESSONS] == ["00_tour", "01_single_conv_baseline", "02_pretrained_fcn",
                                             "03_transfer_learning", "04_deeplabv3_coco", "05_gcn_pets"]
+    assert [path.stem for path in NOTEBOOKS[len(LESSONS):]] == ["A1_pytorch_primer"]
 
 
-@pytest.mark.parametrize("path", LESSONS, ids=lambda p: p.stem)
+@pytest.mark.parametrize("path", NOTEBOOKS, ids=lambda p: p.stem)
 def test_a_stored_lesson_is_whole_and_clean(path):
     assert problems(path) == []
     cells = code_cells(path)
@@ -164,19 +166,41 @@ def test_links_between_pages_lead_somewhere(page):
             assert anchor in {re.sub(r"[^\w -]", "", title.lower()).replace(" ", "-") for title in titles}, link
 
 
+def test_lessons_say_where_one_is_at_the_top_and_at_the_bottom():
+    for number, path in enumerate(LESSONS):
+        first, *_, last = [cell for cell in nbformat.read(path, as_version=4).cells if cell.cell_type == "markdown"]
+        line = first.source.splitlines()[0]
+        assert last.source.splitlines()[-1] == line and f"**{number} · " in line
+        wanted = [LESSONS[at].name for at in (number - 1, number + 1) if 0 <= at < len(LESSONS)]
+        assert re.findall(r"\]\((.+?)\)", line) == wanted
+
+
+@pytest.mark.parametrize("path", NOTEBOOKS, ids=lambda p: p.stem)
+def test_links_of_a_lesson_lead_somewhere(path):
+    """To other lessons, and to terms of the glossary, whose headings JupyterLab and nbconvert name by their words."""
+    text = "\n".join(c.source for c in nbformat.read(path, as_version=4).cells if c.cell_type == "markdown")
+    glossary = (ROOT / "notebooks" / "glossary.md").read_text(encoding="utf-8")
+    terms = {term.replace(" ", "-") for term in re.findall(r"^### (.+)$", glossary, re.MULTILINE)}
+    for name, anchor in re.findall(r"\]\(([^)#:]+)(?:#([^)]+))?\)", text):
+        assert (ROOT / "notebooks" / name).is_file(), name
+        assert not anchor or anchor in terms, anchor
+    page = lesson_page(path)
+    assert not re.search(r'href="[\w]+\.(ipynb|md)', page), "pages link to pages"
+
+
 def test_every_page_of_docs_is_linked_from_readme():
     readme = (ROOT / "README.md").read_text(encoding="utf-8")
     assert {f"docs/{page.name}" for page in ROOT.glob("docs/*.md")} <= {*re.findall(r"\]\(([^)#]+)\)", readme)}
 
 
 @pytest.mark.slow
-@pytest.mark.parametrize("path", LESSONS, ids=lambda p: p.stem)
+@pytest.mark.parametrize("path", NOTEBOOKS, ids=lambda p: p.stem)
 def test_a_page_needs_no_network(path):
     html = lesson_page(path)
     loaded = re.findall(r"<(?:script|link|img|iframe)[^>]+(?:src|href)=[\"'](https?:[^\"']+)", html)
     assert loaded == []
     assert not re.search(r"(@import|import |url\()\s*[\"']?https?:", html)
-    assert html.count("data:image/png;base64") >= 5
+    assert html.count("data:image/png;base64") >= (5 if path in LESSONS else 1)
 
 
 @pytest.mark.slow
@@ -245,6 +269,14 @@ def test_a_page_shows_the_picture_even_where_a_widget_was_saved_alive():
     assert LIVE in cell.outputs[0].data and notebook.metadata.widgets == state, "the notebook itself is left alone"
 
 
+def test_formulas_are_drawn_by_the_browser_itself_and_code_is_left_alone():
+    cell = new_markdown_cell("With $z_c$ of `$HOME` and \\$5 to $6:\n\n$$p = \\frac{a}{b}$$\n\n```\n$x$ $y$\n```")
+    body = to_html(new_notebook(cells=[cell]), "a").split("</head>")[1]
+    assert len(re.findall(r"<math", body)) == 2 and "<mfrac>" in body and 'display="block"' in body
+    assert "$HOME" in body and "$5 to $6" in body and "$x$ $y$" in body
+    assert r"$$p" in cell.source, "the notebook itself is left alone"
+
+
 def test_every_lesson_has_its_widgets():
     used = {path.stem: set(re.findall(r"widgets\.([A-Z]\w+)", "".join(c.source for c in code_cells(path))))
             for path in LESSONS}
@@ -255,7 +287,7 @@ def test_every_lesson_has_its_widgets():
 def test_find_notebooks(tmp_path):
     with pytest.raises(DataError, match="no notebook"):
         find_notebooks([tmp_path])
-    assert find_notebooks([ROOT / "notebooks"]) == LESSONS
+    assert find_notebooks([ROOT / "notebooks"]) == NOTEBOOKS
 
 
 def test_what_goes_to_stdout_and_to_stderr_is_not_joined():

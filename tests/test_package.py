@@ -16,7 +16,8 @@ import seglab
 ROOT = Path(__file__).parents[1]
 #: The design's chain: a room may import from itself and from those to its left.
 CHAIN = ("errors", "files", "memory", "progress", "recorded", "checkpoint", "labels", "metrics", "history", "datasets",
-         "samples", "models", "viz", "inference", "training", "widgets", "recipes", "doctor", "check", "lessons", "cli")
+         "samples", "models", "viz", "inference", "training", "widgets", "recipes", "doctor", "check", "lessons",
+         "editions", "checks", "cli")
 CONDA_NAMES = {"torch": "pytorch", "opencv-python": "py-opencv", "matplotlib": "matplotlib-base"}
 
 

@@ -1,0 +1,58 @@
+"""Instant checks for what learners write: `check.iou(iou)` says what passed, or what is wrong; with hints.
+
+In a lesson, `from seglab import checks as check`.
+"""
+
+from __future__ import annotations
+
+from seglab.checks.exercise import Case, Exercise, Verdict
+from seglab.checks.losses import cross_entropy, training_step
+from seglab.checks.masks import class_shares, class_weights, colourise, constant_rule
+from seglab.checks.networks import single_conv, two_convs, window
+from seglab.checks.scores import confusion_matrix, iou
+from seglab.errors import ArgumentError
+
+__all__ = ["EXERCISES", "Case", "Exercise", "Verdict", "class_shares", "class_weights", "colourise",
+           "confusion_matrix", "constant_rule", "cross_entropy", "hint", "iou", "single_conv", "solution",
+           "training_step", "two_convs", "window"]
+
+#: By name, in the lessons' order.
+EXERCISES = {one.name: one for one in (colourise, class_shares, single_conv, cross_entropy, training_step,
+                                       confusion_matrix, iou, constant_rule, window, class_weights, two_convs)}
+_given: dict[str, int] = {}
+
+
+def hint(name: str, level: int | None = None) -> None:
+    """Print a hint for an exercise: the next one each time, or that of a level from 1, a nudge, to 3, nearly all.
+
+    Raises:
+        ArgumentError: no such exercise or level.
+
+    Example:
+        >>> hint("colourise", 3)
+        Hint 3 of 3:
+        return palette[mask]
+    """
+    hints = _exercise(name).hints
+    level = min(_given.get(name, 0) + 1, len(hints)) if level is None else level
+    if level not in range(1, len(hints) + 1):
+        raise ArgumentError("level", found=repr(level), expected=f"1 to {len(hints)}")
+    _given[name] = level
+    print(f"Hint {level} of {len(hints)}:\n{hints[level - 1]}")
+
+
+def solution(name: str) -> None:
+    """Print the solution of an exercise, as the lesson has it.
+
+    Raises:
+        ArgumentError: no such exercise.
+    """
+    from seglab.editions import solution_of
+
+    print(solution_of(_exercise(name).name))
+
+
+def _exercise(name: str) -> Exercise:
+    if name not in EXERCISES:
+        raise ArgumentError("exercise", found=repr(name), expected=", ".join(EXERCISES))
+    return EXERCISES[name]
