@@ -15,7 +15,7 @@ from tools.ablation import STUDIES, ablation
 @pytest.mark.parametrize(("name", "write", "changes"), [
     ("deeplabv3", lambda folder: write_coco_sample(folder, count=(6, 2), progress=False), {"batch": 2}),
     ("gcn", lambda folder: write_pets_sample(folder, count=12, progress=False), {"size": 128, "batch": 2}),
-    ("single_conv", lambda folder: write_drone_sample(folder, count=12, size=(48, 72), progress=False), {"batch": 2})])
+    ("single_conv", lambda folder: write_drone_sample(folder, count=12, size=(48, 72), progress=False), {"batch": 1})])
 def test_each_way_makes_another_network(name, write, changes, tmp_path, monkeypatch, capsys):
     study = STUDIES[name]  # two steps at least: only the second has another rate
     monkeypatch.setenv("SEGLAB_HOME", str(tmp_path / "home"))
