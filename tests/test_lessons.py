@@ -22,6 +22,7 @@ from PIL import Image
 import seglab
 from seglab.errors import DataError
 from seglab.lessons import LessonError, execute, find_notebooks, readme_figures, run, to_html, without_live_outputs
+from tools import address
 from tools.check_notebooks import LIVE, problems
 
 ROOT = Path(__file__).parents[1]
@@ -164,6 +165,12 @@ def test_links_between_pages_lead_somewhere(page):
         if anchor and target.suffix == ".md":
             titles = re.findall(r"^#+ (.+)$", target.read_text(encoding="utf-8"), re.MULTILINE)
             assert anchor in {re.sub(r"[^\w -]", "", title.lower()).replace(" ", "-") for title in titles}, link
+
+
+def test_one_address_stands_everywhere():
+    for page in address.pages():
+        assert page.read_text(encoding="utf-8") == address.rewrite(page), "python -m tools.address mends it"
+        assert address.repository() in page.read_text(encoding="utf-8") or page.name == "CONTRIBUTING.md"
 
 
 def test_lessons_say_where_one_is_at_the_top_and_at_the_bottom():
