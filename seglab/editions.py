@@ -23,7 +23,7 @@ from seglab.files import atomic_write
 #: What stands in the learner's copy instead of a solution, as nbgrader has it.
 STUB = "# YOUR CODE HERE\nraise NotImplementedError()"
 _SOLUTION = re.compile(r"^(?P<indent>[ \t]*)# BEGIN SOLUTION\n.*?^[ \t]*# END SOLUTION$", re.MULTILINE | re.DOTALL)
-_STUB = re.compile(r"^[ \t]*# YOUR CODE HERE\n[ \t]*raise NotImplementedError\(\)$", re.MULTILINE)
+_STUB = re.compile("\n".join(rf"[ \t]*{re.escape(line)}" for line in STUB.splitlines()) + "$", re.MULTILINE)
 
 
 def masters() -> list[Path]:

@@ -8,6 +8,7 @@ import re
 import shutil
 import subprocess
 import sys
+import textwrap
 from itertools import pairwise
 from pathlib import Path
 
@@ -40,7 +41,7 @@ def test_a_solution_becomes_a_stub_and_comes_back():
              for n, source in enumerate((SOLVED, two, "1 + 1"), 1)]
     master = new_notebook(cells=cells)
     copy = learners_copy(master)
-    stub = "    # YOUR CODE HERE\n    raise NotImplementedError()"
+    stub = textwrap.indent(STUB, "    ")
     assert copy.cells[0].source == f"def f(x):\n    '''Twice.'''\n{stub}\n\n\nf(1)"
     assert copy.cells[1].source.count(f"    {stub[:24]}") == 2 and "return" not in copy.cells[1].source
     assert all(cell.outputs == [] and cell.execution_count is None for cell in copy.cells)

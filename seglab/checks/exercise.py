@@ -14,6 +14,7 @@ import numpy as np
 import torch
 
 from seglab.checks.guard import SECONDS, Ran, call
+from seglab.editions import STUB
 
 
 class Verdict(NamedTuple):
@@ -105,7 +106,7 @@ class Exercise:
         if ran.stub is not None and ran.stub not in {getattr(answer, "__name__", ""), "__init__", "forward"}:
             return f"○ {self.name}: your {ran.stub} is not written yet, and is needed here."
         if ran.stub is not None:
-            return (f"○ {self.name}: it is your turn. Replace the line `raise NotImplementedError()` above by your "
+            return (f"○ {self.name}: it is your turn. Replace the line `{STUB.splitlines()[-1]}` above by your "
                     f"code, run that cell, and then this one.\n  {hint}")
         lines = [f"✗ {self.name}: {number} of {len(self.cases)} cases are right. The first that is not:"]
         lines += [f"  ✓ {before.what}" for before in self.cases[:number]]
