@@ -81,6 +81,11 @@ class LabelSet:
         return self.classes.index(name)
 
     @cached_property
+    def background(self) -> int | None:
+        """The id of the class that is called background, as `Background` or `_background_` too; None without one."""
+        return next((i for i, name in enumerate(self.classes) if name.strip("_").lower() == "background"), None)
+
+    @cached_property
     def palette(self) -> np.ndarray:
         """Colours of all 256 ids, (256, 3) uint8: the classes, magenta for ids that are no class, 255 ignore."""
         table = np.full((256, 3), (255, 0, 255), dtype=np.uint8)

@@ -38,6 +38,13 @@ def test_other_sets():
     assert known_label_set(["background", "cat", "dog"]) is PETS
 
 
+@pytest.mark.parametrize(("classes", "found"), [
+    (("background", "cat"), 0), (("cat", "_Background_"), 1), (("__background__", "x"), 0),
+    (("sky", "foreground"), None), (DRONE.classes, None), (VOC.classes, 0)])
+def test_the_background_is_found_by_its_name(classes, found):
+    assert known_label_set(classes).background == found
+
+
 @pytest.mark.parametrize("label_set", [VOC, DRONE, PETS, CAMVID])
 def test_colourise_equals_a_look_up_in_the_palette(label_set):
     rng = np.random.default_rng(0)
