@@ -8,13 +8,16 @@ import numpy as np
 import pytest
 import torch
 from PIL import Image
+from skimage.data import chelsea
 
 from seglab import viz
 from seglab.errors import ArgumentError
-from seglab.labels import DRONE, PETS, VOC
+from seglab.labels import CAMVID, DRONE, PETS, VOC, LabelSet, known_label_set, voc_palette
 from seglab.metrics import BandMatrix, SizedIoU, calibration
 from seglab.training import History, Monitor
 from seglab.viz import live
+from seglab.viz.palettes import as_drawn, safe_label_set
+from tools.palette import least_difference, seen_by_all
 
 mpl.use("agg")
 from matplotlib import pyplot as plt
@@ -30,32 +33,80 @@ def close_figures():
     plt.close("all")
 
 
-def test_overlay_blends_and_leaves_ignored_pixels():
+def test_overlay_blends_and_leaves_ignored_pixels_and_the_background():
     picture = IMAGE.transpose(1, 2, 0)
     blended = viz.overlay(torch.from_numpy(IMAGE), torch.from_numpy(MASK), PETS)
-    wanted = (picture.astype(float) + PETS.palette[MASK]) / 2
-    scored = MASK != 255
-    assert np.abs(blended[scored] - wanted[scored]).max() <= 0.5
-    assert np.array_equal(blended[~scored], picture[~scored])
+    wanted = (picture.astype(float) + np.array([(0, 0, 0), (86, 180, 233), (213, 94, 0)])[MASK % 255]) / 2
+    animal = (MASK == 1) | (MASK == 2)
+    assert np.abs(blended[animal] - wanted[animal]).max() <= 0.5
+    assert np.array_equal(blended[~animal], picture[~animal])
     assert np.array_equal(viz.overlay(picture, MASK, PETS, alpha=0), picture)
+    no_dog = viz.overlay(picture, MASK, PETS, hidden=[2])
+    for class_id in (1, 0):
+        assert np.abs(no_dog[class_id == MASK] - wanted[class_id == MASK]).max() <= 0.5, "what is not hidden is painted"
+    assert np.array_equal(no_dog[MASK >= 2], picture[MASK >= 2])
+
+
+@pytest.mark.parametrize("label_set", [DRONE, CAMVID, known_label_set(["soil", "leaf", "water"])])
+def test_without_a_background_everything_is_painted(label_set):
+    picture, scored = np.full((20, 30, 3), 255, np.uint8), MASK != 255
+    blended = viz.overlay(picture, MASK, label_set, alpha=1)
+    assert np.array_equal(blended[scored], as_drawn(label_set).palette[MASK][scored])
+    assert (blended[~scored] == 255).all()
+
+
+def test_what_has_vocs_colours_is_drawn_in_others():
+    black, *animals = as_drawn(PETS).colours
+    assert (black, animals) == ((0, 0, 0), [(86, 180, 233), (213, 94, 0)])
+    foreground = LabelSet("pets-foreground", ("background", "pet"), PETS.colours[:2])
+    gaps = LabelSet("gaps", ("a", "b"), tuple(map(tuple, voc_palette(9)[[3, 8]].tolist())))
+    for label_set in (VOC, PETS, foreground, gaps, known_label_set(["cat", "dog"])):
+        drawn = as_drawn(label_set)
+        assert not set(drawn.colours) & {*VOC.colours[1:]} and drawn.classes == label_set.classes
+        assert as_drawn(drawn) == safe_label_set(drawn) == drawn
+    assert as_drawn(known_label_set(["cat", "dog"])).colours == tuple(animals), "no background, no black"
+    own = LabelSet("own", ("background", "leaf"), ((0, 0, 0), (0, 200, 0)))
+    turned = LabelSet("turned", ("x", "y"), VOC.colours[2:0:-1])
+    for label_set in (DRONE, CAMVID, own, turned):
+        assert as_drawn(label_set) is label_set
+
+
+def test_cat_and_dog_are_told_apart_by_all_eyes_on_a_photograph():
+    photo = chelsea()[::10, ::10]
+
+    def apart(label_set):
+        """The least difference of cat, dog and background, for the eyes that see it least, at the median pixel."""
+        seen = [seen_by_all(viz.overlay(photo, np.full(photo.shape[:2], i, np.uint8), label_set).reshape(-1, 3))
+                for i in range(3)]
+        return min(np.median(np.linalg.norm(a - b, axis=-1), axis=1).min() for a, b in itertools.combinations(seen, 2))
+
+    assert apart(PETS) > 20
+    darker = LabelSet("as published", ("rest", *PETS.classes[1:]), ((1, 0, 0), *PETS.colours[1:]))  # drawn as they are
+    assert apart(darker) < 10
+    errors = [viz.RIGHT, viz.WRONG]
+    assert least_difference(np.array([*as_drawn(PETS).colours, *errors], np.uint8)) > 15, "no class looks like an error"
 
 
 def test_overlay_equals_the_usual_loop_at_any_share():
     picture = IMAGE.transpose(1, 2, 0)
     mask = np.where(MASK == 255, np.uint8(0), MASK)
     for alpha in (0.0, 0.3, 0.5, 1.0):
-        wanted = picture * (1 - alpha) + PETS.palette[mask] * alpha
-        assert np.abs(viz.overlay(picture, mask, PETS, alpha) - wanted).max() <= 0.5 + 1e-6
+        wanted = picture * (1 - alpha) + as_drawn(PETS).palette[mask] * alpha
+        assert np.abs(viz.overlay(picture, mask, PETS, alpha, hidden=()) - wanted).max() <= 0.5 + 1e-6
+        turned = viz.overlay(picture, mask.T.copy().T, PETS, alpha)  # not contiguous
+        assert np.array_equal(turned, viz.overlay(picture, mask, PETS, alpha))
     assert viz.overlay(np.zeros((0, 4, 3), np.uint8), np.zeros((0, 4), np.uint8), PETS).shape == (0, 4, 3)
 
 
 def test_legend_is_below_and_shows_each_class_in_its_colour():
+    painted = viz.overlay(IMAGE, MASK, PETS, alpha=1)
     picture = np.full((30, 200, 3), 17, np.uint8)
     whole = viz.add_legend(picture, PETS, [1, 2, 255])
     assert np.array_equal(whole[:30], picture)
     strip = whole[30:].reshape(-1, 3)
-    for class_id in (1, 2, 255):
-        assert (strip == PETS.palette[class_id]).all(1).sum() > 20
+    for class_id, colour in ((1, painted[MASK == 1][0]), (2, painted[MASK == 2][0]), (255, (235, 235, 235))):
+        assert (strip == colour).all(1).sum() > 20
+        assert viz.class_patches(PETS, [class_id])[0].get_facecolor()[:3] == pytest.approx(np.array(colour) / 255)
     assert viz.add_legend(picture[:, :60], PETS, [0, 1, 2, 255]).shape[0] > whole.shape[0]  # wraps
 
 
@@ -79,7 +130,11 @@ def test_arguments():
 def test_figures_hold_what_they_should():
     figure = viz.show_samples([(IMAGE, MASK)] * 2, PETS, predict=lambda image: np.zeros((20, 30), np.uint8))
     assert len(figure.axes) == 8
-    assert np.array_equal(figure.axes[1].images[0].get_array(), PETS.colourise(MASK))
+    assert np.array_equal(figure.axes[1].images[0].get_array(), as_drawn(PETS).colourise(MASK))
+    panels = viz.show_samples([(IMAGE, MASK)], PETS).axes
+    truth, blended = (axis.images[0].get_array() for axis in panels[1:3])
+    assert np.array_equal(blended, viz.overlay(IMAGE, MASK, safe_label_set(PETS)))
+    assert np.array_equal(truth[MASK == 1][0], viz.overlay(IMAGE, MASK, PETS, alpha=1)[MASK == 1][0])
     assert [t.get_text() for t in figure.legends[0].get_texts()] == ["background", "cat", "dog", "ignored"]
 
     bars = viz.plot_shares({"train": [0.7, 0.2, 0.1], "test": [0.6, 0.3, 0.1]}, PETS).axes[0]

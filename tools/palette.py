@@ -17,8 +17,8 @@ DICHROMATS = {
                      (-0.011820, 0.042940, 0.968881)),
     "tritanopia": ((1.255528, -0.076749, -0.178779), (-0.078411, 0.930809, 0.147602), (0.004733, 0.691367, 0.303900)),
 }
-#: Okabe and Ito, "Color Universal Design" (2008), without black.
-OKABE_ITO = ((0, 114, 178), (230, 159, 0), (86, 180, 233), (213, 94, 0), (0, 158, 115), (240, 228, 66), (204, 121, 167))
+#: Okabe and Ito, "Color Universal Design" (2008), without black; sky blue and vermilion first.
+OKABE_ITO = ((86, 180, 233), (213, 94, 0), (0, 158, 115), (240, 228, 66), (204, 121, 167), (0, 114, 178), (230, 159, 0))
 #: Background, paper, and ignored.
 TAKEN = ((0, 0, 0), (255, 255, 255), (235, 235, 235))
 

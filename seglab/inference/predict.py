@@ -57,9 +57,13 @@ class Prediction:
         return {self.label_set.classes[i]: float(counts[i]) for i in np.argsort(-counts) if counts[i]}
 
     def overlay(self, alpha: float = 0.5, legend: bool = True) -> np.ndarray:
-        """The mask's colours over the picture, (H, W, 3) uint8; with a legend below, a little higher."""
+        """The mask's colours over the picture, (H, W, 3) uint8; with a legend below, a little higher.
+
+        The background shows the picture, so the legend leaves it out; with nothing else there is none.
+        """
         blended = overlay(self.image, self.mask, self.label_set, alpha)
-        return add_legend(blended, self.label_set, np.unique(self.mask).tolist()) if legend else blended
+        painted = [i for i in np.unique(self.mask).tolist() if i != self.label_set.background]
+        return add_legend(blended, self.label_set, painted) if legend and painted else blended
 
     def save_mask(self, path: str | Path) -> None:
         """Write the class ids as a PNG whose palette shows the classes' colours, whole or not at all."""

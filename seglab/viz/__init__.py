@@ -8,6 +8,7 @@ from __future__ import annotations
 
 from seglab.viz.diagrams import Map, draw_network
 from seglab.viz.live import LiveCurve, draw_history
+from seglab.viz.palettes import as_drawn
 from seglab.viz.pictures import (
     IGNORED,
     RIGHT,
@@ -32,7 +33,7 @@ from seglab.viz.plots import (
     plot_sizes,
 )
 
-__all__ = ["IGNORED", "RIGHT", "WRONG", "LiveCurve", "Map", "add_legend", "as_picture", "class_patches",
-           "draw_history", "draw_network", "error_map", "heat_overlay", "overlay", "plot_bands", "plot_calibration",
-           "plot_confusion", "plot_history", "plot_iou", "plot_learning_curves", "plot_shares", "plot_sizes",
-           "show_pictures", "show_samples"]
+__all__ = ["IGNORED", "RIGHT", "WRONG", "LiveCurve", "Map", "add_legend", "as_drawn", "as_picture",
+           "class_patches", "draw_history", "draw_network", "error_map", "heat_overlay", "overlay", "plot_bands",
+           "plot_calibration", "plot_confusion", "plot_history", "plot_iou", "plot_learning_curves", "plot_shares",
+           "plot_sizes", "show_pictures", "show_samples"]

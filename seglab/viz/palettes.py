@@ -3,17 +3,21 @@
 from __future__ import annotations
 
 from dataclasses import replace
+from functools import lru_cache
+from itertools import pairwise
 
 import numpy as np
 
 from seglab.errors import ArgumentError
-from seglab.labels import LabelSet
+from seglab.labels import LabelSet, voc_palette
 
 #: 255 colours, RGB. The first seven are those of Okabe and Ito, "Color Universal Design" (2008), without black; each
 #: further one is, among 729, the farthest from all before it, as `tools/palette.py` computes. Black, white and light
-#: grey stay free: they are the background, paper and ignored.
+#: grey stay free: they are the background, paper and ignored. Sky blue and vermilion come first, because they differ
+#: most from each other and from fur, wood and grass; the blue and the orange of right and wrong are the last of the
+#: seven, so that few classes do not look like errors.
 _COLOURS = np.frombuffer(bytes.fromhex(
-    "0072b2e69f0056b4e9d55e00009e73f0e442cc79a78000ff60200000208060406000ff9f9f80ffdf00404000409fbf60"
+    "56b4e9d55e00009e73f0e442cc79a70072b2e69f008000ff60200000208060406000ff9f9f80ffdf00404000409fbf60"
     "8000bfbfff809fdfffbf009f80bf806060ff9f4000bf9f9f606060ffbfbf404040002000ff8040008040806080804020"
     "ffff002020202000204000608060df609f609f80bf0000bfff40609fdf600040809f9fff602060000040ffbf008080df"
     "dfffdfbf40bf40dfdf80df8060209f4040df004020df9fbf8040bf9fff60808080804080bfbf9f4020408000209f6040"
@@ -40,7 +44,7 @@ def colour_blind_safe(count: int, background: bool = False) -> np.ndarray:
 
     Example:
         >>> colour_blind_safe(3, background=True).tolist()
-        [[0, 0, 0], [0, 114, 178], [230, 159, 0]]
+        [[0, 0, 0], [86, 180, 233], [213, 94, 0]]
     """
     if not 1 <= count <= 255:
         raise ArgumentError("count", found=count, expected="1 to 255")
@@ -53,7 +57,32 @@ def safe_label_set(label_set: LabelSet) -> LabelSet:
     Example:
         >>> from seglab.labels import PETS
         >>> safe_label_set(PETS).colours
-        ((0, 0, 0), (0, 114, 178), (230, 159, 0))
+        ((0, 0, 0), (86, 180, 233), (213, 94, 0))
     """
-    colours = colour_blind_safe(len(label_set), label_set.colours[0] == (0, 0, 0)).tolist()
+    return _recoloured(label_set, black_first=label_set.colours[0] == (0, 0, 0))
+
+
+@lru_cache  # asked for once a frame of a video, and the answer keeps its palette
+def as_drawn(label_set: LabelSet) -> LabelSet:
+    """The same classes in the colours in which they are drawn: over pictures, beside them, in legends and charts.
+
+    Most of Pascal VOC's colours are dark and near each other: over a photograph nobody tells its cat, (64, 0, 0), from
+    its dog, (64, 0, 128). A label set in them, that is in entries of `voc_palette` in rising order, is drawn in colours
+    from `colour_blind_safe`; a background that is class 0 is black. Any other set keeps its colours. In files, masks
+    keep the published colours in either case.
+
+    Example:
+        >>> from seglab.labels import DRONE, PETS
+        >>> as_drawn(PETS).colours, as_drawn(DRONE) is DRONE
+        (((0, 0, 0), (86, 180, 233), (213, 94, 0)), True)
+    """
+    places = {tuple(colour): place for place, colour in enumerate(voc_palette().tolist())}
+    found = [places.get(colour, -1) for colour in label_set.colours]
+    if any(before >= after for before, after in pairwise([-1, *found])):
+        return label_set
+    return _recoloured(label_set, black_first=label_set.background == 0)
+
+
+def _recoloured(label_set: LabelSet, black_first: bool) -> LabelSet:
+    colours = colour_blind_safe(len(label_set), black_first).tolist()
     return replace(label_set, colours=tuple(map(tuple, colours)), ignore_colour=(235, 235, 235))

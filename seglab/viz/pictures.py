@@ -14,6 +14,7 @@ from PIL import Image, ImageDraw, ImageFont
 
 from seglab.errors import ArgumentError
 from seglab.labels import IGNORE, LabelSet
+from seglab.viz.palettes import as_drawn
 
 #: Right, wrong, ignored: blue and orange differ for colour-blind eyes too.
 RIGHT, WRONG, IGNORED = (0, 114, 178), (230, 159, 0), (235, 235, 235)
@@ -30,21 +31,23 @@ def as_picture(image: object) -> np.ndarray:
     return array
 
 
-def overlay(image: object, mask: object, label_set: LabelSet, alpha: float = 0.5) -> np.ndarray:
+def overlay(image: object, mask: object, label_set: LabelSet, alpha: float = 0.5,
+            hidden: Sequence[int] | None = None) -> np.ndarray:
     """Blend a mask's colours over its picture: (H, W, 3) uint8.
 
     Args:
         image: (3, H, W) or (H, W, 3) uint8.
         mask: (H, W) uint8 class ids, of that size; ignored pixels show the picture.
-        label_set: the colours.
+        label_set: the classes; their colours are those of `as_drawn`.
         alpha: share of the mask, 0 to 1.
+        hidden: class ids that show the picture, too; by default the background.
 
     Example:
         >>> from seglab.labels import PETS
-        >>> overlay(np.full((1, 1, 3), 100, np.uint8), np.array([[2]], np.uint8), PETS).tolist()
-        [[[82, 50, 114]]]
+        >>> overlay(np.full((1, 2, 3), 100, np.uint8), np.array([[0, 2]], np.uint8), PETS).tolist()
+        [[[100, 100, 100], [156, 97, 50]]]
     """
-    picture, mask = as_picture(image), np.asarray(mask)
+    picture, mask = as_picture(image), np.ascontiguousarray(mask)
     if picture.shape[:2] != mask.shape:
         raise ArgumentError("mask", found=f"shape {mask.shape}", expected=f"the picture's size {picture.shape[:2]}")
     if not 0 <= alpha <= 1:
@@ -52,11 +55,13 @@ def overlay(image: object, mask: object, label_set: LabelSet, alpha: float = 0.5
     if mask.size == 0:
         return picture.copy()
     # OpenCV paints and blends in bytes: many times the speed of float arithmetic in NumPy.
-    blended = label_set.colourise(mask)
+    blended = as_drawn(label_set).colourise(mask)
     cv2.addWeighted(picture, 1 - alpha, blended, alpha, 0, dst=blended)  # in place: no second array to fill
-    if (ignored := mask == IGNORE).any():
-        blended[ignored] = picture[ignored]
-    return blended
+    if hidden is None:
+        hidden = [] if label_set.background is None else [label_set.background]
+    bare = np.zeros(256, dtype=np.uint8)
+    bare[[*hidden, IGNORE]] = 1
+    return cv2.copyTo(picture, cv2.LUT(mask, bare), dst=blended)
 
 
 def heat_overlay(image: object, heat: np.ndarray, alpha: float = 0.5) -> np.ndarray:
@@ -85,7 +90,7 @@ def add_legend(picture: np.ndarray, label_set: LabelSet, ids: Sequence[int], siz
     """
     width = picture.shape[1]
     size = max(11, round(width / 45)) if size is None else size
-    font, pad = ImageFont.load_default(size), size // 2
+    font, pad, palette = ImageFont.load_default(size), size // 2, as_drawn(label_set).palette
     names = ["ignored" if i == IGNORE else label_set.classes[i] for i in ids]
     places, left, top = [], pad, pad
     for name in names:
@@ -97,7 +102,7 @@ def add_legend(picture: np.ndarray, label_set: LabelSet, ids: Sequence[int], siz
     strip = Image.new("RGB", (width, top + size + pad), "white")
     draw = ImageDraw.Draw(strip)
     for (left, top), class_id, name in zip(places, ids, names, strict=True):
-        colour = tuple(label_set.palette[class_id].tolist())
+        colour = tuple(palette[class_id].tolist())
         draw.rectangle((left, top, left + size, top + size), fill=colour, outline=(120, 120, 120))
         draw.text((left + size * 1.4, top + size / 2), name, fill="black", font=font, anchor="lm")
     return np.concatenate([picture, np.asarray(strip)])  # (H + strip, W, 3)
@@ -113,8 +118,9 @@ def error_map(prediction: object, truth: object) -> np.ndarray:
 
 
 def class_patches(label_set: LabelSet, ids: Sequence[int] | None = None) -> list[Patch]:
-    """Legend entries for class ids; 255 reads "ignored"."""
-    return [Patch(facecolor=label_set.palette[i] / 255, edgecolor="0.6", linewidth=0.5,
+    """Legend entries for class ids, in the colours of `overlay`; 255 reads "ignored"."""
+    palette = as_drawn(label_set).palette
+    return [Patch(facecolor=palette[i] / 255, edgecolor="0.6", linewidth=0.5,
                   label="ignored" if i == IGNORE else label_set.classes[i])
             for i in (ids if ids is not None else range(len(label_set)))]
 
@@ -131,6 +137,7 @@ def show_samples(samples: Sequence[tuple[object, object]], label_set: LabelSet, 
         titles: what to write above each row's picture.
         legend: name the classes that occur, below.
     """
+    label_set = as_drawn(label_set)
     columns = ["picture", "truth", "prediction", "errors"] if predict else ["picture", "truth", "overlay"]
     height, width = np.asarray(samples[0][1]).shape
     cell = 8.4 / len(columns)

@@ -14,6 +14,7 @@ from seglab.errors import ArgumentError
 from seglab.history import History
 from seglab.labels import LabelSet
 from seglab.metrics import BoundaryScores, Calibration, SizedScores
+from seglab.viz.palettes import as_drawn
 from seglab.viz.pictures import RIGHT
 
 #: No frame above and at the right, a pale grid behind what is drawn, small letters, no more margin than these need.
@@ -36,12 +37,13 @@ def plot_shares(shares: Mapping[str, Sequence[float]], label_set: LabelSet) -> F
         shares: one series a split: C shares of all scored pixels, in [0, 1].
         label_set: names and colours.
     """
+    palette = as_drawn(label_set).palette
     order = np.argsort(next(iter(shares.values())))  # bars are drawn from the bottom up
     figure, axis = plt.subplots(figsize=(7.5, 0.7 + 0.2 * len(label_set)))
     for (name, series), marker in zip(shares.items(), (None, "o", "|", "x"), strict=False):
         values = np.asarray(series)[order]
         if marker is None:
-            axis.barh(range(len(order)), values, color=[label_set.palette[i] / 255 for i in order], edgecolor="0.4",
+            axis.barh(range(len(order)), values, color=[palette[i] / 255 for i in order], edgecolor="0.4",
                       linewidth=0.5, label=name)
         else:
             axis.plot(values, range(len(order)), marker, color="black", markersize=5, label=name)
@@ -98,11 +100,11 @@ def plot_sizes(scores: SizedScores, label_set: LabelSet) -> Figure:
     """
     iou, objects = np.asarray(scores.iou)[:, :-1], np.asarray(scores.objects)[:, :-1]  # (C, B - 1) each
     classes = [i for i in range(1, len(iou)) if objects[i].any()]
-    few = len(classes) <= 9
+    few, palette = len(classes) <= 9, as_drawn(label_set).palette
     figure, axis = plt.subplots(figsize=(8.4, 3.0))
     for places, class_id, values in _beside(iou.shape[1], classes, iou[classes]):
         axis.bar(places, np.nan_to_num(values), 0.8 / len(classes), label=label_set.classes[class_id],
-                 color=label_set.palette[class_id] / 255, edgecolor="white")
+                 color=palette[class_id] / 255, edgecolor="white")
         for place, count in zip(places, objects[class_id] if few else (), strict=few):
             axis.annotate(f"{count}", (place, 0), (0, -3), textcoords="offset points", ha="center", va="top",
                           fontsize=8, color="0.4")

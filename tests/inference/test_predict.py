@@ -279,6 +279,20 @@ def test_saved_masks_and_overlays(picture, tmp_path):
     assert sorted(p.name for p in tmp_path.iterdir()) == ["m.png", "o.png"]
 
 
+def test_a_mask_is_stored_in_the_published_colours_and_drawn_in_others(picture, tmp_path):
+    found = Prediction(picture, (picture[..., 0] > 99).astype(np.uint8) * 2, PETS, None, 0.1, 0.1)
+    found.save_mask(tmp_path / "m.png")
+    with Image.open(tmp_path / "m.png") as image:
+        assert np.asarray(image.convert("RGB"))[found.mask == 2].max(0).tolist() == [64, 0, 128]
+    drawn = found.overlay(alpha=1)
+    dog, legend = drawn[:37][found.mask == 2], drawn[37:].reshape(-1, 3)
+    assert (dog == dog[0]).all() and (legend == dog[0]).all(1).sum() > 20
+    np.testing.assert_array_equal(drawn[:37][found.mask == 0], picture[found.mask == 0])
+    assert not (legend == 0).all(1).sum() > 60, "the background is not painted, so the legend has no black square"
+    nothing = Prediction(picture, np.zeros((37, 53), np.uint8), PETS, None, 0.1, 0.1)
+    np.testing.assert_array_equal(nothing.overlay(), picture)
+
+
 def test_a_folder_streams_and_reports_what_cannot_be_decoded(picture, tmp_path):
     folder, out = tmp_path / "in", tmp_path / "out"
     (folder / "sub").mkdir(parents=True)
