@@ -18,7 +18,7 @@ from skimage import data, measure
 from skimage.transform import resize
 
 sys.path.insert(0, str(Path(__file__).parents[1]))
-from seglab.labels import VOC
+from seglab.labels import DRONE
 from seglab.widgets import MaskViewer
 from tests.browser.stage import Stage, chromium
 
@@ -75,7 +75,7 @@ def line(name: str, times: list[float]) -> str:
 def main() -> None:
     photo, truth, guess = scene()
     regions = sum(measure.label(truth == i).max() for i in np.unique(truth))
-    viewer = MaskViewer(photo, {"truth": truth, "prediction": guess}, VOC, compare="truth")
+    viewer = MaskViewer(photo, {"truth": truth, "prediction": guess}, DRONE, compare="truth")
     sent = [len(mask["ids"]) for mask in viewer.content["masks"]]
     print(f"masks of {regions} regions: {sent[0]:,} and {sent[1]:,} bytes sent, "
           f"{sent[0] / png_size(truth):.2f}× and {sent[1] / png_size(guess):.2f}× their PNGs")

@@ -23,12 +23,12 @@ function aePut(canvas, data) {
   canvas.getContext("2d").putImageData(data, 0, 0);
 }
 
-/** The picture, with the mask's colours over it. */
-function aeBlend(canvas, out, colours, opacity) {
+/** The picture, with the mask's colours over it; `bare` says of each id whether it shows the picture. */
+function aeBlend(canvas, out, colours, bare, opacity) {
   const rgba = out.rgba.slice();
   if (opacity > 0) {
     for (let i = 0; i < out.mask.length; i++) {
-      if (out.mask[i] === AE_IGNORE) continue;
+      if (bare[out.mask[i]]) continue;
       const colour = colours[out.mask[i]];
       for (let c = 0; c < 3; c++) rgba[4 * i + c] = (1 - opacity) * rgba[4 * i + c] + opacity * colour[c];
     }
@@ -52,6 +52,8 @@ export default {
     const [pixels, ids] = await Promise.all([unpack(content.pixels, width), unpack(content.ids)]);
     const colours = Array.from({ length: 256 }, () => AE_LOUD);
     for (const entry of classes) colours[entry.id] = entry.colour;
+    const bare = new Uint8Array(256);
+    for (const { id, background } of classes) bare[id] = background || id === AE_IGNORE;
     const names = new Map(classes.map((entry) => [entry.id, `${entry.name} (${entry.id})`]));
     const all = [...controls.map((control) => control.name), "picture_only"];
 
@@ -123,7 +125,7 @@ export default {
       }
       out = aeCompute(source.value, s);
       const over = s.picture_only ? Math.max(0.5, state.get("opacity")) : state.get("opacity");
-      aeBlend(panels[0].canvas, out, colours, over);
+      aeBlend(panels[0].canvas, out, colours, bare, over);
       aePaint(panels[1].canvas, out, out.mask, colours, false, null);
       aePaint(panels[2].canvas, out, out.linear, colours, true, out.invented);
       const titles = s.picture_only

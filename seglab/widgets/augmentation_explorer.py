@@ -16,6 +16,7 @@ from torchvision.transforms.v2 import functional as F
 from seglab.errors import ArgumentError
 from seglab.labels import IGNORE, LabelSet
 from seglab.viz import overlay
+from seglab.viz.palettes import as_drawn
 from seglab.widgets.augmentation import CONTROLS, FLIPS, Number, Switch, browser_controls, compose, source_of
 from seglab.widgets.base import PictureWidget, browser_code, styles
 from seglab.widgets.wire import check_mask, check_picture, classes_of, pack
@@ -327,14 +328,15 @@ class AugmentationExplorer(PictureWidget):
         image, mask = self.apply()
         picture, mask = image.permute(1, 2, 0).numpy(), mask.numpy()  # (3, h, w) -> (h, w, 3)
         ids, invented = self.interpolated()
+        colourise = as_drawn(self.label_set).colourise
         opacity = max(self.opacity, 0.5) if self.picture_only else self.opacity
         titles = ["picture: bilinear", "mask: nearest", "mask: bilinear (wrong)"]
         if self.picture_only:
             titles = ["picture: moved, mask over it", "mask: not moved", "labels that are now wrong"]
             ids, invented = mask, self._wrong()
-        loud = self.label_set.colourise(ids) // 2 + 64  # paler, so that what is painted stands out
+        loud = colourise(ids) // 2 + 64  # paler, so that what is painted stands out
         loud[invented] = LOUD
-        panels = [overlay(picture, mask, self.label_set, opacity), self.label_set.colourise(mask), loud]
+        panels = [overlay(picture, mask, self.label_set, opacity), colourise(mask), loud]
         present = sorted(set(np.unique(mask).tolist()) | set(ids[~invented].tolist()))
         return compose(panels, titles, f"{self.words()} Magenta: {'wrong' if self.picture_only else 'invented'}.",
                         self.label_set, present)

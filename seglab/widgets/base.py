@@ -15,6 +15,7 @@ from matplotlib.figure import Figure
 from seglab.errors import ArgumentError
 from seglab.files import atomic_write
 from seglab.labels import LabelSet
+from seglab.viz.palettes import as_drawn, safe_label_set
 from seglab.widgets.wire import as_file
 
 _HERE = Path(__file__).parent
@@ -86,6 +87,16 @@ class OverlayWidget(PictureWidget):
     safe_colours = t.Bool(False).tag(sync=True)
 
     _label_set: LabelSet
+
+    def _colours(self) -> LabelSet:
+        """The classes in the colours that are on show."""
+        drawn = as_drawn(self._label_set)
+        return safe_label_set(drawn) if self.safe_colours else drawn
+
+    @t.default("hidden")
+    def _background(self) -> list[int]:
+        """The background shows the picture until it is switched on."""
+        return [] if self._label_set.background is None else [self._label_set.background]
 
     @t.validate("opacity")
     def _a_share(self, proposal: Any) -> float:

@@ -153,6 +153,12 @@ function choice({ label, options, value, onchange, title }) {
   return element;
 }
 
+/** A toggle of the colours for colour-blind eyes; null if the classes are drawn in these already. */
+function safeToggle(classes, onchange) {
+  if (classes.every(({ colour, safe }) => String(colour) === String(safe))) return null;
+  return toggle({ label: "safe colours", title: "colours that colour-blind eyes can tell apart", onchange });
+}
+
 /** CSS of a colour [r, g, b]. */
 const css = ([r, g, b]) => `rgb(${r} ${g} ${b})`;
 

@@ -10,9 +10,8 @@ import traitlets as t
 
 from seglab.errors import ArgumentError
 from seglab.inference import Prediction
-from seglab.labels import IGNORE, LabelSet
+from seglab.labels import LabelSet
 from seglab.viz import add_legend, error_map, overlay
-from seglab.viz.palettes import safe_label_set
 from seglab.viz.sheets import sheet
 from seglab.widgets.base import OverlayWidget, browser_code, in_unit_range, styles
 from seglab.widgets.wire import as_array, check_mask, check_picture, classes_of, encode, pack
@@ -41,7 +40,7 @@ class MaskViewer(OverlayWidget):
         mask: the name of the mask on show; by default the first that is not the truth.
         compare: the name of the mask on the right of the swipe, or "".
         swipe: where the line is, 0 (left) to 1.
-        hidden: class ids that are switched off.
+        hidden: class ids that are switched off; by default the background. Errors on the background always show.
         errors: show right (blue), wrong (orange) and not scored (grey) instead of classes.
         safe_colours: colours that colour-blind eyes can tell apart.
 
@@ -87,10 +86,9 @@ class MaskViewer(OverlayWidget):
         """All masks over the picture, side by side, and the errors of each against the truth: (H, W, 3) uint8."""
         if not self._masks:
             return sheet([self._image], [""])
-        labels = safe_label_set(self._label_set) if self.safe_colours else self._label_set
-        seen = {name: np.where(np.isin(mask, self.hidden), IGNORE, mask).astype(np.uint8)  # hidden shows the picture
-                for name, mask in self._masks.items()}
-        panels = {name: overlay(self._image, mask, labels, self.opacity) for name, mask in seen.items()}
+        labels = self._colours()
+        panels = {name: overlay(self._image, mask, labels, self.opacity, self.hidden)
+                  for name, mask in self._masks.items()}
         if self._truth:
             others = [name for name in self._masks if name != self._truth]
             panels |= {f"errors of {name}" if len(others) > 1 else "errors":

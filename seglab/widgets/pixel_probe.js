@@ -70,11 +70,13 @@ async function createProbe(root, content, state) {
     content.reach && ["receptive field", "show_field", "frame all that this pixel can depend on"],
     content.model && ["heat", "show_heat", "colour what this pixel does depend on; asks the kernel"],
     ["classes", "show_mask", "colour the predicted classes"],
-    ["safe colours", "safe_colours", "colours that colour-blind eyes can tell apart"],
   ].filter(Boolean).map(([label, name, title]) => {
     const element = toggle({ label, title, pressed: state.get(name), onchange: (on) => state.set(name, on) });
     return { element, name };
   });
+  const safe = safeToggle(classes, (on) => state.set("safe_colours", on));
+  if (safe) toggles.push({ element: safe, name: "safe_colours" });
+  safe?.show(state.get("safe_colours"));
   const left = h("div", { class: "seglab-probe-picture" }, canvas);
   root.append(
     h("div", { class: "seglab-bar" }, ...toggles.map(({ element }) => element), opacity),
@@ -100,7 +102,7 @@ async function createProbe(root, content, state) {
     if (showsHeat()) context.drawImage(heatLayer, 0, 0, width, height);
     else if (state.get("show_mask")) {
       maskLayer ||= probePaint(mask, columns, rows, Array.from({ length: 256 }, (_, id) => (
-        byId.has(id) && id !== PROBE_IGNORE ? [...colourOf(id), 255] : [0, 0, 0, 0])));
+        byId.has(id) && id !== PROBE_IGNORE && !byId.get(id).background ? [...colourOf(id), 255] : [0, 0, 0, 0])));
       context.imageSmoothingEnabled = false;
       context.drawImage(maskLayer, 0, 0, columns * step, rows * step);
     }

@@ -18,7 +18,8 @@ from seglab.inference import Prediction
 from seglab.inference.segmenter import Segmenter
 from seglab.labels import IGNORE
 from seglab.models import effective_receptive_field, receptive_reach
-from seglab.viz import heat_overlay
+from seglab.viz import heat_overlay, overlay
+from seglab.viz.palettes import as_drawn, safe_label_set
 from seglab.widgets.base import PictureWidget, browser_code, drawn, in_unit_range, styles
 from seglab.widgets.wire import check_mask, check_picture, classes_of, encode, pack
 
@@ -57,7 +58,7 @@ class PixelProbe(PictureWidget):
         opacity: of what lies over the picture, 0 to 1.
         show_field: draw the frame.
         show_heat: draw the effective receptive field.
-        show_mask: draw the predicted classes, where no heat is shown.
+        show_mask: draw the predicted classes but for the background, where no heat is shown.
         safe_colours: colours that colour-blind eyes can tell apart.
 
     The last six are traits: Python reads what the learner did, and sets it (`probe.pixel = [120, 80]`).
@@ -169,13 +170,17 @@ class PixelProbe(PictureWidget):
         return rows
 
     def picture(self) -> np.ndarray:
-        """The picture with the marked pixel, its frame and, if shown, its heat; the bars beside it: (H, W, 3) uint8."""
+        """The picture with the marked pixel, frame, heat or classes as shown, and the bars: (H, W, 3) uint8."""
         (height, width), (y, x), box, rows = self._size, self.place(), self.box(), self.bars()
         figure = Figure(figsize=(7.6, max(2.4, min(4.2, 4.6 * height / width))), dpi=100, layout="constrained")
         left, right = figure.subplots(1, 2, width_ratios=(1.7, 1))
         shown = self._prediction.image
         if self.show_heat and self._model is not None:
             shown = heat_overlay(shown, self._heat(x, y, shown.shape[:2]), self.opacity)
+        elif self.show_mask:
+            labels = as_drawn(self._prediction.label_set)
+            labels = safe_label_set(labels) if self.safe_colours else labels
+            shown = overlay(shown, self._prediction.mask, labels, self.opacity)
         left.imshow(shown, interpolation="nearest" if width < 256 else "antialiased")
         left.set_axis_off()
         for colour, thick in (("black", 2.6), ("white", 1.0)):

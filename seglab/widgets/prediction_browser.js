@@ -67,16 +67,16 @@ function browsePaint(canvas, { picture, prediction, truth }, show, classes) {
   context.drawImage(picture, 0, 0);
   if (show === "picture" || !prediction) return;
   const data = context.getImageData(0, 0, width, height), to = data.data;
-  const colours = new Map(classes.map(({ id, colour }) => [id, colour]));
+  const painted = classes.filter(({ id, background }) => id !== VIEWER_IGNORE && !background);
+  const colours = new Map(painted.map(({ id, colour }) => [id, colour]));
   for (let i = 0; i < prediction.length; i++) {
     let colour, alpha = 0.5;
     if (show === "errors") {
       alpha = 0.6;
       colour = truth[i] === VIEWER_IGNORE ? VIEWER_UNSCORED : truth[i] === prediction[i] ? VIEWER_RIGHT : VIEWER_WRONG;
     } else {
-      const id = (show === "truth" ? truth : prediction)[i];
-      if (id === VIEWER_IGNORE) continue;
-      colour = colours.get(id);
+      colour = colours.get((show === "truth" ? truth : prediction)[i]);
+      if (!colour) continue;
     }
     for (let c = 0; c < 3; c++) to[4 * i + c] = (1 - alpha) * to[4 * i + c] + alpha * colour[c];
   }
@@ -247,8 +247,9 @@ function createBrowser(root, table, bytes, state) {
   });
 
   // --------------------------------------------------------------------------------------------------- one picture
-  const settings = { opacity: 0.5, mask: "", compare: "", swipe: 0.5, hidden: [], errors: state.get("show") === "errors",
-    safe_colours: false };  // stay the same from picture to picture
+  const settings = { opacity: 0.5, mask: "", compare: "", swipe: 0.5, errors: state.get("show") === "errors",
+    safe_colours: false,
+    hidden: classes.filter(({ background }) => background).map(({ id }) => id) };  // stay from picture to picture
   function closeViewer() {
     if (!open) return;
     clearTimeout(open.timer);

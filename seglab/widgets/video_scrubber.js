@@ -57,6 +57,7 @@ function filmPaint(pixels, { prediction, truth }, film, state) {
   const word = (colour) => new Uint32Array(Uint8Array.from([...colour, 255]).buffer)[0];
   const hidden = state.get("hidden"), seen = Uint8Array.from({ length: 256 }, (_, id) => !hidden.includes(id));
   if (state.get("shown") === "errors" && film.truth) {
+    for (const { id, background } of film.classes) seen[id] ||= background;  // errors on the background always show
     const [right, wrong, unscored] = [word(film.right), word(film.wrong), word(film.unscored)];
     for (let i = 0; i < pixels.length; i++) {
       const id = truth[i];
@@ -87,27 +88,28 @@ function filmClasses(film, tables, state) {
   };
 
   function draw() {
-    const hidden = state.get("hidden"), iou = state.get("chart") === "iou";
+    const hidden = state.get("hidden"), iou = state.get("chart") === "iou", errors = state.get("shown") === "errors";
     title.textContent = iou ? "IoU in this frame" : "share of this frame";
     all.style.visibility = hidden.length ? "visible" : "hidden";
     cells.length = 0;
     const focused = list.contains(document.activeElement) ? document.activeElement.dataset.id : null;
     list.replaceChildren();
-    if (state.get("shown") === "errors") {
+    if (errors) {
       for (const [name, of] of [["right", (value) => value], ["wrong", (value) => 1 - value]]) {
         const [bar, value, swatch, text] = key(film[name], name);
         list.append(h("div", { class: "seglab-film-class seglab-film-score" }, swatch, text, value, bar));
         cells.push([bar, value, (frame) => of(tables.accuracy[frame])]);
       }
     }
-    classes.forEach(({ id, name, colour, safe }, column) => {
+    classes.forEach(({ id, name, colour, safe, background }, column) => {
       const [bar, value, swatch, text] = key(state.get("safe_colours") ? safe : colour, name);
       const box = id === FILM_IGNORE ? null : h("input", { type: "checkbox", "data-id": id, onchange: () => {
         const others = state.get("hidden").filter((other) => other !== id);
         state.set("hidden", box.checked ? others : [...others, id].sort((a, b) => a - b));
       } });
-      if (box) box.checked = !hidden.includes(id);
-      list.append(h("label", { class: `seglab-film-class${hidden.includes(id) ? " seglab-film-off" : ""}` },
+      const always = errors && background, off = hidden.includes(id) && !always;
+      if (box) [box.checked, box.disabled] = [!off, always];
+      list.append(h("label", { class: `seglab-film-class${off ? " seglab-film-off" : ""}` },
         box ?? h("span"), swatch, text, value, bar));
       if (box && focused === String(id)) box.focus();
       const table = iou ? tables.iou : tables[state.get("shown") === "truth" ? "truth" : "prediction"];
@@ -219,8 +221,7 @@ export default {
     const measure = choice({ label: "chart", options: [["shares", "shares"], ["iou", "IoU"]], value: "shares",
       onchange: setter("chart"), title: "what the chart and the list of classes tell of each frame" });
     const opacity = slider({ label: "opacity", value: 0.5, format: (v) => percent(v, 0), oninput: setter("opacity") });
-    const safe = toggle({ label: "safe colours", title: "colours that colour-blind eyes can tell apart",
-      onchange: setter("safe_colours") });
+    const safe = safeToggle(film.classes, setter("safe_colours"));
     const move = (name, title, by) => h("button", { type: "button", class: "seglab-button seglab-film-step", title,
       "aria-label": title, onclick: () => step(by) }, icon(name));
     root.append(h("div", { class: "seglab-film-page" }, host, list.element,
@@ -300,7 +301,7 @@ export default {
       shown.show(state.get("shown"));
       measure.show(state.get("chart"));
       opacity.show(state.get("opacity"));
-      safe.show(state.get("safe_colours"));
+      safe?.show(state.get("safe_colours"));
     }
     function refresh() {
       stale = true;

@@ -20,7 +20,6 @@ from seglab.inference.segmenter import Segmenter, SteadySegmenter, in_eval_mode
 from seglab.labels import IGNORE, LabelSet
 from seglab.progress import progress_bar
 from seglab.viz import IGNORED, RIGHT, WRONG, add_legend, as_picture, overlay
-from seglab.viz.palettes import safe_label_set
 from seglab.viz.sheets import sheet
 from seglab.widgets.base import OverlayWidget, browser_code, styles
 from seglab.widgets.wire import as_array, as_file, check_mask, classes_of, pack
@@ -54,7 +53,8 @@ class VideoScrubber(OverlayWidget):
         speed: 0.25, 0.5, 1, 1.5 or 2 times `fps`.
         loop: begin again at the end.
         opacity: of the masks, 0 to 1.
-        hidden: class ids that are switched off; among errors, the true class counts.
+        hidden: class ids that are switched off; by default the background. Among errors, the true class counts, and
+            those on the background always show.
         shown: "prediction", "truth" or "errors": right (blue), wrong (orange) and not scored (grey).
         chart: "shares" of the classes, or their "iou", in each frame.
         safe_colours: colours that colour-blind eyes can tell apart.
@@ -178,17 +178,17 @@ class VideoScrubber(OverlayWidget):
 
     def picture(self) -> np.ndarray:
         """Four frames, evenly spaced, as the settings show them, with a legend: (H, W, 3) uint8, at most 760 wide."""
-        labels = _ERRORS if self.shown == "errors" else self._label_set
-        if self.safe_colours and labels is not _ERRORS:
-            labels = safe_label_set(labels)
+        errors = self.shown == "errors"
+        labels = _ERRORS if errors else self._colours()
+        hidden = [i for i in self.hidden if not (errors and i == self._label_set.background)]
         panels, present = [], set()
         for _, picture, prediction, truth in self._stills:
             mask = truth if self.shown == "truth" else prediction
-            off = np.isin(truth if labels is _ERRORS else mask, self.hidden)  # of errors, the true class counts
-            if labels is _ERRORS:
+            off = np.isin(truth if errors else mask, hidden)  # of errors, the true class counts
+            if errors:
                 mask = np.where(truth == IGNORE, 2, prediction == truth)
             mask = np.where(off, IGNORE, mask).astype(np.uint8)  # what is off shows the picture
-            panels.append(overlay(picture, mask, labels, self.opacity))
+            panels.append(overlay(picture, mask, labels, self.opacity, hidden=()))
             present |= set(np.unique(mask).tolist()) - {IGNORE}
         titles = [f"frame {number + 1} of {self._count}, {number / self._fps:.1f} s" for number, *_ in self._stills]
         drawn = sheet(panels, titles, columns=_STILLS)

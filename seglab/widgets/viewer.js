@@ -19,10 +19,10 @@ function viewerPaint(pixels, ids, table) {
   for (let i = 0; i < pixels.length; i++) pixels[i] = table[ids[i]];
 }
 
-/** Right, wrong, not scored; pixels whose true class is hidden show the picture. */
-function viewerPaintErrors(pixels, ids, real, hidden, colours) {
+/** Right, wrong, not scored; pixels whose true class is hidden show the picture, but for the background. */
+function viewerPaintErrors(pixels, ids, real, classes, hidden, colours) {
   const off = new Uint8Array(256);
-  for (const id of hidden) off[id] = 1;
+  for (const { id, background } of classes) off[id] = hidden.includes(id) && !background;
   for (let i = 0; i < pixels.length; i++) {
     const id = real[i];
     pixels[i] = colours[off[id] ? 3 : id === VIEWER_IGNORE ? 2 : ids[i] === id ? 0 : 1];
@@ -86,8 +86,7 @@ function createViewer(host, content, state) {
     oninput: (value) => state.set("opacity", value) });
   const errors = toggle({ label: "errors", title: "blue is right, orange is wrong, grey is not scored",
     onchange: (on) => state.set("errors", on) });
-  const safe = toggle({ label: "safe colours", title: "colours that colour-blind eyes can tell apart",
-    onchange: (on) => state.set("safe_colours", on) });
+  const safe = safeToggle(classes, (on) => state.set("safe_colours", on));
   const zoomed = h("output", { class: "seglab-zoom" });
   const bar = h("div", { class: "seglab-bar" },
     names.length > 1 ? mask : null, names.length > 1 ? compare : null, names.length ? opacity : null,
@@ -113,7 +112,7 @@ function createViewer(host, content, state) {
     const start = performance.now(), { ids } = masks[names.indexOf(name)];
     if (inErrors(name)) {
       const colours = [VIEWER_RIGHT, VIEWER_WRONG, VIEWER_UNSCORED].flatMap((colour) => [...colour, 255]);
-      viewerPaintErrors(pixels, ids, masks[names.indexOf(truth)].ids, state.get("hidden"),
+      viewerPaintErrors(pixels, ids, masks[names.indexOf(truth)].ids, classes, state.get("hidden"),
         new Uint32Array(Uint8Array.from([...colours, 0, 0, 0, 0]).buffer));
     } else {
       viewerPaint(pixels, ids, viewerTable(classes, state.get("safe_colours"), state.get("hidden")));
@@ -200,13 +199,14 @@ function createViewer(host, content, state) {
         key(VIEWER_UNSCORED, `not scored ${percent(1 - scored / (width * height))} of the picture`));
     }
     const present = classes.filter(({ id }) => masks.some(({ shares }) => shares[id] > 0));
-    for (const { id, name: text, colour, safe: other } of present) {
+    for (const { id, name: text, colour, safe: other, background } of present) {
       const box = h("input", { type: "checkbox", onchange: () => {
         const now = state.get("hidden").filter((one) => one !== id);
         state.set("hidden", box.checked ? now : [...now, id].sort((a, b) => a - b));
       } });
-      box.checked = !hidden.includes(id);
-      if (id === VIEWER_IGNORE) box.disabled = true;  // nothing is painted there
+      const always = background && inErrors(name);  // errors on the background always show
+      box.checked = always || !hidden.includes(id);
+      box.disabled = always || id === VIEWER_IGNORE;  // where it is ignored, nothing is painted
       rows.push(h("label", { class: "seglab-key", "data-id": id }, box,
         h("span", { class: "seglab-swatch", style: { background: css(state.get("safe_colours") ? other : colour) } }),
         ` ${text} `, h("span", { class: "seglab-share" }, percent(current.shares[id]))));
@@ -229,7 +229,7 @@ function createViewer(host, content, state) {
     compare.show(other);
     opacity.show(state.get("opacity"));
     errors.show(Boolean(state.get("errors")));
-    safe.show(Boolean(state.get("safe_colours")));
+    safe?.show(Boolean(state.get("safe_colours")));
     handle.hidden = left.hidden = right.hidden = !other;
     const words = (name) => (inErrors(name) ? `errors of ${name}` : name);
     [left.textContent, right.textContent] = [words(one), words(other)];

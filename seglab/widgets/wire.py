@@ -12,7 +12,7 @@ from PIL import Image
 from seglab.errors import ArgumentError
 from seglab.labels import IGNORE, LabelSet
 from seglab.viz import as_picture
-from seglab.viz.palettes import safe_label_set
+from seglab.viz.palettes import as_drawn, safe_label_set
 
 #: Pictures with more pixels than that travel as JPEG: a photograph's PNG is five times as large.
 _LOSSLESS_PIXELS = 64 * 1024
@@ -111,11 +111,14 @@ def check_mask(mask: Any, size: tuple[int, int], label_set: LabelSet, name: str 
 
 
 def classes_of(label_set: LabelSet) -> list[dict[str, Any]]:
-    """Names and colours for the browser, ignore last: [{"id", "name", "colour", "safe"}].
+    """Names and colours for the browser, ignore last: [{"id", "name", "colour", "safe", "background"}].
 
-    "safe" is the class's colour in the palette for colour-blind eyes.
+    "colour" is the one in which the class is drawn, "safe" the one in the palette for colour-blind eyes; "background"
+    says whether the class is the background.
     """
-    safe = safe_label_set(label_set)
+    drawn = as_drawn(label_set)
+    safe = safe_label_set(drawn)
     return [{"id": i, "name": "ignored" if i == IGNORE else label_set.classes[i],
-             "colour": label_set.palette[i].tolist(), "safe": safe.palette[i].tolist()}
+             "colour": drawn.palette[i].tolist(), "safe": safe.palette[i].tolist(),
+             "background": i == label_set.background}
             for i in (*range(len(label_set)), IGNORE)]

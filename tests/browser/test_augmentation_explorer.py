@@ -10,10 +10,13 @@ from playwright.sync_api import Page
 
 from seglab.labels import PETS
 from seglab.samples.pets import draw_pet
+from seglab.viz import overlay
+from seglab.viz.palettes import as_drawn
 from seglab.widgets.augmentation_explorer import LOUD, AugmentationExplorer
 from tests.browser.conftest import SCREENSHOTS
 from tests.browser.stage import Stage, settle
 
+COLOURS = as_drawn(PETS)
 #: Each is set on top of a widget at rest.
 SETTINGS = [
     {"flip_horizontal": True}, {"flip_vertical": True, "rotation": 90}, {"rotation": 20, "scale": 1.1},
@@ -57,7 +60,7 @@ def test_the_browser_computes_what_torchvision_computes(stage: Stage, odd: bool)
         image, mask = widget.apply()
         near = panel(page, 1)
         assert near.shape == (*mask.shape, 3), settings
-        assert (near == PETS.colourise(mask.numpy())).all(-1).mean() > 0.999, settings
+        assert (near == COLOURS.colourise(mask.numpy())).all(-1).mean() > 0.999, settings
         if not widget.picture_only:  # else the mask lies over it
             apart = np.abs(panel(page, 0).astype(int) - image.permute(1, 2, 0).numpy()).max(-1)
             assert (apart <= 2).mean() > 0.999, settings
@@ -65,8 +68,18 @@ def test_the_browser_computes_what_torchvision_computes(stage: Stage, odd: bool)
             loud = (panel(page, 2) == LOUD).all(-1)
             assert (loud == invented).mean() > 0.999, settings
             rest = ~loud & ~invented
-            assert (panel(page, 2)[rest] == PETS.colourise(ids)[rest] // 2 + 64).mean() > 0.999, settings
+            assert (panel(page, 2)[rest] == COLOURS.colourise(ids)[rest] // 2 + 64).mean() > 0.999, settings
         assert page.locator("pre").text_content() == widget.code()
+
+
+def test_the_mask_lies_over_the_picture_as_in_the_png(stage: Stage) -> None:
+    widget = AugmentationExplorer(*pet(), PETS, flip_vertical=True, opacity=0.5)
+    page = stage.show(widget)
+    settle(page)
+    image, mask = (part.numpy() for part in widget.apply())
+    assert {0, 1, 2, 255} == set(np.unique(mask).tolist())
+    assert np.abs(panel(page, 0).astype(int) - overlay(image, mask, PETS)).max() <= 1
+    assert np.array_equal(panel(page, 0)[mask == 0], image.transpose(1, 2, 0)[mask == 0]), "not painted"
 
 
 def test_a_slider_moves_picture_and_mask_and_python_hears(stage: Stage) -> None:
@@ -92,7 +105,7 @@ def test_a_slider_moves_picture_and_mask_and_python_hears(stage: Stage) -> None:
 def test_the_bug_shows_and_the_pointer_reads_ids(stage: Stage) -> None:
     widget = AugmentationExplorer(*pet(), PETS)
     page = stage.show(widget)
-    still = PETS.colourise(widget.mask.numpy())
+    still = COLOURS.colourise(widget.mask.numpy())
     assert (panel(page, 1) != still).any()
     page.get_by_role("button", name="Move only the picture").click()
     settle(page)

@@ -6,11 +6,14 @@ import numpy as np
 import pytest
 from skimage.data import chelsea
 
-from seglab.labels import PETS, VOC
+from seglab.labels import DRONE, PETS
+from seglab.viz import overlay
+from seglab.viz.palettes import as_drawn
 from seglab.widgets.mask_viewer import MaskViewer
 from tests.browser.conftest import SCREENSHOTS
 from tests.browser.stage import settle
 
+CAT = list(as_drawn(PETS).colours[1])
 PIXEL = """([x, y]) => { const c = document.querySelector("canvas");
   return Array.from(c.getContext("2d").getImageData(x * c.width, y * c.height, 1, 1).data.slice(0, 3)); }"""
 
@@ -38,9 +41,9 @@ def at(page, x: float, y: float) -> list[int]:
 
 def test_the_slider_moves_pixels_and_python_hears_of_it(stage, viewer):
     page = stage.show(viewer)
-    assert at(page, 0.2, 0.2) == list(PETS.colours[1])
+    assert at(page, 0.2, 0.2) == CAT
     page.get_by_label("opacity").fill("0.5")
-    assert at(page, 0.2, 0.2) == pytest.approx([(a + 100) / 2 for a in PETS.colours[1]], abs=1)
+    assert at(page, 0.2, 0.2) == pytest.approx([(a + 100) / 2 for a in CAT], abs=1)
     settle(page)
     assert viewer.opacity == 0.5
     viewer.opacity = 0.0
@@ -53,24 +56,53 @@ def test_a_class_is_switched_off_and_on(stage, viewer):
     page = stage.show(viewer)
     box = page.get_by_role("checkbox", name="cat")
     box.uncheck()
-    assert at(page, 0.2, 0.2) == [100, 100, 100] and at(page, 0.2, 0.8) == [0, 0, 0]
+    assert at(page, 0.2, 0.2) == [100, 100, 100]
     settle(page)
-    assert viewer.hidden == [1]
+    assert viewer.hidden == [0, 1]
     page.get_by_role("checkbox", name="cat").check()
-    assert at(page, 0.2, 0.2) == list(PETS.colours[1])
+    assert at(page, 0.2, 0.2) == CAT
+
+
+def test_the_background_shows_the_picture_until_it_is_switched_on(stage, viewer):
+    page = stage.show(viewer)
+    assert at(page, 0.2, 0.8) == [100, 100, 100]
+    box = page.get_by_role("checkbox", name="background")
+    assert not box.is_checked()
+    box.check()
+    assert at(page, 0.2, 0.8) == [0, 0, 0]
+    settle(page)
+    assert viewer.hidden == []
+    page.get_by_role("button", name="errors").click()
+    assert at(page, 0.8, 0.8) == [0, 114, 178] and box.is_checked() and box.is_disabled()
+    viewer.hidden = [0, 1]
+    stage.push()
+    assert at(page, 0.8, 0.8) == [0, 114, 178] and box.is_checked(), "errors on the background always show"
+    assert at(page, 0.2, 0.2) == [100, 100, 100], "of a class that is off, they do not"
+
+
+def test_the_browser_shows_what_the_png_shows(stage):
+    rng = np.random.default_rng(0)
+    image = rng.integers(0, 256, (6, 8, 3), dtype=np.uint8)
+    mask = rng.choice(np.array([0, 1, 2, 255], np.uint8), (6, 8))
+    for hidden in (None, [], [1]):
+        page = stage.show(MaskViewer(image, {"mask": mask}, PETS, **({} if hidden is None else {"hidden": hidden})))
+        seen = [[at(page, (x + 0.5) / 8, (y + 0.5) / 6) for x in range(8)] for y in range(6)]
+        assert np.abs(np.array(seen) - overlay(image, mask, PETS, 0.5, hidden)).max() <= 2
+        stage.clear()
 
 
 def test_the_swipe_shows_two_masks(stage, viewer):
     page = stage.show(viewer)
     page.get_by_label("swipe to").select_option("truth")
-    assert at(page, 0.2, 0.8) == [0, 0, 0] and at(page, 0.8, 0.2) == [0, 0, 0]  # prediction left, truth right
+    grey = [100, 100, 100]
+    assert at(page, 0.2, 0.8) == grey == at(page, 0.8, 0.2), "no cat: prediction left, truth right"
     handle = page.get_by_role("slider", name="swipe between the masks")
     box, canvas = handle.bounding_box(), page.locator("canvas").bounding_box()
     page.mouse.move(box["x"] + box["width"] / 2, box["y"] + 20)
     page.mouse.down()
     page.mouse.move(canvas["x"] + canvas["width"] * 0.1, box["y"] + 20, steps=4)
     page.mouse.up()
-    assert at(page, 0.2, 0.8) == list(PETS.colours[1]), "the truth now begins at a tenth"
+    assert at(page, 0.2, 0.8) == CAT, "the truth now begins at a tenth"
     settle(page)
     assert viewer.swipe == pytest.approx(0.1, abs=0.02)
     handle.press("ArrowRight")
@@ -136,9 +168,13 @@ def test_zoom_stays_sharp_and_pans(stage):
 def test_safe_colours_and_themes(stage):
     photo = chelsea()
     truth = np.zeros(photo.shape[:2], np.uint8)
-    truth[60:260, 90:380], truth[:40] = VOC.id("cat"), VOC.id("sofa")
+    truth[60:260, 90:380], truth[:40] = 1, 2
     guess = np.roll(truth, 25, axis=1)
-    page = stage.show(MaskViewer(photo, {"truth": truth, "prediction": guess}, VOC, compare="truth"))
+    page = stage.show(MaskViewer(photo, {"truth": truth, "prediction": guess}, PETS, compare="truth"))
+    page.screenshot(path=SCREENSHOTS / "mask_viewer_pets.png")
+    assert page.get_by_role("button", name="safe colours").count() == 0, "they are safe already"
+    stage.clear()
+    page = stage.show(MaskViewer(photo, {"truth": truth * 8, "prediction": guess * 8}, DRONE, compare="truth"))
     page.screenshot(path=SCREENSHOTS / "mask_viewer.png")
     before = at(page, 0.3, 0.5)
     page.get_by_role("button", name="safe colours").click()
@@ -160,7 +196,7 @@ def test_two_views_share_their_state(stage, viewer):
     assert second == [100, 100, 100]
     page.evaluate("ends[0]()")  # the first view is closed
     page.get_by_label("opacity").fill("1")
-    assert at(page, 0.2, 0.2) == list(PETS.colours[1])
+    assert at(page, 0.2, 0.2) == CAT
 
 
 def test_a_dead_kernel_leaves_the_picture_at_work(stage, viewer):

@@ -8,11 +8,13 @@ from playwright.sync_api import Locator, Page
 from skimage.data import astronaut, chelsea, coffee
 
 from seglab.labels import PETS, VOC
+from seglab.viz.palettes import as_drawn
 from seglab.widgets.prediction_browser import PredictionBrowser
 from tests.browser.conftest import SCREENSHOTS
 from tests.browser.stage import Stage, settle
 
 SIZE = (30, 40)
+COLOURS = as_drawn(PETS).colours
 COUNTING = """() => { window.decodes = 0; const real = window.createImageBitmap;
     window.createImageBitmap = (...all) => { window.decodes++; return real(...all); }; }"""
 #: The colour in the middle of the n-th canvas.
@@ -103,7 +105,7 @@ def test_thumbnails_show_prediction_truth_errors_and_picture(stage: Stage) -> No
     browser = small(10)
     page = stage.show(browser)  # the worst first: nine tenths of it are dog
     settle(page)
-    expected = {"prediction": PETS.colours[2], "truth": PETS.colours[1], "errors": (230, 159, 0), "picture": None}
+    expected = {"prediction": COLOURS[2], "truth": COLOURS[1], "errors": (230, 159, 0), "picture": None}
     for name, colour in expected.items():
         page.get_by_role("group", name="on the thumbnails").get_by_text(name).click()
         settle(page)
@@ -112,6 +114,8 @@ def test_thumbnails_show_prediction_truth_errors_and_picture(stage: Stage) -> No
         assert abs(np.array(page.evaluate(MIDDLE, 0)) - wanted).max() <= 2
         assert browser.show == name
         assert abs(browser._thumb(9)[15, 20] - wanted).max() <= 2  # and the contact sheet is the same
+        corner = np.array(page.evaluate(MIDDLE.replace("c.width >> 1, c.height >> 1", "2, c.height - 3"), 0))
+        assert (name == "errors") == bool(abs(corner - 100).max() > 5), "the background shows the picture"
 
 
 @pytest.mark.parametrize("by", ["mouse", "keys"])
@@ -131,12 +135,12 @@ def test_an_opened_picture_comes_in_full_size(stage: Stage, by: str) -> None:
     settle(page)
     assert browser.opened == 1
     assert "400 by 300" in page.locator(".seglab-canvas").get_attribute("aria-label")
-    assert abs(np.array(page.evaluate(MIDDLE, 0)) - (50 + np.array(PETS.colours[2]) / 2)).max() <= 2
+    assert abs(np.array(page.evaluate(MIDDLE, 0)) - (50 + np.array(COLOURS[2]) / 2)).max() <= 2
     page.keyboard.press("n")
     settle(page)
     assert browser.opened == 0 and page.locator(".seglab-browse-title b").text_content() == "a"
     page.wait_for_function("document.querySelector('.seglab-browse-open .seglab-note').textContent === ''")
-    assert abs(np.array(page.evaluate(MIDDLE, 0)) - (50 + np.array(PETS.colours[1]) / 2)).max() <= 2
+    assert abs(np.array(page.evaluate(MIDDLE, 0)) - (50 + np.array(COLOURS[1]) / 2)).max() <= 2
     page.keyboard.press("Escape")
     settle(page)
     assert browser.opened == -1 and page.locator(".seglab-browse-open").is_hidden()

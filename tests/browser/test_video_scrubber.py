@@ -7,8 +7,9 @@ from itertools import pairwise
 import numpy as np
 import pytest
 
-from seglab.labels import PETS
+from seglab.labels import DRONE, PETS
 from seglab.samples import sample_frames
+from seglab.viz.palettes import as_drawn
 from seglab.widgets.video_scrubber import VideoScrubber
 from tests.browser.conftest import SCREENSHOTS
 from tests.browser.stage import settle
@@ -21,7 +22,7 @@ PIXEL = """([x, y, view]) => { const c = document.querySelectorAll("canvas")[vie
 #: Runs at every change of the frame, in the order in which the page hears of it.
 LOG = """() => { window.log = [];
   model.on("change:frame", () => log.push([performance.now(), model.get("frame")])); }"""
-CAT = list(PETS.colours[1])
+CAT = list(as_drawn(PETS).colours[1])
 
 
 def film(count=12, height=60, width=96, **settings) -> VideoScrubber:
@@ -39,7 +40,7 @@ def at(page, x: float, y: float, view: int = 0) -> list[int]:
 
 
 def grey(page, view: int = 0) -> int:
-    """The number of the frame whose picture is on show, of a film whose background is switched off."""
+    """The number of the frame whose picture is on show: the background shows it."""
     return round(np.mean(at(page, 0.5, 0.9, view)) / 20)
 
 
@@ -49,7 +50,7 @@ def test_scrubbing_changes_pixels_and_python_hears_of_it(stage):
     track = page.get_by_role("slider", name="frame")
     assert at(page, 0.3, 0.2) == CAT
     track.fill("3")
-    assert at(page, 0.3, 0.2) == [0, 0, 0]
+    assert at(page, 0.3, 0.2) == pytest.approx([60] * 3, abs=3)
     assert track.get_attribute("aria-valuetext") == "frame 4 of 12, 0.3 s"
     page.get_by_label("opacity").fill("0")
     assert at(page, 0.3, 0.2) == pytest.approx([60] * 3, abs=3)
@@ -62,7 +63,7 @@ def test_scrubbing_changes_pixels_and_python_hears_of_it(stage):
 
 
 def test_play_keeps_time_and_pause_stops(stage):
-    widget = film(fps=20, hidden=[0])
+    widget = film(fps=20)
     page = stage.show(widget)
     page.evaluate(LOG)
     page.get_by_role("button", name="play").click()
@@ -80,7 +81,7 @@ def test_play_keeps_time_and_pause_stops(stage):
 
 
 def test_without_loop_it_ends_and_begins_again(stage):
-    widget = film(6, fps=30, hidden=[0])
+    widget = film(6, fps=30)
     page = stage.show(widget)
     page.get_by_role("button", name="loop").click()
     page.get_by_role("combobox", name="speed").select_option("2")
@@ -96,7 +97,7 @@ def test_without_loop_it_ends_and_begins_again(stage):
 
 
 def test_the_chart_jumps_and_tells(stage):
-    page = stage.show(film(hidden=[0]))
+    page = stage.show(film())
     box = page.locator(".seglab-film-plot").bounding_box()
     where = lambda frame: (box["x"] + frame / 11 * box["width"], box["y"] + 30)  # noqa: E731
     page.mouse.click(*where(7))
@@ -128,7 +129,7 @@ def test_the_chart_has_shares_and_iou(stage):
 
 
 def test_holding_the_film_stops_it_until_it_is_let_go(stage):
-    page = stage.show(film(fps=30, hidden=[0]))
+    page = stage.show(film(fps=30))
     page.get_by_role("button", name="play").click()
     box = page.locator(".seglab-film-plot").bounding_box()
     page.mouse.move(box["x"] + 1, box["y"] + 30)
@@ -140,17 +141,17 @@ def test_holding_the_film_stops_it_until_it_is_let_go(stage):
 
 
 def test_keys(stage):
-    page = stage.show(film(hidden=[0]))
+    page = stage.show(film())
     track = page.get_by_role("slider", name="frame")
     track.focus()
     for keys, frame in ((["End"], 11), (["ArrowLeft"] * 3, 8), (["Home"], 0), (["ArrowRight"] * 2, 2)):
         for key in keys:
             page.keyboard.press(key)
         assert grey(page) == frame
-    page.get_by_role("button", name="safe colours").focus()
+    page.get_by_role("button", name="loop").focus()
     page.keyboard.press("ArrowRight")
     assert grey(page) == 3, "also from a button"
-    page.get_by_role("combobox", name="show").focus()
+    page.get_by_role("combobox", name="speed").focus()
     page.keyboard.press("End")
     assert grey(page) == 3, "a menu keeps its keys"
     track.focus()
@@ -167,22 +168,24 @@ def test_a_class_is_switched_off_and_on(stage):
     box.uncheck()
     assert at(page, 0.3, 0.2) == pytest.approx([0] * 3, abs=2)
     page.get_by_role("slider", name="frame").fill("4")
-    assert at(page, 0.3, 0.2) == pytest.approx([80] * 3, abs=3) and at(page, 0.3, 0.9) == [0, 0, 0]
+    assert at(page, 0.3, 0.2) == pytest.approx([80] * 3, abs=3) == at(page, 0.3, 0.9)
     settle(page)
-    assert widget.hidden == [1]
+    assert widget.hidden == [0, 1]
     page.get_by_role("button", name="show all").click()
-    assert at(page, 0.3, 0.2) == CAT and box.is_checked()
+    assert at(page, 0.3, 0.2) == CAT and box.is_checked() and at(page, 0.3, 0.9) == [0, 0, 0]
 
 
 def test_prediction_truth_and_errors(stage):
     page = stage.show(film(frame=1))
     show = page.get_by_role("combobox", name="show")
-    assert at(page, 0.3, 0.2) == [0, 0, 0]
+    assert at(page, 0.3, 0.2) == pytest.approx([20] * 3, abs=3)
     show.select_option("truth")
     assert at(page, 0.3, 0.2) == CAT and at(page, 0.95, 0.2) == pytest.approx([20] * 3, abs=3)
     show.select_option("errors")
     assert at(page, 0.3, 0.2) == [230, 159, 0] and at(page, 0.3, 0.8) == [0, 114, 178]
     assert at(page, 0.95, 0.2) == [235, 235, 235]
+    background = page.get_by_role("checkbox", name="background")
+    assert background.is_checked() and background.is_disabled(), "errors on the background always show"
     words = page.get_by_role("group", name="classes").inner_text()
     assert "right\n50.0 %" in words and "wrong\n50.0 %" in words
     box = page.locator("canvas").bounding_box()
@@ -194,7 +197,7 @@ def test_prediction_truth_and_errors(stage):
 
 
 def test_two_views_share_one_clock(stage):
-    page = stage.show(film(fps=20, hidden=[0]), times=2)
+    page = stage.show(film(fps=20), times=2)
     page.evaluate(LOG)
     page.get_by_role("button", name="play").nth(1).click()
     page.wait_for_function("log.length >= 20")
@@ -213,7 +216,7 @@ def test_two_views_share_one_clock(stage):
 
 
 def test_python_plays_and_a_dead_clock_is_replaced(stage):
-    widget = film(fps=30, hidden=[0])
+    widget = film(fps=30)
     page = stage.show(widget)
     widget.playing = True
     stage.push()
@@ -228,7 +231,7 @@ def test_python_plays_and_a_dead_clock_is_replaced(stage):
 
 
 def test_a_dead_kernel_leaves_the_film_at_work(stage):
-    widget = film(hidden=[0])
+    widget = film()
     page = stage.show(widget)
     page.evaluate("model.comm_live = false")
     page.get_by_role("button", name="play").click()
@@ -241,7 +244,7 @@ def test_a_dead_kernel_leaves_the_film_at_work(stage):
 
 def test_a_long_film_keeps_few_frames(stage):
     """1600 × 1000 pixels: 10 decoded frames are kept, of 12; all are shown all the same."""
-    page = stage.show(film(12, 1000, 1600, hidden=[0]))
+    page = stage.show(film(12, 1000, 1600))
     page.evaluate("() => { window.forgotten = 0; const close = ImageBitmap.prototype.close; "
                   "ImageBitmap.prototype.close = function () { forgotten++; close.call(this); }; }")
     for frame in (4, 8, 0, 11):
@@ -259,6 +262,9 @@ def test_safe_colours_and_themes(stage):
     page = stage.show(VideoScrubber(frames, masks, PETS, truth=truth, frame=11))
     assert page.evaluate("document.querySelector('canvas').paintMs") < 1000 / 10
     page.screenshot(path=SCREENSHOTS / "video_scrubber.png")
+    assert page.get_by_role("button", name="safe colours").count() == 0, "they are safe already"
+    stage.clear()
+    page = stage.show(VideoScrubber(frames, masks, DRONE, truth=truth, frame=11))
     before = at(page, 0.5, 0.2)
     page.get_by_role("button", name="safe colours").click()
     assert at(page, 0.5, 0.2) != before

@@ -13,6 +13,7 @@ from torchvision.transforms.v2 import functional as F
 
 from seglab.errors import ArgumentError
 from seglab.labels import PETS, VOC
+from seglab.viz.palettes import as_drawn
 from seglab.widgets.augmentation_explorer import LOUD, MOST_PIXELS, AugmentationExplorer
 
 #: Settings of every kind, alone and together.
@@ -149,10 +150,12 @@ def test_the_png_shows_the_three_panels(picture_only: bool) -> None:
     page = widget.picture()
     image, mask = widget.apply()
     factor = 3  # 64 pixels wide -> 192, with 6 between two panels
-    colours = PETS.colourise(mask.numpy()).repeat(factor, 0).repeat(factor, 1)  # (144, 192, 3)
+    colours = as_drawn(PETS).colourise(mask.numpy()).repeat(factor, 0).repeat(factor, 1)  # (144, 192, 3)
     top = next(y for y in range(page.shape[0] - 144) if (page[y: y + 144, 198: 390] == colours).all())
     panels = [page[top: top + 144: factor, i * 198: 192 + i * 198: factor] for i in range(3)]
     loud = (panels[2] == LOUD).all(-1)
+    rest = (mask.numpy() == 0) | (mask.numpy() == 255)
+    assert (panels[0][rest] == image.permute(1, 2, 0).numpy()[rest]).all(), "the background shows the picture"
     if picture_only:
         assert (loud == (explorer(rotation=20, scale=1.1).apply()[1].numpy() != mask.numpy())).all()
     else:

@@ -21,7 +21,7 @@ from torchvision import tv_tensors
 from seglab import widgets
 from seglab.errors import ArgumentError
 from seglab.inference import Prediction
-from seglab.labels import PETS, VOC, LabelSet
+from seglab.labels import DRONE, PETS, VOC, LabelSet
 from seglab.viz import overlay
 from seglab.viz.palettes import colour_blind_safe
 from seglab.viz.sheets import sheet
@@ -99,13 +99,16 @@ def test_what_the_package_gives_is_taken():
 
 def test_the_stored_picture_is_what_is_seen(tmp_path):
     image, mask = scene()
-    viewer = MaskViewer(image, {"prediction": mask}, PETS, opacity=0.25, hidden=[0])
+    viewer = MaskViewer(image, {"prediction": mask}, PETS, opacity=0.25)
     data, _ = viewer._repr_mimebundle_()
     assert data["text/plain"] == "MaskViewer(40×30: prediction)"
     shown = np.asarray(Image.open(io.BytesIO(base64.b64decode(data["image/png"]))))
     only_cat = np.where(mask == 1, 1, 255).astype(np.uint8)
     expected = sheet([overlay(image, only_cat, PETS, 0.25)], ["prediction"])
     assert np.array_equal(shown[: expected.shape[0]], expected)
+    viewer.hidden, viewer.opacity = [1], 1.0
+    assert viewer.picture()[30, 2:-2].max() == 0, "switched on, the background is painted"
+    viewer.hidden, viewer.opacity = [0], 0.25
     viewer.save(tmp_path / "a.png")
     assert np.array_equal(np.asarray(Image.open(tmp_path / "a.png")), shown)
     with pytest.raises(ArgumentError, match=r"\.png"):
@@ -113,6 +116,19 @@ def test_the_stored_picture_is_what_is_seen(tmp_path):
     with_truth = MaskViewer(image, {"truth": mask, "prediction": np.ones_like(mask)}, PETS).picture()
     for colour in ((0, 114, 178), (230, 159, 0)):
         assert (with_truth == colour).all(axis=2).sum() > 500, "errors stand in the picture too"
+
+
+def test_the_background_is_switched_off_at_first_and_colours_are_those_of_the_overlay():
+    image, mask = scene()
+    viewer = MaskViewer(image, {"a": mask}, PETS)
+    assert viewer.hidden == viewer.get_state()["hidden"] == [0] and MaskViewer(image, {"a": mask}, DRONE).hidden == []
+    assert MaskViewer(image, {"a": mask}, PETS, hidden=[]).hidden == []
+    whole = overlay(image, mask, PETS, alpha=1)
+    entries = viewer.content["classes"]
+    assert entries[1]["colour"] == whole[mask == 1][0].tolist()
+    assert [one["name"] for one in entries if one["background"]] == ["background"]
+    legend = viewer.picture()[-20:].reshape(-1, 3)
+    assert (legend == entries[1]["colour"]).all(1).sum() > 20
 
 
 def test_bad_input_is_named():

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import io
 import zlib
+from dataclasses import replace
 
 import numpy as np
 import pytest
@@ -13,8 +14,9 @@ from torch import nn
 
 from seglab.errors import ArgumentError
 from seglab.inference import Prediction, predict
-from seglab.labels import LabelSet
+from seglab.labels import PETS, LabelSet, known_label_set
 from seglab.models import build
+from seglab.viz import overlay
 from seglab.widgets import pixel_probe
 from seglab.widgets.pixel_probe import PixelProbe
 
@@ -97,6 +99,17 @@ def test_the_bars_of_the_picture_are_the_true_probabilities():
     assert bars[0][0] == f"class {first}" and bars[0][2] == prediction.label_set.colours[first]
     probe.safe_colours = True
     assert probe.bars()[0][2] != bars[0][2]
+    in_vocs = PixelProbe(replace(prediction, label_set=known_label_set(prediction.label_set.classes)), pixel=[7, 3])
+    assert in_vocs.bars()[0][2] == probe.bars()[0][2], "the safe colours are those in which VOC's are drawn"
+
+
+def test_the_classes_are_drawn_but_for_the_background():
+    prediction = replace(answer(), label_set=PETS)
+    probe, plain = PixelProbe(prediction, show_mask=True, opacity=0.5), PixelProbe(prediction)
+    shown, before = probe.picture(), plain.picture()
+    assert (shown != before).any()
+    plain._prediction = replace(prediction, image=overlay(prediction.image, prediction.mask, PETS))
+    assert (shown == plain.picture()).all()
 
 
 def test_the_frame_moves_with_the_pixel_and_ends_at_the_edge():

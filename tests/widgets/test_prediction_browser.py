@@ -16,6 +16,7 @@ from seglab.errors import ArgumentError
 from seglab.inference import Classification, predict
 from seglab.labels import PETS
 from seglab.models import Card, Classifier
+from seglab.viz.palettes import as_drawn
 from seglab.widgets.prediction_browser import PredictionBrowser
 
 SIZE = (40, 60)
@@ -196,7 +197,7 @@ def test_the_contact_sheet_shows_the_page_as_it_is_set() -> None:
         first = second
     browser.show = "truth"
     thumb = browser._thumb(0).astype(int)
-    assert abs(thumb[20, 30] - np.array(PETS.colours[1]) / 2).max() <= 2  # half the black picture, half cat
+    assert abs(thumb[20, 30] - np.array(as_drawn(PETS).colours[1]) / 2).max() <= 2  # half the black picture, half cat
     browser.search = "no such name"
     assert browser.picture().shape[0] < 60 and repr(browser).startswith("PredictionBrowser(0 of 4 pictures")
 
