@@ -1,39 +1,51 @@
-"""A video made from the samples: a camera glides over a drawn landscape, and a cat passes in front of it."""
+"""A film made from the samples: cats, a dog and a ball pass through a photograph of a garage, and the camera pans."""
 
 from __future__ import annotations
 
 from collections.abc import Iterator
 from pathlib import Path
+from typing import NamedTuple
 
 import cv2
 import numpy as np
-from skimage.data import chelsea
+from skimage.data import chelsea, stereo_motorcycle
 
 from seglab.datasets.io import Size
 from seglab.datasets.video import open_writer
 from seglab.errors import ArgumentError
 from seglab.labels import PETS
 from seglab.progress import progress_bar
-from seglab.samples.aerial import draw_aerial
+from seglab.samples.animals import MARKS, Animal
 
 #: The outline of the cat's head in `skimage.data.chelsea()`, as (x, y); the photograph cuts off the ears.
 _HEAD = np.array([(42, 0), (35, 60), (31, 100), (39, 145), (60, 190), (95, 230), (145, 265), (200, 285), (250, 288),
                   (295, 273), (313, 250), (323, 220), (345, 185), (361, 150), (364, 120), (359, 80), (372, 57),
                   (389, 25), (400, 0)])
+_RADIUS = 60  # of a drawn head, in pixels, before it is scaled to the frame
+
+
+class _Thing(NamedTuple):
+    """What moves: a picture, which of its pixels belong to the thing (0 to 1), and their class id."""
+
+    picture: np.ndarray
+    alpha: np.ndarray
+    class_id: int
 
 
 def sample_frames(count: int = 60, size: Size = (360, 640), noise: float = 6.0,
                   seed: int = 0) -> Iterator[tuple[np.ndarray, np.ndarray]]:
-    """Frames with the truth: an aerial scene below, and Chelsea the cat along the upper edge.
+    """Frames with the truth: Chelsea the cat along the upper edge, a drawn cat, a drawn dog and a ball on the floor.
+
+    The background is scikit-image's photograph of a motorcycle in a garage (Middlebury Stereo Datasets 2014).
 
     Args:
-        count: frames; the cat passes once, from left to right.
+        count: frames; everybody passes once, the cats and the ball to the right, the dog to the left.
         size: (height, width) in pixels, each at least 64.
         noise: standard deviation of the camera's noise, in grey levels. It makes predictions flicker.
-        seed: of the scene and the noise.
+        seed: of the coats and the noise.
 
     Yields:
-        (H, W, 3) uint8 frame, and (H, W) uint8 mask with the ids of `PETS`.
+        (H, W, 3) uint8 frame, and (H, W) uint8 mask with the ids of `PETS`; the ball is background.
 
     Raises:
         ArgumentError: fewer than one frame, or a side below 64.
@@ -41,31 +53,28 @@ def sample_frames(count: int = 60, size: Size = (360, 640), noise: float = 6.0,
     Example:
         >>> frame, mask = list(sample_frames(3, size=(64, 96)))[1]
         >>> frame.shape, np.unique(mask).tolist()
-        ((64, 96, 3), [0, 1])
+        ((64, 96, 3), [0, 1, 2])
     """
     height, width = size
     if count < 1 or min(size) < 64:
         raise ArgumentError("sample_frames", found=f"count {count}, size {size}",
                             expected="1 frame or more, sides of at least 64")
     rng = np.random.default_rng([seed, count])
-    scene, _ = draw_aerial(seed, 0, (height * 5 // 4, width * 5 // 4))
-    photo = chelsea()
-    outline = cv2.fillPoly(np.zeros(photo.shape[:2], np.float32), [_HEAD.astype(np.int32)], 1.0)
-    outline = cv2.GaussianBlur(outline, (0, 0), 1.5)  # a soft edge, as a lens draws it
-    scale = 0.62 * height / photo.shape[0]
+    garage = _filling(stereo_motorcycle()[0], (height * 9 // 8, width * 9 // 8))
+    cat, dog, ball, head = _drawn(rng, True), _drawn(rng, False), _ball(rng), _chelsea()
     for number in range(count):
         share = number / max(1, count - 1)
-        # The camera glides diagonally; the cat swings a little, and stays cut off by the frame where the photo is.
-        camera = np.array([[1, 0, -share * width / 4], [0, 1, -share * height / 4]], np.float32)
-        frame = cv2.warpAffine(scene, camera, (width, height), flags=cv2.INTER_LINEAR).astype(np.float32)
-        bob = 0.02 * height * np.sin(share * 8 * np.pi)
-        left = -0.55 * scale * photo.shape[1] + share * (width + 0.1 * scale * photo.shape[1])
-        place = np.array([[scale, 0, left], [0, scale, bob - 0.03 * height]], np.float32)
-        cat = cv2.warpAffine(photo, place, (width, height), flags=cv2.INTER_AREA)
-        alpha = cv2.warpAffine(outline, place, (width, height))[..., None]  # (H, W, 1)
-        frame += alpha * (cat - frame)
+        camera = np.array([[1, 0, -share * width / 8], [0, 1, -share * height / 8]], np.float32)
+        frame = cv2.warpAffine(garage, camera, (width, height), flags=cv2.INTER_LINEAR).astype(np.float32)
+        mask = np.zeros(size, np.uint8)
+        hop = abs(np.sin(7 * np.pi * share))  # 0 on the floor, 1 at the top
+        for thing, tall, across, down, angle in (
+                (dog, 0.78, 0.9 - 0.75 * share, 0.6 - 0.03 * hop, 4 * np.sin(9 * np.pi * share)),
+                (cat, 0.66, 0.1 + 0.8 * share, 0.68 - 0.05 * hop, -5 * np.sin(8 * np.pi * share)),
+                (ball, 0.15, -0.1 + 1.2 * share, 0.9 - 0.2 * abs(np.sin(5 * np.pi * share)), 720 * share),
+                (head, 0.5, -0.1 + 1.1 * share, 0.22 + 0.015 * np.sin(8 * np.pi * share), 0.0)):
+            _place(thing, frame, mask, tall * height, (across * width, down * height), angle)
         frame += rng.normal(0, noise, frame.shape)
-        mask = np.where(alpha[..., 0] > 0.5, np.uint8(PETS.id("cat")), np.uint8(0))
         yield frame.round().clip(0, 255).astype(np.uint8), mask
 
 
@@ -84,3 +93,52 @@ def write_video_sample(path: str | Path, count: int = 60, size: Size = (360, 640
                                      unit="frame", shown=progress):
             writer.write(frame)
     return Path(path).expanduser()
+
+
+def _filling(photo: np.ndarray, size: Size) -> np.ndarray:
+    """A photograph scaled to fill this size, and what is too much cut off at the top, or at the sides alike."""
+    scale = max(side / has for side, has in zip(size, photo.shape[:2], strict=True))
+    tall, wide = (max(side, round(has * scale)) for side, has in zip(size, photo.shape[:2], strict=True))
+    scaled = cv2.resize(photo, (wide, tall), interpolation=cv2.INTER_AREA if scale < 1 else cv2.INTER_LINEAR)
+    left = (wide - size[1]) // 2
+    return scaled[tall - size[0]:, left:left + size[1]]
+
+
+def _drawn(rng: np.random.Generator, is_cat: bool) -> _Thing:
+    picture = np.full((6 * _RADIUS, 6 * _RADIUS, 3), 120, np.uint8)
+    animal = Animal(rng, is_cat, picture, (1 / 6, 1 / 6), (0.45, 0.45), (0.29, 0.29), turn=0,
+                    marks=MARKS[rng.integers(len(MARKS))])
+    animal.draw()
+    return _Thing(picture, _soft(animal.outline), PETS.id("cat" if is_cat else "dog"))
+
+
+def _ball(rng: np.random.Generator) -> _Thing:
+    side = 2 * _RADIUS
+    picture = np.full((side, side, 3), rng.integers(60, 255, 3), np.uint8)
+    for start in range(0, 360, 120):  # stripes, so that it is seen to roll
+        cv2.ellipse(picture, (_RADIUS, _RADIUS), (_RADIUS, _RADIUS), start, 0, 60, (240, 240, 240), -1)
+    outline = cv2.circle(np.zeros((side, side), np.uint8), (_RADIUS, _RADIUS), _RADIUS - 2, 255, -1)
+    return _Thing(picture, _soft(outline), PETS.id("background"))
+
+
+def _chelsea() -> _Thing:
+    photo = chelsea()
+    outline = cv2.fillPoly(np.zeros(photo.shape[:2], np.uint8), [_HEAD.astype(np.int32)], 255)
+    return _Thing(photo, _soft(outline), PETS.id("cat"))
+
+
+def _soft(outline: np.ndarray) -> np.ndarray:
+    """An outline, 0 or 255, as shares with a soft edge, as a lens draws it."""
+    return cv2.GaussianBlur(outline.astype(np.float32) / 255, (0, 0), 1.5)
+
+
+def _place(thing: _Thing, frame: np.ndarray, mask: np.ndarray, tall: float, centre: tuple[float, float],
+           angle: float) -> None:
+    """Paint a thing on a frame and its mask: `tall` pixels high, its middle at (x, y), turned by degrees."""
+    height, width = thing.alpha.shape
+    place = cv2.getRotationMatrix2D((width / 2, height / 2), angle, tall / height)
+    place[:, 2] += np.array(centre) - (width / 2, height / 2)
+    to = mask.shape[::-1]
+    alpha = cv2.warpAffine(thing.alpha, place, to)
+    frame += alpha[..., None] * (cv2.warpAffine(thing.picture, place, to, flags=cv2.INTER_AREA) - frame)
+    mask[alpha > 0.5] = thing.class_id

@@ -333,8 +333,11 @@ def test_sample_video(tmp_path):
     frames = list(sample_frames(5, (96, 128)))
     again = list(sample_frames(5, (96, 128)))
     assert all((a[0] == b[0]).all() for a, b in zip(frames, again, strict=True))
-    places = [np.flatnonzero(mask.any(0)).mean() for _, mask in frames if mask.any()]
-    assert len(places) >= 4 and sorted(places) == places  # it walks to the right
+    for class_id, turn in ((1, 1), (2, -1)):  # the cats walk to the right, the dog to the left
+        places = [turn * np.flatnonzero((mask == class_id).any(0)).mean() for _, mask in frames if class_id in mask]
+        assert len(places) >= 4 and sorted(places) == places
+    seen = np.unique([np.bincount(mask.ravel(), minlength=3) > 0 for _, mask in frames], axis=0)
+    assert seen.any(0).all() and (frames[1][0] != frames[2][0]).mean() > 0.9  # and the camera pans
     with pytest.raises(ArgumentError):
         next(sample_frames(0))
 

@@ -130,7 +130,7 @@ def test_the_picture_of_a_short_film_and_of_a_wide_one_fit():
 def test_it_says_what_it_shows():
     frames, masks = zip(*sample_frames(3, size=(64, 96)), strict=True)
     widget = VideoScrubber(frames, masks, PETS, fps=2, truth=masks)
-    assert repr(widget) == widget.label == "VideoScrubber(3 frames, 96×64, 1.5 s: background, cat, with truth)"
+    assert repr(widget) == widget.label == "VideoScrubber(3 frames, 96×64, 1.5 s: background, cat, dog, with truth)"
     data, _ = widget._repr_mimebundle_()
     assert data["text/plain"] == widget.label and data["image/png"].startswith("iVBOR")
 
