@@ -1,8 +1,8 @@
-"""Checks about training: the loss, and a step."""
+"""Checks about training: losses, and a step."""
 
 from __future__ import annotations
 
-from collections.abc import Callable
+from collections.abc import Callable, Mapping
 from typing import Any
 
 import numpy as np
@@ -167,3 +167,62 @@ training_step = Exercise(
            "optimizer.zero_grad()\nlogits = model(images)\n"
            "loss = F.cross_entropy(logits, masks.long(), ignore_index=255)\nloss.backward()\noptimizer.step()\n"
            "return loss.item()"))
+
+
+_Output = Mapping[str, Tensor]
+
+
+def _with_aux(output: _Output, masks: Tensor, *, out: float = 1.0, aux: float = 0.5,
+              change: Callable[[Tensor], Tensor] = lambda x: x, by_picture: bool = False) -> Tensor:
+    def measure(logits: Tensor) -> Tensor:
+        if by_picture:
+            return torch.stack([_loss(*pair) for pair in zip(logits, masks, strict=True)]).mean()
+        return F.cross_entropy(change(logits), masks.long(), ignore_index=IGNORE)
+
+    weights = {"out": out, "aux": aux}
+    return torch.stack([weights[name] * measure(logits) for name, logits in output.items()]).sum()
+
+
+def _two_heads(seed: int) -> dict[str, Tensor]:
+    generator = torch.Generator().manual_seed(seed)
+    return {name: torch.randn(2, 3, 2, 4, generator=generator) for name in ("out", "aux")}
+
+
+_MASKS = torch.tensor([[[0, 1, 2, 0], [1, 1, 2, 2]], [[0, 0, 0, 1], [2, 1, 0, 0]]])
+loss_with_aux = Exercise(
+    "loss_with_aux",
+    [Case("two heads", (_two_heads(0), _MASKS), ""),
+     Case("a network without an auxiliary head: {\"out\": logits}", ({"out": _two_heads(1)["out"]}, _MASKS), ""),
+     Case("pixels that nobody labelled", (
+         _two_heads(2), torch.where(torch.arange(16).view(2, 2, 4) < 6, IGNORE, _MASKS)), "")],
+    right=_with_aux,
+    mistakes={
+        "Both losses count the same. That of the auxiliary head counts half.": lambda *a: _with_aux(*a, aux=1.0),
+        "This is the mean of both losses. It should be out + 0.5 · aux.":
+            lambda output, masks: _with_aux(output, masks) if len(output) == 1 else _with_aux(
+                output, masks, out=0.5, aux=0.5),
+        "The auxiliary loss is left out.": lambda *a: _with_aux(*a, aux=0.0),
+        "Only the auxiliary loss is counted.":
+            lambda output, masks: _with_aux(output, masks, out=0.0 if len(output) == 2 else 1.0),
+        "The halves are exchanged: the loss of \"out\" counts whole, that of \"aux\" half.":
+            lambda output, masks: _with_aux(output, masks) if len(output) == 1 else _with_aux(
+                output, masks, out=0.5, aux=1.0),
+        "The auxiliary loss counts 0.4 here. It should be 0.5.": lambda *a: _with_aux(*a, aux=0.4),
+        "Ignored pixels are counted as the last class: ignore_index=255.":
+            lambda output, masks: _with_aux(output, masks.clamp(max=2)),
+        "The softmax is taken twice: F.cross_entropy wants plain logits.":
+            lambda *a: _with_aux(*a, change=lambda x: x.softmax(1)),
+        "This is the mean of the pictures' losses. Take the mean over all labelled pixels of the batch.":
+            lambda *a: _with_aux(*a, by_picture=True),
+        "The logits of both heads are mixed, and one loss is measured. Measure two losses, and add them.": [
+            lambda output, masks, w=w: F.cross_entropy(output["out"] + w * output.get(
+                "aux", torch.zeros(())), masks.long(), ignore_index=IGNORE) for w in (0.5, 1.0)]},
+    errors={"255 is out of bounds": "The loss meets 255: F.cross_entropy(…, ignore_index=255).",
+            "KeyError: 'aux'": "Not every network has an auxiliary head: if \"aux\" in output.",
+            "'dict'": "output is a dictionary: output[\"out\"] are the logits."},
+    hints=("Measure the cross-entropy of each head against the same masks. How much does the second one count, if it "
+           "is there?",
+           "loss = F.cross_entropy(output[\"out\"], masks.long(), ignore_index=255), and if \"aux\" in output, add "
+           "0.5 times the same of output[\"aux\"].",
+           "loss = F.cross_entropy(output[\"out\"], masks.long(), ignore_index=255)\nif \"aux\" in output:\n"
+           "    loss = loss + 0.5 * F.cross_entropy(output[\"aux\"], masks.long(), ignore_index=255)\nreturn loss"))

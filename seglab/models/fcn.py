@@ -70,7 +70,7 @@ class FCN(BackboneWithHeads):
         backbone: see `build_backbone`.
         aux: add the auxiliary head, on stage c4.
         output_stride: 8, 16 or 32; by default torchvision's (8 for large ResNets, 16 for MobileNet), else 32. Dilated
-            depthwise convolutions are slow on a CPU: lesson 2 measures it.
+            depthwise convolutions are slow on a CPU.
 
     Shapes: (N, 3, H, W) float, normalised -> {"out": (N, C, H, W), "aux"?: (N, C, H, W)} logits.
 

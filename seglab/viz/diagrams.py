@@ -54,7 +54,7 @@ def draw_network(maps: Mapping[str, Map], steps: Sequence[tuple[str, str, str]],
     columns, rows = ([getattr(one, side) for one in maps.values()] for side in ("column", "row"))
     across, down = max(columns) - min(columns) + 0.7, max(rows) - min(rows) + 0.9
     figure, axis = plt.subplots(figsize=(width, max(1.1, width * 0.5 * down / across)), layout="constrained")
-    sizes = {name: (0.2 + 0.1 * _share(one.stride), 0.2 + 0.18 * _share(one.stride)) for name, one in maps.items()}
+    sizes = {name: (0.23 + 0.07 * _share(one.stride), 0.2 + 0.18 * _share(one.stride)) for name, one in maps.items()}
     for start, end, text in steps:
         a, b = maps[start], maps[end]
         aside = a.column != b.column

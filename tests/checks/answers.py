@@ -38,9 +38,12 @@ def assert_recognises(exercises: Mapping[str, Exercise], others: Mapping[str, Se
 def last_hint(exercise: Exercise) -> Callable[..., Any]:
     """The third hint, "nearly all", run as an answer."""
     code, scope = exercise.hints[2], {"F": F, "nn": nn, "np": np, "torch": torch}
-    if not code.startswith("class "):
+    if "self." in code and not code.startswith("class "):  # the class is given, and its forward is to be written
+        code = f"class Answer(Right):\n    def forward(self, maps):\n{textwrap.indent(code, '        ')}"
+        scope["Right"] = exercise.right
+    elif not code.startswith("class "):
         names = ", ".join(one.name for one in signature(exercise.right).parameters.values()
-                          if one.kind == one.POSITIONAL_OR_KEYWORD)
+                          if one.kind == one.POSITIONAL_OR_KEYWORD and one.default is one.empty)
         code = f"def answer({names}):\n{textwrap.indent(code, '    ')}"
     from seglab.checks import confusion_matrix
 
