@@ -5,25 +5,32 @@ In a lesson, `from seglab import checks as check`.
 
 from __future__ import annotations
 
+from seglab.checks.epochs import layer_rates, test_accuracy, train_epoch
+from seglab.checks.evidence import calibration_error, cam, grad_cam, suspects
 from seglab.checks.exercise import Case, Exercise, Verdict
 from seglab.checks.fcn import enlarge, fcn_head, receptive_field, skip_decoder, to_convolution
+from seglab.checks.features import features_once, read_map
 from seglab.checks.losses import cross_entropy, loss_with_aux, training_step
 from seglab.checks.masks import class_shares, class_weights, colourise, constant_rule
 from seglab.checks.networks import single_conv, two_convs, window
 from seglab.checks.pictures import flicker, overlay, tile_starts, voc_colour
 from seglab.checks.scores import confusion_matrix, iou
+from seglab.checks.transfer import frozen, swap_head
 from seglab.errors import ArgumentError
 
-__all__ = ["EXERCISES", "Case", "Exercise", "Verdict", "class_shares", "class_weights", "colourise",
-           "confusion_matrix", "constant_rule", "cross_entropy", "enlarge", "fcn_head", "flicker", "hint", "iou",
-           "loss_with_aux", "overlay", "receptive_field", "single_conv", "skip_decoder", "solution", "tile_starts",
-           "to_convolution", "training_step", "two_convs", "voc_colour", "window"]
+__all__ = ["EXERCISES", "Case", "Exercise", "Verdict", "calibration_error", "cam", "class_shares", "class_weights",
+           "colourise", "confusion_matrix", "constant_rule", "cross_entropy", "enlarge", "fcn_head", "features_once",
+           "flicker", "frozen", "grad_cam", "hint", "iou", "layer_rates", "loss_with_aux", "overlay", "read_map",
+           "receptive_field", "single_conv", "skip_decoder", "solution", "suspects", "swap_head", "test_accuracy",
+           "tile_starts", "to_convolution", "train_epoch", "training_step", "two_convs", "voc_colour", "window"]
 
 #: By name, in the lessons' order.
 EXERCISES = {one.name: one for one in (colourise, class_shares, single_conv, cross_entropy, training_step,
                                        confusion_matrix, iou, constant_rule, window, class_weights, two_convs,
                                        to_convolution, receptive_field, enlarge, fcn_head, skip_decoder, loss_with_aux,
-                                       overlay, flicker, voc_colour, tile_starts)}
+                                       overlay, flicker, voc_colour, tile_starts,
+                                       read_map, swap_head, frozen, train_epoch, test_accuracy, features_once, cam,
+                                       layer_rates, calibration_error, suspects, grad_cam)}
 _given: dict[str, int] = {}
 
 
