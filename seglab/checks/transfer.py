@@ -34,6 +34,8 @@ def _swapped(answer: Callable[..., Any], last: str, features: int, num_classes: 
         raise TypeError(f"it returns a {type(found).__name__}, and should return the network")
     if isinstance(found, nn.Linear):
         raise TypeError("it returns the new layer alone. Return the whole network: return model")
+    if not hasattr(found, last):
+        raise TypeError(f"the network that it returns has no layer called {last}. Exchange the layer in the given one")
     pictures = torch.linspace(0, 1, 2 * 3 * 25).reshape(2, 3, 5, 5)
     found.eval()
     with torch.no_grad():
@@ -149,7 +151,7 @@ def _steps_on(answer: Callable[..., Any], modes: Sequence[bool]) -> dict[str, An
     return {"parameters of the body that train": sum(p.numel() for p in body.parameters() if p.requires_grad),
             "BatchNorm layers in train mode": int(body[1].training),
             "Dropout layers in train mode": int(body[3].training), "running means": body.state_dict()["1.running_mean"],
-            "weights of the head": head.weight.detach()}
+            "biases of the head": head.bias.detach()}
 
 
 _TRAINS = True, True

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import copy
 from itertools import pairwise
 from pathlib import Path
 
@@ -41,6 +42,12 @@ def swapped_by_name(model, name, num_classes):
     for key, value in model.named_parameters():
         value.requires_grad = key.startswith(name)
     return model.eval()
+
+
+def swapped_in_a_copy(model, name, num_classes):
+    model = copy.deepcopy(model).requires_grad_(False)
+    model.__dict__["_modules"][name] = nn.Linear(getattr(model, name).in_features, num_classes)
+    return model
 
 
 def body_and_head(model, name, num_classes):
@@ -184,7 +191,7 @@ def grad_cam_by_backward(head, maps, class_id):
 
 OTHERS = {
     "read_map": [lines_with_paths, lines_as_they_come],
-    "swap_head": [swapped_in_a_loop, swapped_by_name, body_and_head],
+    "swap_head": [swapped_in_a_loop, swapped_by_name, swapped_in_a_copy],
     "frozen": [FrozenByLayers, FrozenWithoutParents],
     "train_epoch": [epoch_that_collects, epoch_with_tensors],
     "test_accuracy": [accuracy_in_numpy, accuracy_in_inference_mode],
@@ -307,7 +314,8 @@ WRONG = [
     ("read_map", lambda lines: None, "returns nothing"),
     ("read_map", lambda lines: [(a, int(b)) for a, b in (x.split("\t") for x in lines if "#" not in x and x)],
      "has a # in it"),
-    ("swap_head", head_only, "new layer alone"), ("swap_head", wrong_width, "another number of features"),
+    ("swap_head", body_and_head, "has no layer called fc"), ("swap_head", head_only, "new layer alone"),
+    ("swap_head", wrong_width, "another number of features"),
     ("swap_head", frozen_by_a_new_attribute, "Nothing is frozen"),
     ("swap_head", lambda model, name, n: None, "return model"),
     ("swap_head", lambda model, name, n: swapped_in_a_loop(model, "fc", n), "another name here"),
