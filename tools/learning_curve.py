@@ -42,7 +42,7 @@ def learning_curve(splits: Splits, counts: Sequence[int] = (20, 100, 500),
         counts: training pictures a class; chosen at random, anew for each seed, the same for all ways.
         seeds: one run each; they choose pictures, weights and order.
         backbone: see `seglab.models.classifier`.
-        effort: multiplies the number of steps.
+        effort: multiplies the number of steps of fine-tuning and from scratch; a head always takes 200.
         progress: print a line a run.
 
     Returns:
@@ -57,7 +57,7 @@ def learning_curve(splits: Splits, counts: Sequence[int] = (20, 100, 500),
             few = splits.train.subset(chosen)
             torch.manual_seed(seed)
             model = classifier(backbone, len(splits.label_set), keep_statistics=True)
-            train_head(model, features["train"].subset(chosen), seed, round(200 * effort))
+            train_head(model, features["train"].subset(chosen), seed)
             found = {"frozen": accuracy(model, features["test"])}
             model.freeze("until:c3")
             steps = round(5 * effort * math.sqrt(len(few)))
