@@ -8,9 +8,10 @@ from __future__ import annotations
 from seglab.checks.epochs import layer_rates, test_accuracy, train_epoch
 from seglab.checks.evidence import calibration_error, cam, grad_cam, suspects
 from seglab.checks.exercise import Case, Exercise, Verdict
-from seglab.checks.fcn import enlarge, fcn_head, receptive_field, skip_decoder, to_convolution
+from seglab.checks.fcn import fcn_head, skip_decoder, to_convolution
 from seglab.checks.features import features_once, read_map
 from seglab.checks.losses import cross_entropy, loss_with_aux, training_step
+from seglab.checks.maps import enlarge, receptive_field
 from seglab.checks.masks import class_shares, class_weights, colourise, constant_rule
 from seglab.checks.networks import single_conv, two_convs, window
 from seglab.checks.pictures import flicker, overlay, tile_starts, voc_colour

@@ -11,6 +11,7 @@ from torch import Tensor, nn
 from torch.utils.data import DataLoader, TensorDataset
 
 from seglab.checks.exercise import Case, Exercise
+from seglab.checks.guard import RefusedError
 
 
 class _Watched(nn.Module):
@@ -39,8 +40,8 @@ def _epochs_of(answer: Callable[..., Any], count: int, momentum: float) -> dict[
     optimizer = torch.optim.SGD(model.parameters(), lr=0.3, momentum=momentum)
     losses = [answer(model, optimizer, loader) for _ in range(2)]
     if any(isinstance(loss, Tensor) and loss.requires_grad for loss in losses):
-        raise TypeError("the loss is returned, or summed up, with all that it was computed from, which fills memory. "
-                        "Take the plain number: loss.item()")
+        raise RefusedError("the loss is returned, or summed up, with all that it was computed from, which fills "
+                           "memory. Take the plain number: loss.item()")
     return {"the first epoch's loss": losses[0], "the second epoch's loss": losses[1],
             "the last layer's biases": model.last.bias.detach(),
             "BatchNorm's means": model.state_dict()["bn.running_mean"]}
@@ -129,7 +130,7 @@ def _tested(answer: Callable[..., Any], count: int, training: bool) -> dict[str,
     model.graphs = model.trained = 0
     found = answer(model, loader)
     if found is None:
-        raise TypeError("it returns nothing. Is there a `return`?")
+        raise RefusedError("it returns nothing. Is there a `return`?")
     return {"accuracy": found, "batches in train mode": model.trained, "batches with gradients": model.graphs,
             "in train mode afterwards": int(model.training)}
 
@@ -194,10 +195,10 @@ def _rates_of(answer: Callable[..., Any], sizes: Sequence[int], lr: float, decay
     parts = [[nn.Parameter(torch.zeros(size)), nn.Parameter(torch.zeros(1))] for size in sizes]
     found = answer(parts, lr, decay)
     if found is None:
-        raise TypeError("it returns nothing. Is there a `return`?")
+        raise RefusedError("it returns nothing. Is there a `return`?")
     groups = list(found)
     if not all(isinstance(group, dict) and {"params", "lr"} <= group.keys() for group in groups):
-        raise TypeError('each group should be a dictionary: {"params": …, "lr": …}')
+        raise RefusedError('each group should be a dictionary: {"params": …, "lr": …}')
     rates = {id(value): group["lr"] for group in torch.optim.SGD(groups, lr=99.0).param_groups
              for value in group["params"]}
     return {"parameters that have a rate": len(rates),

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import copy
 import time
-from collections.abc import Callable, Mapping, Sequence
+from collections.abc import Callable, Iterator, KeysView, Mapping, Sequence, ValuesView
 from dataclasses import dataclass, field
 from functools import partial
 from inspect import signature
@@ -86,7 +86,7 @@ class Exercise:
         deadline, results = time.monotonic() + SECONDS, []
         for case in self.cases:
             args = copy.deepcopy(case.args)
-            ran = call(partial(self.run, answer, *args), max(0.05, deadline - time.monotonic()), self.errors)
+            ran = call(partial(_listed, self.run, answer, *args), max(0.05, deadline - time.monotonic()), self.errors)
             if ran.problem is None and not _same_arguments(args, case.args):
                 ran = ran._replace(problem="It changes its arguments. Work on a copy: whoever calls it needs them as "
                                            "they were.")
@@ -115,11 +115,17 @@ class Exercise:
             if (array := _array(value)) is None or array.size <= 64:
                 lines += _indented(f"{name}: ", _short(value))
         lines += [f"      {line}" for line in (case.shown or "").splitlines()]
-        if ran.problem is None:
-            lines += [*_indented("yours:    ", _short(ran.value)), *_indented("expected: ", _short(expected))]
         known = None
         if ran.problem is None:
-            known = self._mistake(results) or (self._mistake(results[:number + 1]) if number else None)
+            parts = ran.value, expected
+            if isinstance(expected, Mapping):  # of several values, the first that differs
+                name = next(name for name, value in expected.items() if _difference(ran.value[name], value))
+                parts = ran.value[name], expected[name]
+                lines += [f"      {name}:"]
+            lines += [*_indented("yours:    ", _short(parts[0])), *_indented("expected: ", _short(parts[1]))]
+            known = self._mistake(results)
+            if known is None and number and (perhaps := self._mistake(results[:number + 1])):
+                known = f"Perhaps this: {perhaps}"
         lines += [f"  {line}" for line in (known or difference).splitlines()]
         if ran.printed:
             lines += ["  Your code printed:", *_indented("", ran.printed.rstrip())]
@@ -135,6 +141,12 @@ class Exercise:
                                     for (_, ran), one in zip(finished, known, strict=True)):
                     return sentence
         return None
+
+
+def _listed(run: Callable[..., Any], *args: Any) -> Any:
+    """What a run gives, with the values of an iterator in a list; here, since one may be endless."""
+    found = run(*args)
+    return list(found) if isinstance(found, (Iterator, KeysView, ValuesView)) else found
 
 
 def _in_notebook() -> bool:
@@ -159,16 +171,19 @@ def _array(value: Any) -> np.ndarray | None:
 def _difference(found: Any, expected: Any) -> str | None:
     """How a result differs from the expected one, as a sentence; None if it does not, but for rounding."""
     if isinstance(expected, Mapping):
-        pairs = ((name, found[name], value, _difference(found[name], value)) for name, value in expected.items())
-        return next((f"{name}: {text}" if found is None or len(_short(value)) > 24 else
-                     f"{name}: {_short(found)} instead of {_short(value)}." for name, found, value, text in pairs
-                     if text is not None), None)
+        for name, value in expected.items():
+            if (text := _difference(found[name], value)) is not None:
+                few = found[name] is not None and (array := _array(value)) is not None and array.size <= 8
+                return f"{name}: {_short(found[name])} instead of {_short(value)}." if few else f"{name}: {text}"
+        return None
     if found is None:
         return "It returns nothing. Is there a `return`?"
     array, wanted = _array(found), _array(expected)
     assert wanted is not None  # checks compare numbers
     if array is None:
         return f"Expected {_kind(wanted)}, found {_short(found)}."
+    if wanted.ndim == 0 and array.size == 1:
+        array = array.reshape(())  # a list or tensor with one number will do
     if array.shape != wanted.shape:
         turned = array.shape == wanted.shape[::-1] and array.ndim > 1
         return ("It returns several numbers, and should return one." if wanted.ndim == 0 else
@@ -182,7 +197,8 @@ def _difference(found: Any, expected: Any) -> str | None:
     zeros = np.where(np.isnan(wanted), wanted, 0.0)
     for sentence, other in (("It is a hundred times what it should be: a share lies between 0 and 1.", wanted * 100.0),
                             ("The sign is wrong.", -1.0 * wanted),
-                            ("All values are 0. Is it a division of whole numbers, //?", zeros),
+                            ("All values are 0." + " Is it a division of whole numbers, //?" * bool(
+                                (wanted != np.round(wanted)).any()), zeros),
                             ("Rows and columns are exchanged.", wanted.T if wanted.ndim == 2 else wanted),
                             ("The order of the last axis is reversed.", wanted[..., ::-1] if wanted.ndim else wanted)):
         if other.shape == array.shape and _close(array, other):

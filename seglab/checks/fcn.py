@@ -1,9 +1,9 @@
-"""Checks about fully convolutional networks: their layers, what a place sees, and the way back to fine maps."""
+"""Checks about fully convolutional networks: from a linear layer to a convolution, a head, a decoder."""
 
 from __future__ import annotations
 
 import math
-from collections.abc import Callable, Mapping, Sequence
+from collections.abc import Callable, Mapping
 from typing import Any
 
 import torch
@@ -11,6 +11,7 @@ import torch.nn.functional as F
 from torch import Tensor, nn
 
 from seglab.checks.exercise import Case, Exercise
+from seglab.checks.guard import RefusedError
 
 
 def _slid(answer: Callable[..., Any], channels: int, height: int, width: int) -> dict[str, Any]:
@@ -18,19 +19,26 @@ def _slid(answer: Callable[..., Any], channels: int, height: int, width: int) ->
     torch.manual_seed(0)
     linear = nn.Linear(channels * height * width, 3)
     small, large = torch.randn(1, channels, height, width), torch.randn(2, channels, height + 2, width + 3)
+    before = linear.weight.detach().clone()
     layer = answer(linear, channels, height, width)
+    if not torch.equal(linear.weight, before):
+        raise RefusedError("it changes the linear layer, which is used again. Put the view into a variable of its own")
     if not callable(layer):
-        raise TypeError(f"it returns {type(layer).__name__}, and should return the layer itself, an nn.Conv2d")
+        raise RefusedError("it returns nothing. Is there a `return`?" if layer is None else
+                           f"it returns a {type(layer).__name__}, and should return the layer itself, an nn.Conv2d")
+    if isinstance(layer, nn.Conv2d) and layer.kernel_size != (height, width):
+        raise RefusedError(f"kernel_size is {layer.kernel_size}, and should be (height, width), here {(height, width)}")
     with torch.no_grad():
         found = {"scores of a map of its own size": layer(small), "scores of a larger map": layer(large)}
     wrong = [type(one).__name__ for one in found.values() if not isinstance(one, Tensor)]
     if wrong:
-        raise TypeError(f"the layer makes a {wrong[0]}, and should make a tensor of scores")
+        raise RefusedError(f"the layer makes a {wrong[0]}, and should make a tensor of scores")
     return {f"shape of the {name}": list(one.shape) for name, one in found.items()} | found
 
 
 def _converted(linear: nn.Linear, channels: int, height: int, width: int, *, weight: Callable[[Tensor], Tensor] | None
-               = None, bias: bool | None = True, padding: int = 0, stride: int | tuple[int, int] = 1) -> nn.Conv2d:
+               = None, bias: bool | None = True, padding: int | tuple[int, int] = 0,
+               stride: int | tuple[int, int] = 1) -> nn.Conv2d:
     """The right answer; `bias` None leaves the new layer's own."""
     conv = nn.Conv2d(channels, linear.out_features, (height, width), bias=bias is not False, padding=padding,
                      stride=stride)
@@ -62,8 +70,9 @@ to_convolution = Exercise(
             lambda linear, c, h, w: _converted(linear, c, h, w, weight=lambda x: x.view(-1, c, w, h).transpose(2, 3)),
         "The kernel is turned by 180°. PyTorch's convolution does not flip its kernel.":
             lambda linear, c, h, w: _converted(linear, c, h, w, weight=lambda x: x.view(-1, c, h, w).flip(2, 3)),
-        "The convolution pads its input. Without padding, a map as large as the kernel gives a single place.":
-            lambda linear, c, h, w: _converted(linear, c, h, w, padding=1),
+        "The convolution pads its input. Without padding, a map as large as the kernel gives a single place.": [
+            lambda linear, c, h, w, p=p: _converted(linear, c, h, w, padding=p(h, w)) for p in (
+                lambda h, w: 1, lambda h, w: (h // 2, w // 2))],
         "The kernel moves by its own size. Leave the stride at 1.":
             lambda linear, c, h, w: _converted(linear, c, h, w, stride=(h, w)),
         "There is a ReLU behind it. The linear layer has none.":
@@ -74,9 +83,16 @@ to_convolution = Exercise(
                                             "(classes, channels, height, width).",
             "size mismatch": "linear.weight is (classes, channels * height * width): view it as (classes, channels, "
                              "height, width).",
-            "expected input": "nn.Conv2d takes the channels that come in first, then those that go out.",
-            "is not a Module subclass": "Return a layer, such as an nn.Conv2d.",
-            "must be Tensor": "Copy into conv.weight.data; conv.weight itself is a parameter."},
+            "expected input": "The kernel is (classes, channels, height, width): nn.Conv2d(channels, "
+                              "linear.out_features, …), and the view of the weights in that order.",
+            "can't be greater than actual input": "The kernel is larger than the map: kernel_size=(height, width).",
+            "mat1 and mat2": "This is the linear layer itself. Return a convolution that has its weights.",
+            "cannot assign": "conv.weight is a parameter. Set its numbers: conv.weight.data = …",
+            "leaf Variable": "Set the numbers of the parameter: conv.weight.data = …",
+            "expected bias": "The kernel has the wrong shape: linear.weight.data.view(-1, channels, height, width).",
+            "at least three dimensions": "linear.weight is (classes, channels * height * width): view it as (classes, "
+                                         "channels, height, width).",
+            "has no attribute 'data'": "The convolution was made with bias=False. It needs the linear layer's bias."},
     hints=("How large must the kernel be, so that it covers the whole map? Then a place of the output is what the "
            "linear layer computes.",
            "nn.Conv2d(channels, linear.out_features, kernel_size=(height, width)) has a weight of shape (classes, "
@@ -86,136 +102,24 @@ to_convolution = Exercise(
            "conv.weight.data = linear.weight.data.view(-1, channels, height, width)\n"
            "conv.bias.data = linear.bias.data\nreturn conv"))
 
-_Layers = Sequence[tuple[int, int, int]]
-
-
-def _field(layers: _Layers, grow: Callable[[int, int, int], int] = lambda k, s, d: (k - 1) * d,
-           step: Callable[[int, int, int], int] = lambda before, s, d: before * s, first: bool = False,
-           begin: int = 1) -> tuple[int, int]:
-    field, stride = begin, 1
-    for kernel, own, dilation in layers:
-        after = step(stride, own, dilation)
-        field += grow(kernel, own, dilation) * (after if first else stride)
-        stride = after
-    return field, stride
-
-
-receptive_field = Exercise(
-    "receptive_field",
-    [Case("one 3×3 convolution", ([(3, 1, 1)],)), Case("two of them", ([(3, 1, 1), (3, 1, 1)],)),
-     Case("the second one has stride 2", ([(3, 1, 1), (3, 2, 1)],)),
-     Case("the first one has stride 2", ([(3, 2, 1), (3, 1, 1)],)), Case("dilation 2", ([(3, 1, 2)],)),
-     Case("a stride, then a dilation", ([(3, 2, 1), (3, 1, 4)],)),
-     Case("the first layers of a ResNet", ([(7, 2, 1), (3, 2, 1), (3, 1, 1), (3, 1, 1)],)),
-     Case("no layer: the pixel itself", ([],))],
-    right=_field,
-    mistakes={
-        "A layer's own stride counts too early. It spreads the layers behind it, not the layer itself.":
-            lambda layers: _field(layers, first=True),
-        "The strides are left out of the field: behind a stride of 2, neighbours are 2 pixels apart.":
-            lambda layers: (_field([(k, 1, d) for k, _, d in layers])[0], _field(layers)[1]),
-        "The strides before a layer are added up. They multiply: 2 and then 2 is 4.":
-            lambda layers: _field(layers, step=lambda before, s, d: before + s - 1),
-        "Only the stride of the last layer is used. All the strides before a layer multiply.":
-            lambda layers: _field(layers, step=lambda before, s, d: s),
-        "The dilation is left out: a 3×3 kernel with dilation 2 spans 5 pixels.":
-            lambda layers: _field([(k, s, 1) for k, s, _ in layers]),
-        "The dilation is counted as a stride. It spreads one kernel and leaves the map's stride as it is.":
-            lambda layers: _field(layers, step=lambda before, s, d: before * s * d),
-        "With dilation d the kernel spans (k - 1) · d + 1 pixels, so that the layer adds (k - 1) · d.":
-            lambda layers: _field(layers, grow=lambda k, s, d: k * d - 1),
-        "A layer adds k - 1, not k: its window overlaps that of its neighbour.":
-            lambda layers: _field(layers, grow=lambda k, s, d: k * d),
-        "A layer adds to both sides: (k - 1) in all, not (k - 1) / 2.":
-            lambda layers: _field(layers, grow=lambda k, s, d: (k - 1) // 2 * d),
-        "The pixel itself is missing: begin with a field of 1.": lambda layers: _field(layers, begin=0),
-        "The two numbers are exchanged: first the field, then the stride.": lambda layers: _field(layers)[::-1],
-        "Return both numbers, the field and the stride: return field, stride.": lambda layers: _field(layers)[0],
-        "Only the first layer counts. Is `return` inside of the loop?": lambda layers: _field(layers[:1])},
-    errors={"too many values to unpack": "Each layer has three numbers: for kernel, own_stride, dilation in layers.",
-            "not enough values to unpack": "Each layer has three numbers: for kernel, own_stride, dilation in layers."},
-    hints=("Go through the layers and keep two numbers: the field so far, and the stride so far, which is how many "
-           "pixels lie between two neighbouring places of the map.",
-           "A kernel of size k with dilation d reaches over (k - 1) · d places of the map before it, each `stride` "
-           "pixels apart. Add that to the field first; then multiply the stride by the layer's own.",
-           "field, stride = 1, 1\nfor kernel, own_stride, dilation in layers:\n"
-           "    field += (kernel - 1) * dilation * stride\n    stride *= own_stride\nreturn field, stride"))
-
-
-def _enlarged(row: Tensor, factor: int) -> Tensor:
-    return F.interpolate(row[None, None], scale_factor=factor, mode="linear", align_corners=False)[0, 0]
-
-
-def _at(row: Tensor, x: Tensor, clamp: bool = True, swapped: bool = False) -> Tensor:
-    """The row at these places, by linear interpolation; without clamping it goes on in a straight line."""
-    if len(row) == 1:
-        return row.expand(len(x)).clone()
-    x = x.clamp(0, len(row) - 1) if clamp else x
-    left = x.floor().long().clamp(0, len(row) - 2)
-    share = left + 1 - x if swapped else x - left
-    return row[left] * (1 - share) + row[left + 1] * share
-
-
-def _places(row: Tensor, factor: int) -> Tensor:
-    return torch.arange(len(row) * factor).float()
-
-
-def _faded(row: Tensor, factor: int) -> Tensor:
-    padded = torch.cat([torch.zeros(1), row, torch.zeros(1)])
-    return _at(padded, (_places(row, factor) + 0.5) / factor + 0.5)
-
-
-enlarge = Exercise(
-    "enlarge",
-    [Case("two values, twice as many", (torch.tensor([0.0, 1.0]), 2)),
-     Case("three values, four times as many", (torch.tensor([0.0, 4.0, -4.0]), 4)),
-     Case("three values, three times as many", (torch.tensor([3.0, 6.0, 0.0]), 3)),
-     Case("factor 1 changes nothing", (torch.tensor([5.0, 7.0, 1.0]), 1)),
-     Case("a single value", (torch.tensor([2.0]), 3))],
-    right=_enlarged,
-    mistakes={
-        "Each value is repeated. That is nearest-neighbour interpolation; between two centres, mix both values.": [
-            lambda row, factor: row.repeat_interleave(factor), lambda row, factor: row[_places(row, factor).long()
-                                                                                       // factor]],
-        "The first and the last places of both rows are laid upon each other (align_corners=True). Here the rows' "
-        "edges are: x = (i + 1/2) / factor - 1/2.":
-            lambda row, factor: _at(row, torch.linspace(0, len(row) - 1, len(row) * factor)),
-        "The halves are missing: the centre of place i is at i + 1/2. x = (i + 1/2) / factor - 1/2.":
-            lambda row, factor: _at(row, _places(row, factor) / factor),
-        "The last half is missing: x = (i + 1/2) / factor - 1/2, since the centre of place 0 of the row is at 1/2.":
-            lambda row, factor: _at(row, (_places(row, factor) + 0.5) / factor),
-        "Beyond the first and the last centre it goes on in a straight line. There, repeat the end value: x lies "
-        "between 0 and len(row) - 1.":
-            lambda row, factor: _at(row, (_places(row, factor) + 0.5) / factor - 0.5, clamp=False),
-        "Beyond the ends of the row it mixes with 0. There, repeat the end value.": _faded,
-        "The two weights are exchanged: the nearer value counts more.":
-            lambda row, factor: _at(row, ((_places(row, factor) + 0.5) / factor - 0.5), swapped=True),
-        "All new values are the left neighbour's. Mix it with the right one, by the share x - left.":
-            lambda row, factor: row[((_places(row, factor) + 0.5) / factor - 0.5).clamp(0, len(row) - 1).floor(
-                ).long()]},
-    errors={"out of bounds": "The right neighbour of the last value does not exist: keep left + 1 within the row.",
-            "out of range": "The right neighbour of the last value does not exist: keep left + 1 within the row.",
-            "tensors used as indices": "An index must be a whole number: x.floor().long().",
-            "arange(): argument 'end'": "The number of new places is len(row) * factor."},
-    hints=("Where in the old row does the centre of each new place lie? Which two old values are left and right of it?",
-           "x = (torch.arange(len(row) * factor) + 0.5) / factor - 0.5, and then x.clamp(0, len(row) - 1). left = "
-           "x.floor().long(), right = (left + 1).clamp(max=len(row) - 1), and the share of the right one is x - left.",
-           "x = (torch.arange(len(row) * factor) + 0.5) / factor - 0.5\nx = x.clamp(0, len(row) - 1)\n"
-           "left = x.floor().long()\nright = (left + 1).clamp(max=len(row) - 1)\nshare = x - left\n"
-           "return row[left] * (1 - share) + row[right] * share"))
-
 
 def _module(made: Any) -> nn.Module:
     if not isinstance(made, nn.Module):
-        raise TypeError(f"it makes a {type(made).__name__}, which is no nn.Module: class …(nn.Module)")
+        raise RefusedError(f"it makes a {type(made).__name__}, which is no nn.Module: class …(nn.Module)")
     return made
 
 
 def _known_weights(model: nn.Module) -> None:
-    """The same weights for every answer, in the order of its layers; none of them 0."""
-    generator = torch.Generator().manual_seed(0)
+    """The same weights for every answer, in whatever order its layers were made; none of them 0."""
+    if not list(model.parameters()):
+        raise RefusedError("its layers are not registered: make them in __init__, as attributes, in an nn.Sequential "
+                           "or an nn.ModuleList")
+    seen: dict[tuple[int, ...], int] = {}
     with torch.no_grad():
         for value in model.parameters():
+            shape = tuple(side for side in value.shape if side > 1)
+            seen[shape] = seen.get(shape, 0) + 1
+            generator = torch.Generator().manual_seed(hash((*shape, seen[shape])) % 2**31)  # the same in each run
             fan = max(1, value[0].numel()) if value.ndim > 1 else 1
             value.copy_(torch.randn(value.shape, generator=generator) / math.sqrt(fan) + (0.3 if fan == 1 else 0))
 
@@ -224,7 +128,7 @@ def _called(model: nn.Module, maps: Any) -> Tensor:
     with torch.no_grad():
         found = model(maps)
     if not isinstance(found, Tensor):
-        raise TypeError("forward returns nothing. Is there a `return`?" if found is None else
+        raise RefusedError("forward returns nothing. Is there a `return`?" if found is None else
                         f"forward returns a {type(found).__name__}, and should return a tensor")
     return found
 
@@ -232,11 +136,16 @@ def _called(model: nn.Module, maps: Any) -> Tensor:
 def _head_of(answer: Callable[..., Any], in_channels: int, num_classes: int, shape: tuple[int, ...]) -> dict[str, Any]:
     """What is compared of a head: its parameters, its scores in use, and whether its dropout works in training."""
     if isinstance(answer, nn.Module):
-        raise TypeError("pass the class itself, without brackets, instead of a network that was made of it")
+        raise RefusedError("pass the class itself, without brackets, instead of a network that was made of it")
     model = _module(answer(in_channels, num_classes))
-    _known_weights(model)
     maps = torch.randn(shape, generator=torch.Generator().manual_seed(1))
-    scores = _called(model.eval(), maps)
+    if any(one.p != 0.1 for one in model.modules() if isinstance(one, nn.modules.dropout._DropoutNd)):
+        raise RefusedError("a dropout of 0.1 is asked for: nn.Dropout(0.1)")
+    if not torch.equal(_called(model.eval(), maps), _called(model, maps)):  # also: some layers have no weights before
+        raise RefusedError("in eval mode, its scores change from call to call. F.dropout needs training=self.training; "
+                           "nn.Dropout knows it by itself")
+    _known_weights(model)
+    scores = _called(model, maps)
     model.train()
     with torch.no_grad():
         differ = any(not torch.equal(model(maps), model(maps)) for _ in range(8))
@@ -281,8 +190,17 @@ fcn_head = Exercise(
         "There is a ReLU behind the last convolution. Logits may be negative.": lambda *a: _head(*a, after="relu"),
         "There is a softmax behind the last convolution. Logits are plain scores.":
             lambda *a: _head(*a, after="softmax"),
+        "Between the convolutions there is half of the channels. There should be a quarter: in_channels // 4.":
+            lambda c, n: _head(c, n, between=c // 2),
         "There is only one convolution. Two are asked for: 3×3 to a quarter of the channels, then 1×1 to the classes.":
             lambda c, n: nn.Conv2d(c, n, 1)},
+    errors={"is not a Module subclass": "nn.Sequential wants layers with their brackets, such as nn.ReLU(), one after "
+                                        "another, and not in a list.",
+            "running_mean should contain": "nn.BatchNorm2d takes the number of its channels, in_channels // 4.",
+            "channels, but got": "A layer gets another number of channels than it was made for. They are in_channels, "
+                                 "then in_channels // 4, then num_classes.",
+            "'tuple' object is not callable": "A comma at the end of the line makes a tuple of the layer.",
+            "type float": "The number of channels must be a whole number: use //, not /."},
     hints=("Five layers, one after another. nn.Sequential(…) applies layers in their order.",
            "nn.Conv2d(in_channels, in_channels // 4, 3, padding=1, bias=False), nn.BatchNorm2d(in_channels // 4), "
            "nn.ReLU(), nn.Dropout(0.1), nn.Conv2d(in_channels // 4, num_classes, 1).",
@@ -313,7 +231,7 @@ class _Decoder(nn.Module):
     """The right answer, with what can be wrong about it."""
 
     def __init__(self, channels: Mapping[str, int], width: int, *, mode: str = "bilinear", corners: bool | None = False,
-                 context: bool = True, add: bool = True, smooth: str = "after", stages: str = "c4 c3 c2") -> None:
+                 context: bool | str = True, add: bool = True, smooth: str = "after", stages: str = "c4 c3 c2") -> None:
         super().__init__()
         self.lateral = nn.ModuleDict({stage: _layer(channels[stage], width, 1) for stage in channels})
         self.context = nn.Sequential(_layer(width, width, 3), _layer(width, width, 3))
@@ -329,11 +247,12 @@ class _Decoder(nn.Module):
             if smooth == "before":
                 x = self.smooth[stage](x)
             x = x + self.lateral[stage](maps[stage]) if add else x
-            if smooth == "after":
-                x = self.smooth[stage](x)
+            if smooth in {"after", "c4"}:
+                x = self.smooth[stage if smooth == "after" else smooth](x)
             elif smooth == "beside":
                 x = x + self.smooth[stage](x)
-        return x
+            x = self.context(x) if context == "each" else x
+        return self.smooth["c2"](x) if smooth == "end" else x
 
 
 class _AllAtOnce(_Decoder):
@@ -365,17 +284,27 @@ skip_decoder = Exercise(
         "self.smooth is missing: it comes behind each sum.": lambda *a: _Decoder(*a, smooth=""),
         "The sum is added to the smoothed sum once more. Go on with what self.smooth makes of it.":
             lambda *a: _Decoder(*a, smooth="beside"),
+        "self.smooth is used only once, at the end. Each sum is smoothed, with the layer of its stage.":
+            lambda *a: _Decoder(*a, smooth="end"),
+        "Each sum is smoothed by the same layer. Take that of its stage: self.smooth[stage].":
+            lambda *a: _Decoder(*a, smooth="c4"),
+        "self.context is used in each round. It is for the coarsest map alone, before the loop.":
+            lambda *a: _Decoder(*a, context="each"),
         "It stops at c3: one finer map, c2, is left.": lambda *a: _Decoder(*a, stages="c4 c3"),
         "It stops at c4: two finer maps, c3 and c2, are left. Is `return` inside of the loop?":
             lambda *a: _Decoder(*a, stages="c4"),
         "The maps are all enlarged to the finest one and added at once. Go step by step: double, add, smooth, for c4, "
         "c3 and c2.": _AllAtOnce},
-    errors={"must match the size": "Two maps of different sizes are added. Double the size of the coarser one first: "
-                                   "F.interpolate(x, scale_factor=2, mode=\"bilinear\", align_corners=False).",
-            "channels, but got": "A map goes through the lateral convolution of its own stage first: "
-                                 "self.lateral[stage](maps[stage]).",
-            "'ModuleDict' object is not callable": "Take the layer of one stage: self.lateral[stage], "
-                                                   "self.smooth[stage].",
+    errors={"non-singleton dimension 1": "Two maps with different numbers of channels are added. The map of the "
+                                         "backbone goes through its lateral convolution first: self.lateral[stage]("
+                                         "maps[stage]).",
+            "must match the size": "Two maps of different sizes are added. Begin with c4, and double the size of the "
+                                   "coarser map first: F.interpolate(x, scale_factor=2, mode=\"bilinear\", "
+                                   "align_corners=False).",
+            "channels, but got": "A layer gets a map with another number of channels than it was made for: a map goes "
+                                 "through the lateral convolution of its own stage first, self.lateral[stage]("
+                                 "maps[stage]), and maps are added, not concatenated.",
+            "Module [ModuleDict]": "Take the layer of one stage: self.lateral[stage], self.smooth[stage].",
             "'dict' object has no attribute": "maps is a dictionary: maps[\"c5\"]."},
     hints=("Begin at the coarsest map: its lateral convolution, then self.context. Then three times the same steps.",
            "for stage in (\"c4\", \"c3\", \"c2\"): double the size of x with F.interpolate(…, scale_factor=2, "

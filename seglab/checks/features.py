@@ -13,6 +13,7 @@ from torch import Tensor, nn
 from torch.utils.data import DataLoader, Dataset, TensorDataset
 
 from seglab.checks.exercise import Case, Exercise
+from seglab.checks.guard import RefusedError
 
 _Pairs = list[tuple[Any, Any]]
 
@@ -27,13 +28,13 @@ def _pairs_of(answer: Callable[..., Any], lines: list[str]) -> dict[str, Any]:
     """What is compared of a list of pairs: numbers, and which paths are as they should be."""
     found = answer(list(lines))
     if found is None:
-        raise TypeError("it returns nothing. Is there a `return`?")
+        raise RefusedError("it returns nothing. Is there a `return`?")
     if isinstance(found, (str, Mapping)) or not isinstance(found, Iterable):
-        raise TypeError(f"it returns a {type(found).__name__}, and should return a list of pairs (path, number)")
+        raise RefusedError(f"it returns a {type(found).__name__}, and should return a list of pairs (path, number)")
     rows = list(found)
     for row in rows:
         if not isinstance(row, (tuple, list)) or len(row) != 2:
-            raise TypeError(f"each picture should be a pair (path, number); found {row!r:.60}")
+            raise RefusedError(f"each picture should be a pair (path, number); found {row!r:.60}")
     numbers = [float(number) if isinstance(number, (int, float, np.number, Tensor)) else np.nan for _, number in rows]
     paths = [path.as_posix() if isinstance(path, PurePath) else path for path, _ in rows]
     return {"pictures": len(rows), "class numbers": numbers, "right paths": [
@@ -107,16 +108,16 @@ def _kept_features(answer: Callable[..., Any], count: int, batch_size: int) -> d
     body, pictures = _Counted(), TensorDataset(torch.rand(count, 3, 5, 5), torch.arange(count) % 3)
     found = answer(body, pictures, batch_size)
     if found is None:
-        raise TypeError("it returns nothing. Is there a `return`?")
+        raise RefusedError("it returns nothing. Is there a `return`?")
     if not isinstance(found, (tuple, list)) or len(found) != 2:
-        raise TypeError("it should return two things: return features, labels")
+        raise RefusedError("it should return two things: return features, labels")
     features, labels = found
     if isinstance(features, (tuple, list)):
-        raise TypeError("the features are a list. Join its parts: torch.cat(…) for batches, torch.stack(…) for rows")
+        raise RefusedError("the features are a list. Join its parts: torch.cat(…) for batches, torch.stack(…) for rows")
     if isinstance(labels, (tuple, list)) and any(isinstance(one, Tensor) and one.ndim for one in labels):
-        raise TypeError("the labels are a list of batches. Join them: torch.cat(…)")
+        raise RefusedError("the labels are a list of batches. Join them: torch.cat(…)")
     if not isinstance(features, (Tensor, np.ndarray)) or not isinstance(labels, Iterable):
-        raise TypeError(f"it should return two tensors; found a {type(features).__name__}, {type(labels).__name__}")
+        raise RefusedError(f"it should return two tensors; found a {type(features).__name__}, {type(labels).__name__}")
     labels = [float(one) for one in labels]
     return {"features": features, "labels": labels, "batches that are too large": sum(
         batch > batch_size for batch in body.batches), "the features hold their gradients' graph": int(

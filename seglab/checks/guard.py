@@ -26,9 +26,9 @@ _MEANINGS = {
     "truth value of an array": "Python's `and`, `or` and `if` want one value. For whole arrays write & and |, with "
                                "brackets: (a == 1) & (b == 2).",
     "before Module.__init__()": "The first line of __init__ must be super().__init__().",
-    "__init__() takes 1 positional": "Leave the lines with `def` as they are given: __init__(self, num_classes). "
-                                     "super().__init__() is called without arguments.",
-    "forward() takes": "Leave the lines with `def` as they are given: forward(self, images).",
+    "__init__() takes": "Leave the lines with `def` as they are given. super().__init__() is called without "
+                        "arguments.",
+    "forward() takes": "Leave the lines with `def` as they are given.",
     '"forward" function': "The class has no method forward. Check its spelling and its indentation.",
     "has no attribute 'conv'": "self.conv is not set in __init__. Is `self.` missing?",
     "(ReLU, ": "nn.ReLU(x) makes a layer and does not apply it. Write F.relu(x).",
@@ -53,6 +53,10 @@ _MEANINGS = {
 
 class _TooLongError(BaseException):
     """Raised inside code that runs too long. No Exception: `except Exception` in a loop must not stop it."""
+
+
+class RefusedError(Exception):
+    """Raised by a check that cannot compare an answer: what is wrong with it, as a sentence."""
 
 
 class Ran(NamedTuple):
@@ -92,6 +96,8 @@ def call(function: Callable[[], Any], seconds: float = SECONDS, errors: Mapping[
 def _in_words(error: BaseException, frames: Sequence[traceback.FrameSummary], errors: Mapping[str, str]) -> str:
     """An exception with the line of the learner's that led to it: the last one of no library's."""
     message = str(error).splitlines()[0][:160] if str(error) else ""
+    if isinstance(error, RefusedError):
+        return message[0].upper() + message[1:] + "." * (message[-1] not in ".?…")
     text = f"{type(error).__name__}: {message}" if message else type(error).__name__
     meaning = next((f"\n{words}" for part, words in [*errors.items(), *_MEANINGS.items()] if part in text), "")
     if not frames:
@@ -130,6 +136,7 @@ def _time_limit(seconds: float) -> Iterator[None]:
 def _state_kept() -> Iterator[None]:
     """The same random numbers afterwards as without the check, and for the code the same ones in every check."""
     states = random.getstate(), np.random.get_state(), torch.get_rng_state(), torch.is_grad_enabled()
+    dtype = torch.get_default_dtype()
     try:
         with warnings.catch_warnings():
             warnings.simplefilter("ignore")  # what is wrong is said by the check, in words
@@ -143,3 +150,4 @@ def _state_kept() -> Iterator[None]:
         np.random.set_state(states[1])
         torch.set_rng_state(states[2])
         torch.set_grad_enabled(states[3])
+        torch.set_default_dtype(dtype)

@@ -11,6 +11,7 @@ import torch.nn.functional as F
 from torch import Tensor, nn
 
 from seglab.checks.exercise import Case, Exercise
+from seglab.checks.guard import RefusedError
 from seglab.labels import IGNORE
 
 
@@ -100,7 +101,7 @@ def _steps_of(answer: Callable[..., Any], momentum: float, ignored: bool) -> dic
     losses = [answer(model, optimizer, images, masks) for _ in range(2)]
     graph = isinstance(losses[0], Tensor) and losses[0].requires_grad
     if graph and torch.allclose(model.weight, _steps_of(_step, momentum, ignored)["weights"], atol=1e-5):
-        raise TypeError("it returns the loss with all that it was computed from. Return a plain number: loss.item()")
+        raise RefusedError("it returns the loss with all that it was computed from. Return a plain number: loss.item()")
     return {"the first loss": losses[0], "the second loss": losses[1], "weights": model.weight.detach(),
             "biases": model.state_dict()["bias"]}
 
@@ -210,6 +211,11 @@ loss_with_aux = Exercise(
         "The auxiliary loss counts 0.4 here. It should be 0.5.": lambda *a: _with_aux(*a, aux=0.4),
         "Ignored pixels are counted as the last class: ignore_index=255.":
             lambda output, masks: _with_aux(output, masks.clamp(max=2)),
+        "Ignored pixels are counted as class 0: ignore_index=255.":
+            lambda output, masks: _with_aux(output, torch.where(masks == IGNORE, 0, masks)),
+        "This is the sum over the pixels. Take the mean, which F.cross_entropy does by itself.":
+            lambda output, masks: _with_aux(output, masks) * (masks != IGNORE).sum(),
+        "The main loss is counted twice.": lambda *a: _with_aux(*a, out=2.0),
         "The softmax is taken twice: F.cross_entropy wants plain logits.":
             lambda *a: _with_aux(*a, change=lambda x: x.softmax(1)),
         "This is the mean of the pictures' losses. Take the mean over all labelled pixels of the batch.":
@@ -218,8 +224,12 @@ loss_with_aux = Exercise(
             lambda output, masks, w=w: F.cross_entropy(output["out"] + w * output.get(
                 "aux", torch.zeros(())), masks.long(), ignore_index=IGNORE) for w in (0.5, 1.0)]},
     errors={"255 is out of bounds": "The loss meets 255: F.cross_entropy(…, ignore_index=255).",
-            "KeyError: 'aux'": "Not every network has an auxiliary head: if \"aux\" in output.",
-            "'dict'": "output is a dictionary: output[\"out\"] are the logits."},
+            "Boolean value of Tensor": "`if \"aux\" in output` asks whether there is a second head. And "
+                                       "nn.CrossEntropyLoss()(logits, masks) has two pairs of brackets.",
+            "not NoneType": "Not every network has an auxiliary head: if \"aux\" in output.",
+            "'aux'": "Not every network has an auxiliary head: if \"aux\" in output.",
+            "not dict": "output is a dictionary: output[\"out\"] are the logits.",
+            "does not require grad": "Return the loss. loss.backward() is called by the training step."},
     hints=("Measure the cross-entropy of each head against the same masks. How much does the second one count, if it "
            "is there?",
            "loss = F.cross_entropy(output[\"out\"], masks.long(), ignore_index=255), and if \"aux\" in output, add "

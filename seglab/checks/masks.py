@@ -10,6 +10,7 @@ import torch
 from torch import Tensor
 
 from seglab.checks.exercise import Case, Exercise
+from seglab.checks.guard import RefusedError
 from seglab.labels import IGNORE
 
 _PALETTE = np.full((256, 3), 200, np.uint8)
@@ -24,7 +25,7 @@ def _per_channel(mask: np.ndarray, palette: np.ndarray) -> np.ndarray:
 def _picture_of(answer: Callable[..., Any], mask: np.ndarray, palette: np.ndarray) -> Any:
     found = answer(mask, palette)
     if isinstance(found, np.ndarray) and found.dtype.kind == "f" and found.max() > 1:
-        raise TypeError("the colours are floats, which imshow takes for white above 1: make them dtype=np.uint8")
+        raise RefusedError("the colours are floats, which imshow takes for white above 1: make them dtype=np.uint8")
     return found
 
 

@@ -12,6 +12,7 @@ import torch.nn.functional as F
 from torch import Tensor, nn
 
 from seglab.checks.exercise import Case, Exercise
+from seglab.checks.guard import RefusedError
 
 
 class _Convolution(nn.Module):
@@ -30,26 +31,26 @@ class _Convolution(nn.Module):
 def _logits_of(answer: Callable[..., Any], num_classes: int, shape: tuple[int, int, int, int]) -> dict[str, Any]:
     """What is compared of a network: what it has, and what it makes of a picture with known weights."""
     if isinstance(answer, nn.Module):
-        raise TypeError("pass the class itself, without brackets, instead of a network that was made of it")
+        raise RefusedError("pass the class itself, without brackets, instead of a network that was made of it")
     model = answer(num_classes)
     if not isinstance(model, nn.Module):
-        raise TypeError(f"it makes a {type(model).__name__}, which is no nn.Module: class …(nn.Module)")
+        raise RefusedError(f"it makes a {type(model).__name__}, which is no nn.Module: class …(nn.Module)")
     pictures = torch.linspace(0, 1, math.prod(shape)).reshape(shape)
     with torch.no_grad():
         model(pictures)  # some layers have no parameters before
         if not (parameters := list(model.parameters())):
-            raise TypeError("it has no parameters: make its layers in __init__, as attributes: self.conv = …")
+            raise RefusedError("it has no parameters: make its layers in __init__, as attributes: self.conv = …")
         for value in parameters:  # the same weights, however they were drawn
             value.copy_(torch.linspace(-1, 1, value.numel()).reshape(value.shape))
     found = model(pictures)
     if found is None:
-        raise TypeError("forward returns nothing. Is there a `return`?")
+        raise RefusedError("forward returns nothing. Is there a `return`?")
     if not isinstance(found, Tensor):
-        raise TypeError(f"forward returns a {type(found).__name__}, and should return the tensor of logits")
+        raise RefusedError(f"forward returns a {type(found).__name__}, and should return the tensor of logits")
     if found.requires_grad:
         found.sum().backward()
     if found.is_floating_point() and any(value.grad is None for value in parameters):
-        raise TypeError("no gradient reaches its weights, so that it cannot learn: torch.no_grad(), or detach()?")
+        raise RefusedError("no gradient reaches its weights, so that it cannot learn: torch.no_grad(), or detach()?")
     return {"parameters": sum(value.numel() for value in parameters),
             "shape of the logits": list(found.shape), "logits": found}
 

@@ -9,6 +9,7 @@ from typing import Any
 import numpy as np
 
 from seglab.checks.exercise import Case, Exercise
+from seglab.checks.guard import RefusedError
 from seglab.labels import IGNORE
 
 
@@ -24,8 +25,10 @@ def _overlay(image: np.ndarray, mask: np.ndarray, palette: np.ndarray, alpha: fl
 
 def _checked(answer: Callable[..., np.ndarray], *args: Any) -> np.ndarray:
     found = answer(*args)
+    if found is not None and not isinstance(found, np.ndarray):
+        raise RefusedError(f"it returns a {type(found).__name__}, and should return a NumPy array")
     if isinstance(found, np.ndarray) and found.dtype != np.uint8 and found.shape == np.shape(args[0]):
-        raise TypeError(f"it returns {found.dtype}, and should return bytes: .astype(np.uint8)")
+        raise RefusedError(f"it returns {found.dtype}, and should return bytes: .astype(np.uint8)")
     return found
 
 
@@ -35,6 +38,7 @@ def _picture(*colours: tuple[int, int, int]) -> np.ndarray:
 
 _COLOURS = np.zeros((256, 3), np.uint8)
 _COLOURS[:4] = (0, 0, 0), (200, 40, 0), (0, 80, 240), (120, 120, 0)
+_COLOURS[20] = 40, 200, 160
 _COLOURS[IGNORE] = 224, 224, 192
 _ROW = _picture((100, 20, 60), (40, 40, 80))
 overlay = Exercise(
@@ -44,7 +48,9 @@ overlay = Exercise(
          _picture((250, 200, 0), (60, 220, 248)), np.array([[1, 2]], np.uint8), _COLOURS, 0.5)),
      Case("a quarter of the class's colour", (_ROW, np.array([[3, 1]], np.uint8), _COLOURS, 0.25)),
      Case("background (class 0) is not painted", (_ROW, np.array([[0, 1]], np.uint8), _COLOURS, 0.5)),
-     Case("ignored pixels are not painted", (_ROW, np.array([[2, IGNORE]], np.uint8), _COLOURS, 0.5))],
+     Case("ignored pixels are not painted", (_ROW, np.array([[2, IGNORE]], np.uint8), _COLOURS, 0.5)),
+     Case("two rows, and a class with a larger id", (np.concatenate([_ROW, _ROW + 40]), np.array(
+         [[0, 1], [20, IGNORE]], np.uint8), _COLOURS, 0.5))],
     right=_overlay, run=_checked,
     mistakes={
         "The sum of two bytes overflows: 250 + 200 is 194 in bytes. Compute with floats, and convert at the end.": [
@@ -68,11 +74,17 @@ overlay = Exercise(
         "Where nothing is painted it is black. Show the picture there.":
             lambda image, mask, palette, alpha: _overlay(image, mask, palette, alpha) * (
                 (mask != 0) & (mask != IGNORE))[..., None],
+        "Nothing is painted. result[painted] = … writes into an array; an index alone does not.":
+            lambda image, mask, palette, alpha: image,
         "The colours are added to the picture without the share of the picture, 1 - alpha.":
             lambda image, mask, palette, alpha: np.where(
                 ((mask != 0) & (mask != IGNORE))[..., None],
                 (image + alpha * palette[mask]).clip(0, 255), image).astype(np.uint8)},
-    errors={"could not broadcast": "A mask is (H, W), a picture (H, W, 3): index both with the same boolean (H, W) "
+    errors={"boolean index did not match": "palette[mask] is a picture, (H, W, 3), and palette is (256, 3): index the "
+                                           "picture of colours with the painted pixels.",
+            "could not be broadcast": "A mask is (H, W), a picture (H, W, 3): index both with the same boolean (H, W) "
+                                      "array, or use mask[..., None].",
+            "could not broadcast": "A mask is (H, W), a picture (H, W, 3): index both with the same boolean (H, W) "
                                    "array, or use mask[..., None].",
             "operands could not": "A mask is (H, W), a picture (H, W, 3): mask[..., None] adds the axis.",
             "Cannot cast ufunc": "A float cannot be written into an array of bytes in place. Compute into a new array, "
@@ -101,7 +113,7 @@ flicker = Exercise(
      Case("something moves: its pixels change once", (_film([1, 0, 0, 0], [0, 1, 0, 0], [0, 1, 0, 0]),)),
      Case("a pixel changes twice, to a third class", (_film([0, 1], [1, 1], [2, 1]),)),
      Case("four frames: 2 of 4 pixels flicker in the second, 1 in the third",
-          (_film([0, 0, 1, 1], [1, 1, 1, 1], [0, 0, 1, 1], [0, 0, 1, 0]),)),
+          ([one.reshape(2, 2) for one in _film([0, 0, 1, 1], [1, 1, 1, 1], [0, 0, 1, 1], [0, 0, 1, 0])],)),
      Case("five frames, changes to and fro", (_film([0, 0], [1, 0], [0, 0], [1, 1], [1, 0]),))],
     right=_flicker,
     mistakes={
@@ -119,6 +131,10 @@ flicker = Exercise(
         "These are numbers of pixels. Divide by the number of pixels of a frame.": [
             lambda masks: _flicker(masks) * masks[0].size,
             lambda masks: _flicker(masks) * masks[0].size * (len(masks) - 2)],
+        "This divides by len(masks) - 1. The first and the last frame have no frame on both sides: divide by "
+        "len(masks) - 2.": lambda masks: _flicker(masks) * (len(masks) - 2) / (len(masks) - 1),
+        "Pixels are counted that differ from the first frame. Compare with the frame before.":
+            lambda masks: float(np.mean([(one != masks[0]).mean() for one in masks])),
         "Only the first three frames are counted. Is `return` inside of the loop?": lambda masks: _flicker(masks[:3]),
         "Only the last three frames are counted.": lambda masks: _flicker(masks[-3:])},
     errors={"list index out of range": "The last frame has no next one: go up to len(masks) - 2."},
@@ -141,7 +157,8 @@ def _voc(class_id: int, *, places: Sequence[int] = range(7, -1, -1), step: int =
 voc_colour = Exercise(
     "voc_colour",
     [Case("0, background", (0,)), Case("1, aeroplane", (1,)), Case("2, bicycle", (2,)), Case("5, bottle", (5,)),
-     Case("8, cat", (8,)), Case("12, dog", (12,)), Case("20, tvmonitor", (20,)), Case("64", (64,))],
+     Case("8, cat", (8,)), Case("12, dog", (12,)), Case("20, tvmonitor", (20,)), Case("64", (64,)),
+     Case("255", (255,))],
     right=_voc,
     mistakes={
         "The first bits go to the lowest places. Begin at place 7, which is worth 128.":
@@ -151,6 +168,9 @@ voc_colour = Exercise(
             lambda class_id: _voc(class_id, places=(7,)),
         "The id moves on by one bit a round. Three bits are used up: class_id >>= 3.":
             lambda class_id: _voc(class_id, step=1),
+        "The id is not shifted: class_id >>= 3 after each round.": lambda class_id: _voc(class_id, step=0),
+        "Only the last bit of each colour is kept. `|=` adds a bit to those that are there; `=` replaces them.": [
+            lambda class_id: _voc(class_id >> 21, places=(0,)), lambda class_id: _voc(class_id >> 6, places=(5,))],
         "The place stays at 7. It moves down by one in each round.":
             lambda class_id: _voc(class_id, places=(7, 7, 7)),
         "The first place is 8, which is worth 256. A byte's highest place is 7.":
@@ -170,7 +190,8 @@ tile_starts = Exercise(
     [Case("100 pixels in tiles of 40, no overlap", (100, 40, 0)),
      Case("100 pixels in tiles of 40 that share 10 with their neighbour", (100, 40, 10)),
      Case("they fit exactly", (120, 40, 0)), Case("they fit exactly, with overlap", (160, 64, 16)),
-     Case("one tile is enough", (30, 40, 8)), Case("24 pixels more than a tile", (536, 512, 64))],
+     Case("one tile is enough", (30, 40, 8)), Case("a picture smaller than the overlap", (20, 64, 32)),
+     Case("24 pixels more than a tile", (536, 512, 64))],
     right=lambda length, tile, overlap: list(range(0, max(1, length - overlap), tile - overlap)),
     mistakes={
         "The tiles do not overlap: a tile begins tile - overlap after the one before it.":
@@ -181,7 +202,10 @@ tile_starts = Exercise(
         "The end of the picture is not covered: the last tile may be shorter than the others.": [
             lambda length, tile, overlap: list(range(0, length - tile + 1, tile - overlap)) or [0],
             lambda length, tile, overlap: list(range(0, length - tile + 1, tile - overlap)),
-            lambda length, tile, overlap: list(range(0, length - tile, tile - overlap))],
+            lambda length, tile, overlap: list(range(0, length - tile, tile - overlap)),
+            lambda length, tile, overlap: list(range(0, max(1, length - tile), tile - overlap))],
+        "One tile is there in any case, also if the picture is smaller than the overlap.":
+            lambda length, tile, overlap: list(range(0, length - overlap, tile - overlap)),
         "The tiles lie too far apart: the overlap is subtracted from the step, not added.":
             lambda length, tile, overlap: list(range(0, length, tile + overlap)),
         "These are the places where tiles end. Return where they begin.":

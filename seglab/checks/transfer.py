@@ -10,6 +10,7 @@ import torch.nn.functional as F
 from torch import Tensor, nn
 
 from seglab.checks.exercise import Case, Exercise
+from seglab.checks.guard import RefusedError
 
 
 class _Classifier(nn.Module):
@@ -29,13 +30,14 @@ def _swapped(answer: Callable[..., Any], last: str, features: int, num_classes: 
     """What is compared of a network with a new head: what trains, and the logits with known weights in it."""
     found = answer(_Classifier(last, features), last, num_classes)
     if found is None:
-        raise TypeError("it returns nothing. The last line should be: return model")
+        raise RefusedError("it returns nothing. The last line should be: return model")
     if not isinstance(found, nn.Module):
-        raise TypeError(f"it returns a {type(found).__name__}, and should return the network")
+        raise RefusedError(f"it returns a {type(found).__name__}, and should return the network")
     if isinstance(found, nn.Linear):
-        raise TypeError("it returns the new layer alone. Return the whole network: return model")
+        raise RefusedError("it returns the new layer alone. Return the whole network: return model")
     if not hasattr(found, last):
-        raise TypeError(f"the network that it returns has no layer called {last}. Exchange the layer in the given one")
+        raise RefusedError(f"the network that it returns has no layer called {last}. Exchange the layer in the given "
+                           "one")
     pictures = torch.linspace(0, 1, 2 * 3 * 25).reshape(2, 3, 5, 5)
     found.eval()
     with torch.no_grad():
@@ -130,16 +132,16 @@ class _Frozen(nn.Module):
 def _steps_on(answer: Callable[..., Any], modes: Sequence[bool]) -> dict[str, Any]:
     """What is left of a body, and what a head on it has learned, after a step in each of some modes."""
     if isinstance(answer, nn.Module):
-        raise TypeError("pass the class itself, without brackets, instead of a network that was made of it")
+        raise RefusedError("pass the class itself, without brackets, instead of a network that was made of it")
     torch.manual_seed(0)
     body = nn.Sequential(nn.Conv2d(3, 4, 3), nn.BatchNorm2d(4), nn.ReLU(), nn.Dropout(0.5), nn.AdaptiveAvgPool2d(1),
                          nn.Flatten())
     images, labels = torch.rand(6, 3, 5, 5), torch.tensor([0, 1, 2, 0, 1, 2])
     part = answer(body)
     if not isinstance(part, nn.Module):
-        raise TypeError(f"it makes a {type(part).__name__}, which is no nn.Module: class …(nn.Module)")
+        raise RefusedError(f"it makes a {type(part).__name__}, which is no nn.Module: class …(nn.Module)")
     if not isinstance(part.train(), nn.Module):
-        raise TypeError("train returns nothing. As in every module, its last line should be: return self")
+        raise RefusedError("train returns nothing. As in every module, its last line should be: return self")
     head = nn.Linear(4, 3)
     model = nn.Sequential(part, head)
     optimizer = torch.optim.SGD(model.parameters(), lr=0.5)

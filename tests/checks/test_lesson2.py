@@ -60,6 +60,17 @@ class Layers(nn.Module):
         return self.last(self.drop(F.relu(self.norm(self.first(x)))))
 
 
+class InAnotherOrder(nn.Module):
+    def __init__(self, in_channels, num_classes):
+        super().__init__()
+        self.classify = nn.Conv2d(in_channels // 4, num_classes, 1)
+        self.drop, self.norm = nn.Dropout(0.1), nn.BatchNorm2d(in_channels // 4)
+        self.reduce = nn.Conv2d(in_channels, in_channels // 4, 3, padding=1, bias=False)
+
+    def forward(self, maps):
+        return self.classify(self.drop(self.norm(self.reduce(maps)).relu()))
+
+
 class ToTheSize(_Decoder):
     def forward(self, maps):
         x = self.context(self.lateral["c5"](maps["c5"]))
@@ -120,12 +131,16 @@ def tiles_in_a_loop(length, tile, overlap):
 OTHERS = {
     "to_convolution": [converted_by_copying, converted_to_a_function],
     "receptive_field": [field_from_the_end], "enlarge": [enlarged_in_a_loop],
-    "fcn_head": [FCNHead, Layers], "skip_decoder": [ToTheSize, Upsample], "loss_with_aux": [weighted],
-    "overlay": [overlay_pixel_by_pixel, overlay_by_opencv], "flicker": [flicker_by_stacking, flicker_in_a_loop],
+    "fcn_head": [FCNHead, Layers, InAnotherOrder, lambda c, n: nn.Sequential(
+        nn.LazyConv2d(c // 4, 3, padding=1, bias=False), nn.LazyBatchNorm2d(), nn.ReLU(), nn.Dropout(0.1),
+        nn.LazyConv2d(n, 1))], "skip_decoder": [ToTheSize, Upsample], "loss_with_aux": [weighted],
+    "overlay": [overlay_pixel_by_pixel, overlay_by_opencv],
+    "flicker": [flicker_by_stacking, flicker_in_a_loop, lambda masks: np.array([flicker_by_stacking(masks)])],
     "voc_colour": [lambda class_id: voc_palette(256)[class_id],
                    lambda class_id: [int("".join(f"{class_id:09b}"[8 - c::-3]).ljust(8, "0"), 2) for c in range(3)]],
-    "tile_starts": [tiles_in_a_loop, lambda length, tile, overlap: np.arange(
-        max(1, math.ceil((length - overlap) / (tile - overlap)))) * (tile - overlap)]}
+    "tile_starts": [tiles_in_a_loop, lambda *a: (start for start in tiles_in_a_loop(*a)),
+                    lambda length, tile, overlap: np.arange(max(1, -((overlap - length) // (tile - overlap)))) * (
+                        tile - overlap)]}
 
 
 class Concatenated(_Decoder):
@@ -146,6 +161,21 @@ class WithoutLaterals(_Decoder):
         return F.interpolate(x, scale_factor=2) + maps["c4"]
 
 
+class Unaware(nn.Module):
+    def forward(self, x):
+        return F.dropout(x, 0.1)
+
+
+class Unregistered(nn.Module):
+    def __init__(self, in_channels, num_classes):
+        super().__init__()
+        between = in_channels // 4
+        self.layers = [nn.Conv2d(in_channels, between, 3, padding=1), nn.Conv2d(between, num_classes, 1)]
+
+    def forward(self, x):
+        return self.layers[1](self.layers[0](x))
+
+
 def blended(image, mask, palette, alpha):
     return (image * (1 - alpha) + palette[mask] * alpha).astype(np.uint8)
 
@@ -163,9 +193,12 @@ def in_place(image, mask, palette, alpha):
 WRONG = [
     ("to_convolution", lambda linear, c, h, w: linear, r"instead of|size mismatch|mat1 and mat2|view it as"),
     ("to_convolution", lambda linear, c, h, w: nn.Conv2d(c, linear.out_features, 1), "shape|random"),
-    ("to_convolution", lambda linear, c, h, w: None, "returns NoneType"),
+    ("to_convolution", lambda linear, c, h, w: None, "returns nothing"),
     ("to_convolution", lambda linear, c, h, w: nn.Conv2d(linear.out_features, c, (h, w)),
-     "channels that come in first"),
+     "classes, channels, height, width"),
+    ("to_convolution", lambda linear, c, h, w: converted_by_copying(setattr(
+        linear.weight, "data", linear.weight.data.view(-1, c, h, w)) or linear, c, h, w), "changes the linear layer"),
+    ("to_convolution", lambda linear, c, h, w: nn.Conv2d(c, linear.out_features, h + 1), "Kernel_size is"),
     ("receptive_field", lambda layers: (1 + sum(k - 1 for k, s, d in layers), 1), "stride"),
     ("receptive_field", lambda layers: 1 + sum((k - 1) * d for k, s, d in layers), "both numbers|should be"),
     ("receptive_field", lambda layers: (np.prod([k for k, s, d in layers]), np.prod([s for k, s, d in layers])),
@@ -183,8 +216,13 @@ WRONG = [
      "parameters"),
     ("fcn_head", lambda c, n: nn.Sequential(nn.Conv2d(c, c // 4, 3, padding=1, bias=False), nn.BatchNorm2d(c // 4),
                                             nn.ReLU(), nn.Conv2d(c // 4, n, 1)), "no dropout"),
+    ("fcn_head", lambda c, n: nn.Sequential(*[*FCNHead(c, n)][:3], nn.Dropout(), nn.Conv2d(c // 4, n, 1)),
+     "dropout of 0.1 is asked for"),
+    ("fcn_head", lambda c, n: nn.Sequential(*[*FCNHead(c, n)][:3], Unaware(), nn.Conv2d(c // 4, n, 1)),
+     "training=self.training"),
+    ("fcn_head", Unregistered, "not registered"),
     ("fcn_head", FCNHead(64, 5), "without brackets"), ("fcn_head", lambda c, n: None, "no nn.Module"),
-    ("skip_decoder", Concatenated, "shape"), ("skip_decoder", NotDoubled, "Double the size"),
+    ("skip_decoder", Concatenated, "shape"), ("skip_decoder", NotDoubled, "double the size"),
     ("skip_decoder", WithoutLaterals, "lateral convolution of its own stage"),
     ("loss_with_aux", lambda output, masks: F.cross_entropy(output["out"], masks) + 0.5 * F.cross_entropy(
         output["aux"], masks), 'if "aux" in output'),
@@ -194,7 +232,7 @@ WRONG = [
     ("overlay", in_place, "changes its arguments"),
     ("overlay", lambda image, mask, palette, alpha: palette[mask], "hide the picture"),
     ("overlay", lambda image, mask, palette, alpha: np.where(mask > 0, palette[mask], image), "mask.*None"),
-    ("flicker", lambda masks: np.mean([m != masks[0] for m in masks]), "wrong|expected"),
+    ("flicker", lambda masks: np.mean([m != masks[0] for m in masks]), "differ from the first frame"),
     ("flicker", lambda masks: np.mean([(a != b).sum() for a, b in pairwise(masks)]),
      "numbers of pixels"),
     ("flicker", lambda masks: sum((masks[t] != masks[t + 1]).mean() for t in range(len(masks))), "no next one"),
