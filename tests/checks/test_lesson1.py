@@ -211,7 +211,7 @@ WRONG = [
         0, m[m != 255].long()[None]).log().mean(), "overflow"),
     ("training_step", step_without_clearing, "zero_grad.. is missing"),
     ("training_step", step_that_returns_the_graph, "plain number: loss.item"),
-    ("single_conv", lambda n: nn.Sequential(nn.Conv2d(3, n, 3, padding=1), Detached()), "no gradient reaches"),
+    ("single_conv", lambda n: nn.Sequential(nn.Conv2d(3, n, 3, padding=1), Detached()), "No gradient reaches"),
     ("training_step", lambda model, optimizer, x, y: F.cross_entropy(model(x), y, ignore_index=255).item(),
      "there is no step"),
     ("training_step", step_that_meets_255, "ignore_index=255"),
