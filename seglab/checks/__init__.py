@@ -5,8 +5,9 @@ In a lesson, `from seglab import checks as check`.
 
 from __future__ import annotations
 
-from seglab.checks.epochs import layer_rates, test_accuracy, train_epoch
-from seglab.checks.evidence import calibration_error, cam, grad_cam, suspects
+from seglab.checks.confidence import calibration_error, suspects
+from seglab.checks.epochs import test_accuracy, train_epoch
+from seglab.checks.evidence import cam, grad_cam
 from seglab.checks.exercise import Case, Exercise, Verdict
 from seglab.checks.fcn import fcn_head, skip_decoder, to_convolution
 from seglab.checks.features import features_once, read_map
@@ -16,7 +17,7 @@ from seglab.checks.masks import class_shares, class_weights, colourise, constant
 from seglab.checks.networks import single_conv, two_convs, window
 from seglab.checks.pictures import flicker, overlay, tile_starts, voc_colour
 from seglab.checks.scores import confusion_matrix, iou
-from seglab.checks.transfer import frozen, swap_head
+from seglab.checks.transfer import frozen, layer_rates, swap_head
 from seglab.errors import ArgumentError
 
 __all__ = ["EXERCISES", "Case", "Exercise", "Verdict", "calibration_error", "cam", "class_shares", "class_weights",

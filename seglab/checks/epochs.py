@@ -1,8 +1,8 @@
-"""Checks about the loops: an epoch of training, a test, and a learning rate for each part."""
+"""Checks about the loops: an epoch of training, and a test."""
 
 from __future__ import annotations
 
-from collections.abc import Callable, Sequence
+from collections.abc import Callable
 from typing import Any
 
 import torch
@@ -12,6 +12,10 @@ from torch.utils.data import DataLoader, TensorDataset
 
 from seglab.checks.exercise import Case, Exercise
 from seglab.checks.guard import RefusedError
+
+_BATCHES = {"must be Tensor, not list": "A loader gives pairs: for images, labels in loader.",
+            "got 1D input": "The network wants batches. Go through loader itself, not loader.dataset.",
+            "'DataLoader' object is not callable": "A loader is no function: for images, labels in loader."}
 
 
 class _Watched(nn.Module):
@@ -49,7 +53,8 @@ def _epochs_of(answer: Callable[..., Any], count: int, momentum: float) -> dict[
 
 def _epoch(model: nn.Module, optimizer: torch.optim.Optimizer, loader: DataLoader[Any], *, training: bool = True,
            order: str = "zero backward step", once: bool = False, weight: str = "pictures", batches: int | None = None,
-           change: Callable[[Tensor], Tensor] = lambda x: x, reduction: str = "mean") -> float:
+           late: bool = False, change: Callable[[Tensor], Tensor] = lambda x: x, reduction: str = "mean",
+           loss_of: Callable[..., Tensor] = F.cross_entropy) -> float:
     """An epoch in parts, so that some can be left out or exchanged."""
     if training:
         model.train()
@@ -57,7 +62,7 @@ def _epoch(model: nn.Module, optimizer: torch.optim.Optimizer, loader: DataLoade
     for number, (rows, labels) in enumerate(loader):
         if number == batches:
             break
-        loss = F.cross_entropy(change(model(rows)), labels, reduction=reduction)
+        loss = loss_of(change(model(rows)), labels, reduction=reduction)
         for part in order.split():
             if part == "zero" and not (once and number):
                 optimizer.zero_grad()
@@ -67,9 +72,13 @@ def _epoch(model: nn.Module, optimizer: torch.optim.Optimizer, loader: DataLoade
                 optimizer.step()
         losses.append(loss.item())
         total, seen = total + loss.item() * len(labels), seen + len(labels)
+    if late:
+        optimizer.step()
+    count, last = len(loader.dataset), len(labels)  # type: ignore[arg-type]
     return {"pictures": total / seen, "batches": sum(losses) / len(losses), "last": losses[-1], "sum": sum(losses),
             "total": total, "full": total / (4 * len(losses)), "equal": 4 * sum(losses) / seen,
-            "short": sum(losses) / seen, "long": total / len(losses)}[weight]
+            "short": sum(losses) / seen, "long": total / len(losses), "of all": total / count,
+            "last of all": losses[-1] * last / count, "by the last": total / last}[weight]
 
 
 train_epoch = Exercise(
@@ -79,7 +88,8 @@ train_epoch = Exercise(
     right=lambda model, optimizer, loader: _epoch(model, optimizer, loader), run=_epochs_of,
     mistakes={
         "The network stays in eval mode, in which the last test left it. Begin with model.train().":
-            lambda *a: _epoch(*a, training=False),
+            [lambda *a: _epoch(*a, training=False), lambda model, *a: (_epoch(model, *a, training=False),
+                                                                       model.train())[0]],
         "Gradients add up from step to step: optimizer.zero_grad() is missing, or its brackets are.":
             lambda *a: _epoch(*a, order="backward step"),
         "Gradients are cleared once an epoch. Clear them before every step: zero_grad() belongs into the loop.":
@@ -87,10 +97,15 @@ train_epoch = Exercise(
         "The weights stay as they are: loss.backward() or optimizer.step() is missing, or the gradients are cleared "
         "between the two.": [lambda *a: _epoch(*a, order="zero backward"),
                              lambda *a: _epoch(*a, order="backward zero step")],
+        "There is one step an epoch. Take one for each batch: optimizer.step() belongs into the loop.": [
+            lambda *a: _epoch(*a, order="zero backward", late=True),
+            lambda *a: _epoch(*a, order="zero backward", once=True, late=True)],
         "This is the mean of the batches' losses. The last batch is smaller: weight each loss by the number of its "
         "pictures.": lambda *a: _epoch(*a, weight="batches"),
-        "This is the loss of the last batch. Return the mean over all pictures of the epoch.":
-            lambda *a: _epoch(*a, weight="last"),
+        "This is the loss of the last batch. Return the mean over all pictures of the epoch: add up with +=.":
+            [lambda *a: _epoch(*a, weight="last"), lambda *a: _epoch(*a, weight="last of all")],
+        "The sum is divided by the size of the last batch. Divide by the number of all pictures: "
+        "len(loader.dataset).": lambda *a: _epoch(*a, weight="by the last"),
         "This is the sum of the batches' losses. Return the mean over the pictures.":
             lambda *a: _epoch(*a, weight="sum"),
         "This is the sum over the pictures. Divide it by their number.": lambda *a: _epoch(*a, weight="total"),
@@ -105,11 +120,26 @@ train_epoch = Exercise(
         "The softmax is taken twice: F.cross_entropy has one in it, and wants plain logits.":
             lambda *a: _epoch(*a, change=lambda x: x.softmax(1)),
         "The gradient is that of a sum. F.cross_entropy should take the mean of the batch, as it does by itself.":
-            lambda *a: _epoch(*a, reduction="sum"),
-        "Only the first batch is used. Is `return` inside of the loop?": lambda *a: _epoch(*a, batches=1),
-        "The last batch is left out.":
-            lambda model, optimizer, loader: _epoch(model, optimizer, loader, batches=len(loader) - 1)},
-    errors={"class probabilities, got": "F.cross_entropy wants the logits first, and then the labels."},
+            [lambda *a: _epoch(*a, reduction="sum"), lambda *a: _epoch(*a, reduction="sum", weight="short")],
+        "F.nll_loss takes the logits as they are. F.cross_entropy has the softmax in it.":
+            lambda *a: _epoch(*a, loss_of=F.nll_loss),
+        "Only the first batch is used. Is `return` inside of the loop?":
+            [lambda *a: _epoch(*a, batches=1), lambda *a: _epoch(*a, batches=1, weight="of all")],
+        "The last batch is left out.": [
+            lambda model, optimizer, loader, w=w: _epoch(model, optimizer, loader, batches=len(loader) - 1, weight=w)
+            for w in ("pictures", "of all")]},
+    errors={"Boolean value of Tensor": "nn.CrossEntropyLoss(…) makes a loss function, and computes no loss. Write "
+                                       "F.cross_entropy(logits, labels).",
+            "class probabilities, got": "F.cross_entropy wants the logits first, not the classes of argmax, and then "
+                                        "the labels.",
+            "not implemented for 'Long'": "Are the arguments exchanged? The logits come first, then the labels.",
+            "target dtype": "The labels are class numbers, int64. Leave them as they are.",
+            **_BATCHES,
+            "a second time": "backward was called before for the same loss. Call it once a batch, for the loss of that "
+                             "batch alone.",
+            "' object has no attribute 'backward'": "It is the loss that goes backward, as a tensor: loss.backward(), "
+                                                    "before any .item().",
+            "' object has no attribute 'step'": "It is the optimizer that takes the step: optimizer.step()."},
     hints=("The step is that of lesson 1, for every batch of the loader. What must be summed, so that a smaller batch "
            "counts less?",
            "model.train() first. In the loop: zero_grad, logits, F.cross_entropy, backward, step. Then total += "
@@ -131,22 +161,32 @@ def _tested(answer: Callable[..., Any], count: int, training: bool) -> dict[str,
     found = answer(model, loader)
     if found is None:
         raise RefusedError("it returns nothing. Is there a `return`?")
+    if isinstance(found, Tensor) and found.numel() > 1:
+        raise RefusedError("it returns a value for each picture of a batch. Count the right ones: .sum()")
+    if not torch.is_grad_enabled():
+        raise RefusedError("gradients are still off afterwards, so that nothing can be trained. with torch.no_grad(): "
+                           "switches them off for its block alone")
     return {"accuracy": found, "batches in train mode": model.trained, "batches with gradients": model.graphs,
-            "in train mode afterwards": int(model.training)}
+            "layers in train mode afterwards": sum(layer.training for layer in model.modules())}
 
 
 def _test(model: nn.Module, loader: DataLoader[Any], *, mode: bool = False, graph: bool = False,
-          back: bool | None = None, weight: str = "pictures", keep: slice = slice(None)) -> float:
+          back: bool | None = None, weight: str = "pictures", keep: slice = slice(None), flag: bool = False,
+          said: Callable[[Tensor], Tensor] = lambda logits: logits.argmax(1)) -> float:
     before = model.training
     model.train(mode)
     hits, sizes = [], []
     with torch.set_grad_enabled(graph):
         for rows, labels in loader:
-            hits.append((model(rows).argmax(1) == labels).sum().item())
+            hits.append((said(model(rows)) == labels).sum().item())
             sizes.append(len(labels))
-    model.train(before if back is None else back)
+    if flag:
+        model.training = before
+    else:
+        model.train(before if back is None else back)
     kept, counts = hits[keep], sizes[keep]
     return {"pictures": sum(kept) / sum(counts), "count": sum(kept), "full": sum(kept) / (4 * len(kept)),
+            "of all": sum(kept) / sum(sizes), "by the last": sum(kept) / sizes[-1],
             "batches": sum(h / n for h, n in zip(kept, counts, strict=True)) / len(kept),
             "wrong": 1 - sum(kept) / sum(counts), "long": sum(kept) / len(kept)}[weight]
 
@@ -165,6 +205,7 @@ test_accuracy = Exercise(
             lambda model, loader: _test(model, loader, mode=model.training, graph=True),
         "The network stays in eval mode. Put it back into the mode it was in: was = model.training at the beginning, "
         "model.train(was) at the end.": lambda *a: _test(*a, back=False),
+        "model.training = … sets a note, and no layer's mode. Call model.train(was).": lambda *a: _test(*a, flag=True),
         "The graph for a backward pass is kept (use torch.no_grad()), and the network stays in eval mode (put it back "
         "into the mode it was in).": lambda *a: _test(*a, graph=True, back=False),
         "It is in train mode afterwards, and was not before. Keep the mode: was = model.training, and at the end "
@@ -178,67 +219,32 @@ test_accuracy = Exercise(
         "This is the share of wrong answers.": lambda *a: _test(*a, weight="wrong"),
         "The number of right answers is divided by the number of batches. Divide by the number of pictures: "
         "len(loader.dataset).": lambda *a: _test(*a, weight="long"),
-        "Only the last batch is counted.": lambda *a: _test(*a, keep=slice(-1, None)),
-        "Only the first batch is counted. Is `return` inside of the loop?": lambda *a: _test(*a, keep=slice(1)),
-        "The last batch is left out.": lambda *a: _test(*a, keep=slice(-1))},
-    errors={"must match the size": "Logits are (N, C). The best class of each picture is logits.argmax(dim=1)."},
+        "This is divided by the size of the last batch. Divide by the number of all pictures: len(loader.dataset).":
+            lambda *a: _test(*a, weight="by the last"),
+        "argmax() without an axis gives one number for the whole batch. The best class of each picture is "
+        "logits.argmax(dim=1).": lambda *a: _test(*a, said=torch.argmax),
+        "No answer counts as right. Compare classes with the labels: argmax(dim=1) gives classes, and "
+        "max(dim=1).values the logits themselves. (And divide with /, as // gives whole numbers.)":
+            lambda *a: _test(*a, said=lambda logits: logits.amax(1)),
+        "Only the last batch is counted. Add up with +=.": [
+            lambda *a, w=w: _test(*a, keep=slice(-1, None), weight=w) for w in ("pictures", "of all")],
+        "Only the first batch is counted. Is `return` inside of the loop?": [
+            lambda *a, w=w: _test(*a, keep=slice(1), weight=w) for w in ("pictures", "of all")],
+        "The last batch is left out.": [
+            lambda *a, w=w: _test(*a, keep=slice(-1), weight=w) for w in ("pictures", "of all")]},
+    errors={"must match the size": "Logits are (N, C). The best class of each picture is logits.argmax(dim=1).",
+            **_BATCHES,
+            "context manager": "no_grad wants its brackets: with torch.no_grad():",
+            "expected to be boolean": "The mode is model.training, True or False; model.train is the method that sets "
+                                      "it.",
+            "'bool' object is not callable": "model.training is True or False, without brackets.",
+            "'bool' object has no attribute": "max(dim=1) gives a pair, of values and classes. Take the classes: "
+                                              "argmax(dim=1).",
+            "could not infer output dtype": "Count the right answers: (…).sum().item().",
+            "tensor.detach().numpy()": "Call the network in torch.no_grad(), so that there are no gradients."},
     hints=("Switch to eval mode, and record no gradients. Count right answers in all batches, then divide once.",
            "was = model.training; model.eval(). In torch.no_grad(), add (model(images).argmax(dim=1) == labels).sum() "
            "for each batch. At the end model.train(was), and divide by len(loader.dataset).",
            "was = model.training\nmodel.eval()\nhits = 0\nwith torch.no_grad():\n    for images, labels in loader:\n"
            "        hits += (model(images).argmax(dim=1) == labels).sum().item()\nmodel.train(was)\n"
            "return hits / len(loader.dataset)"))
-
-
-def _rates_of(answer: Callable[..., Any], sizes: Sequence[int], lr: float, decay: float) -> dict[str, Any]:
-    """The rate that an optimizer gives to each part."""
-    parts = [[nn.Parameter(torch.zeros(size)), nn.Parameter(torch.zeros(1))] for size in sizes]
-    found = answer(parts, lr, decay)
-    if found is None:
-        raise RefusedError("it returns nothing. Is there a `return`?")
-    groups = list(found)
-    if not all(isinstance(group, dict) and {"params", "lr"} <= group.keys() for group in groups):
-        raise RefusedError('each group should be a dictionary: {"params": …, "lr": …}')
-    rates = {id(value): group["lr"] for group in torch.optim.SGD(groups, lr=99.0).param_groups
-             for value in group["params"]}
-    return {"parameters that have a rate": len(rates),
-            "rates": [float(rates.get(id(part[0]), torch.nan)) for part in parts]}
-
-
-def _rates(parts: Sequence[Sequence[nn.Parameter]], rate: Callable[[int], float]) -> list[dict[str, Any]]:
-    """A group for each part; `rate` is called with the steps from the head, 0 for the head itself."""
-    return [{"params": part, "lr": rate(len(parts) - 1 - number)} for number, part in enumerate(parts)]
-
-
-layer_rates = Exercise(
-    "layer_rates",
-    [Case("two parts, the head the last", ((3, 4), 0.1, 0.5), "lr 0.1, decay 0.5"),
-     Case("four parts", ((2, 2, 2, 2), 0.01, 0.7), "lr 0.01, decay 0.7"),
-     Case("decay 1: the same rate for all", ((3, 4, 5), 0.1, 1.0), "lr 0.1, decay 1")],
-    right=lambda parts, lr, decay: _rates(parts, lambda steps: lr * decay**steps), run=_rates_of,
-    mistakes={
-        "The rates fall in the wrong direction. The last part, the head, has the largest.":
-            lambda parts, lr, decay: _rates(parts, lambda steps: lr * decay ** (len(parts) - 1 - steps)),
-        "The head's rate is lr itself, and is multiplied once too often here.":
-            lambda parts, lr, decay: _rates(parts, lambda steps: lr * decay ** (steps + 1)),
-        "All parts have the same rate.": lambda parts, lr, decay: _rates(parts, lambda steps: lr),
-        "All parts below the head have one and the same rate. It falls from part to part.":
-            lambda parts, lr, decay: _rates(parts, lambda steps: lr * decay ** min(steps, 1)),
-        "The rates grow from the head to the picture. Multiply by decay, instead of dividing by it.":
-            lambda parts, lr, decay: _rates(parts, lambda steps: lr / decay**steps),
-        "The rate is multiplied by decay and by the number of steps. It is decay to the power of the steps: **.":
-            lambda parts, lr, decay: _rates(parts, lambda steps: lr * (decay * steps if steps else 1)),
-        "The steps are taken off evenly. Each rate is decay times the next one.":
-            lambda parts, lr, decay: _rates(parts, lambda steps: lr * (1 - (1 - decay) * steps)),
-        "Only the head has a group.": lambda parts, lr, decay: _rates(parts, lambda steps: lr)[-1:],
-        "The head has no group.": lambda parts, lr, decay: _rates(parts, lambda steps: lr * decay**steps)[:-1],
-        "The first part has no group.": lambda parts, lr, decay: _rates(parts, lambda steps: lr * decay**steps)[1:],
-        "Each part has one parameter in its group. Give the whole list: \"params\": part.":
-            lambda parts, lr, decay: _rates([part[:1] for part in parts], lambda steps: lr * decay**steps)},
-    errors={"empty parameter list": "There is no group.",
-            "can't optimize": '"params" should be the list of a part\'s parameters.'},
-    hints=("The last part gets lr. How many steps is each of the others away from it?",
-           "steps = len(parts) - 1 - number is 0 for the last part. Its rate is lr * decay**steps. A group is "
-           '{"params": part, "lr": rate}.',
-           "groups = []\nfor number, part in enumerate(parts):\n    steps = len(parts) - 1 - number\n"
-           '    groups.append({"params": part, "lr": lr * decay**steps})\nreturn groups'))

@@ -1,10 +1,11 @@
-"""Checks about borrowing a network: its new head, and the body that stays as it is."""
+"""Checks about borrowing a network: its new head, the body that stays as it is, and a learning rate for each part."""
 
 from __future__ import annotations
 
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Iterable, Sequence
 from typing import Any
 
+import numpy as np
 import torch
 import torch.nn.functional as F
 from torch import Tensor, nn
@@ -19,6 +20,7 @@ class _Classifier(nn.Module):
     def __init__(self, last: str, features: int) -> None:
         super().__init__()
         self.conv, self.bn = nn.Conv2d(3, features, 3), nn.BatchNorm2d(features)
+        nn.init.uniform_(self.bn.weight)  # so that it matters
         self.last = last
         setattr(self, last, nn.Linear(features, 10))
 
@@ -90,10 +92,24 @@ swap_head = Exercise(
         "It always makes two classes: use num_classes.": lambda model, name, n: _swap(model, name, 2),
         "There is a softmax behind the new layer. The network should give logits: the loss has the softmax in it.":
             lambda *a: _swap(*a, layer=lambda old, new: nn.Sequential(new, nn.Softmax(1))),
-        "There is no new layer: out_features is only a note, and the old weights stay. Make a new nn.Linear.":
-            lambda model, name, n: model.requires_grad_(False)},
+        "There is a ReLU behind the new layer. The network should give logits, which may be negative.":
+            lambda *a: _swap(*a, layer=lambda old, new: nn.Sequential(new, nn.ReLU())),
+        "The new layer has as many classes as the old one. Make it with num_classes.":
+            lambda model, name, n: _swap(model, name, 10),
+        "There is no new layer in the network. Make an nn.Linear, and put it in the old one's place: setattr(model, "
+        "name, layer). (A new value for the variable, or for out_features, changes nothing.)": [
+            lambda model, name, n: model.requires_grad_(False), lambda model, name, n: model]},
     errors={"shapes cannot be multiplied": "The new layer takes another number of features than the old one did: "
-                                           "getattr(model, name).in_features.",
+                                           "nn.Linear(getattr(model, name).in_features, num_classes).",
+            "'str' object has no attribute": "name is only a text, such as \"fc\". The layer is getattr(model, name).",
+            "subscriptable": "A network has no brackets for its layers: getattr(model, name).",
+            "item assignment": "A network has no brackets for its layers: setattr(model, name, layer).",
+            "attribute name must be string": "The model comes first, and then the name: setattr(model, name, layer).",
+            "'generator' object has no attribute": "Each parameter has its own switch: for value in "
+                                                   "model.parameters(): value.requires_grad = False.",
+            "'method' object is not iterable": "parameters wants its brackets: model.parameters().",
+            "argument 'requires_grad'": "nn.Linear takes no requires_grad. A new layer trains anyway.",
+            "as child module": "What is put in its place must be a layer: nn.Linear(features, num_classes).",
             "has no attribute 'fc'": "The last layer has another name here. getattr(model, name) gives the layer.",
             "has no attribute 'classifier'": "The last layer has another name here. getattr(model, name) gives it.",
             "has no attribute 'name'": "getattr(model, name) gives the layer whose name is in the variable name."},
@@ -140,8 +156,9 @@ def _steps_on(answer: Callable[..., Any], modes: Sequence[bool]) -> dict[str, An
     part = answer(body)
     if not isinstance(part, nn.Module):
         raise RefusedError(f"it makes a {type(part).__name__}, which is no nn.Module: class …(nn.Module)")
-    if not isinstance(part.train(), nn.Module):
-        raise RefusedError("train returns nothing. As in every module, its last line should be: return self")
+    if (found := part.train()) is not part:
+        raise RefusedError("as in every module, the last line of train should be: return self. It returns "
+                           + ("nothing" if found is None else f"a {type(found).__name__}"))
     head = nn.Linear(4, 3)
     model = nn.Sequential(part, head)
     optimizer = torch.optim.SGD(model.parameters(), lr=0.5)
@@ -180,7 +197,13 @@ frozen = Exercise(
     errors={"maximum recursion depth": "train calls itself without end. self.eval() calls self.train(False): write "
                                        "super().train(mode), and self[0].eval() for the body.",
             "train() takes 1 positional": "Leave the lines with `def` as they are given: train(self, mode=True).",
-            "'super' object has no attribute": "super().train(mode), with its brackets."},
+            "train() missing 1": "Leave the lines with `def` as they are given: train(self, mode=True).",
+            "'super'": "super().train(mode), with its brackets.",
+            "has no attribute 'body'": "In train, the body is self[0].",
+            "'body' is not defined": "body is known in __init__ alone. In train, it is self[0].",
+            "'generator' object has no attribute": "Each parameter has its own switch: body.requires_grad_(False) sets "
+                                                   "all of them.",
+            "is out of range": "super().__init__(body) makes the body self[0]. Leave that line as it is given."},
     hints=("Two things are to be stopped: gradients, once and for all, and BatchNorm, each time that somebody calls "
            "train().",
            "In __init__: body.requires_grad_(False). In train: first what every module does, super().train(mode), and "
@@ -189,3 +212,77 @@ frozen = Exercise(
            "        body.requires_grad_(False)\n\n"
            "    def train(self, mode=True):\n        super().train(mode)\n        self[0].eval()\n"
            "        return self"))
+
+
+def _rates_of(answer: Callable[..., Any], sizes: Sequence[int], lr: float, decay: float) -> dict[str, Any]:
+    """The rate that an optimizer gives to each part."""
+    parts = [[nn.Parameter(torch.zeros(size)), nn.Parameter(torch.zeros(1))] for size in sizes]
+    firsts = [id(part[0]) for part in parts]
+    found = answer(parts, lr, decay)
+    if found is None:
+        raise RefusedError("it returns nothing. Is there a `return`?")
+    if not isinstance(found, Iterable):
+        raise RefusedError(f"it returns a {type(found).__name__}, and should return a list of dictionaries")
+    groups = list(found)
+    if [id(part[0]) if part else 0 for part in parts] != firsts:
+        raise RefusedError("it changes the list `parts`, which is used again. Work on a copy, as reversed(parts) or "
+                           "parts[::-1] make one")
+    if not all(isinstance(group, dict) and {"params", "lr"} <= group.keys() for group in groups):
+        raise RefusedError('each group should be a dictionary: {"params": …, "lr": …}')
+    if not all(isinstance(group["lr"], (int, float, np.number, Tensor)) for group in groups):
+        raise RefusedError('each "lr" should be one number')
+    rates = {id(value): group["lr"] for group in torch.optim.SGD(groups, lr=99.0).param_groups
+             for value in group["params"]}
+    return {"parameters that have a rate": len(rates),
+            "rates": [float(rates.get(id(part[0]), torch.nan)) for part in parts]}
+
+
+def _rates(parts: Sequence[Sequence[nn.Parameter]], rate: Callable[[int], float]) -> list[dict[str, Any]]:
+    """A group for each part; `rate` is called with the steps from the head, 0 for the head itself."""
+    return [{"params": part, "lr": rate(len(parts) - 1 - number)} for number, part in enumerate(parts)]
+
+
+layer_rates = Exercise(
+    "layer_rates",
+    [Case("two parts, the head the last", ((3, 4), 0.1, 0.5), "lr 0.1, decay 0.5"),
+     Case("four parts", ((2, 2, 2, 2), 0.01, 0.7), "lr 0.01, decay 0.7"),
+     Case("decay 1: the same rate for all", ((3, 4, 5), 0.1, 1.0), "lr 0.1, decay 1")],
+    right=lambda parts, lr, decay: _rates(parts, lambda steps: lr * decay**steps), run=_rates_of,
+    mistakes={
+        "The rates fall in the wrong direction. The last part, the head, has the largest.":
+            [lambda parts, lr, decay, more=more: _rates(parts, lambda steps: lr * decay ** (len(parts) - more - steps))
+             for more in (1, 0)],
+        "The head's rate is lr itself, and is multiplied once too often here.":
+            lambda parts, lr, decay: _rates(parts, lambda steps: lr * decay ** (steps + 1)),
+        "All parts have the same rate.": lambda parts, lr, decay: _rates(parts, lambda steps: lr),
+        "All parts below the head have one and the same rate. It falls from part to part.":
+            lambda parts, lr, decay: _rates(parts, lambda steps: lr * decay ** min(steps, 1)),
+        "The rates grow from the head to the picture. Multiply by decay, instead of dividing by it.":
+            lambda parts, lr, decay: _rates(parts, lambda steps: lr / decay**steps),
+        "The rate is multiplied by decay and by the number of steps. It is decay to the power of the steps: **.":
+            [lambda parts, lr, decay, head=head: _rates(parts, lambda steps: lr * (decay * steps if steps else head))
+             for head in (1, 0)],
+        "lr is raised to a power, too. Only decay is: lr * decay**steps.":
+            lambda parts, lr, decay: _rates(parts, lambda steps: (lr * decay) ** steps),
+        "lr is missing. The last part has lr itself: lr * decay**steps.":
+            lambda parts, lr, decay: _rates(parts, lambda steps: decay**steps),
+        "The first part has lr itself, and the rates grow from it. It is the last part, the head, that has lr.":
+            lambda parts, lr, decay: _rates(parts, lambda steps: lr / decay ** (len(parts) - 1 - steps)),
+        "The steps are taken off evenly. Each rate is decay times the next one.":
+            lambda parts, lr, decay: _rates(parts, lambda steps: lr * (1 - (1 - decay) * steps)),
+        "Only the head has a group.": lambda parts, lr, decay: _rates(parts, lambda steps: lr)[-1:],
+        "The head has no group.": lambda parts, lr, decay: _rates(parts, lambda steps: lr * decay**steps)[:-1],
+        "The first part has no group.": lambda parts, lr, decay: _rates(parts, lambda steps: lr * decay**steps)[1:],
+        "Each part has one parameter in its group. Give the whole list: \"params\": part.":
+            lambda parts, lr, decay: _rates([part[:1] for part in parts], lambda steps: lr * decay**steps)},
+    errors={"empty parameter list": "There is no group.",
+            "can't optimize": '"params" should be the list of a part\'s parameters.',
+            "can only optimize Tensors": '"params" should be the list of one part\'s parameters: "params": part.',
+            "'int' object is not iterable": '"params" should be the list of a part\'s parameters: "params": part.',
+            "more than one parameter group": "All groups have the same parameters. Make a new dictionary in each round "
+                                             'of the loop: groups.append({"params": part, "lr": rate}).'},
+    hints=("The last part gets lr. How many steps is each of the others away from it?",
+           "steps = len(parts) - 1 - number is 0 for the last part. Its rate is lr * decay**steps. A group is "
+           '{"params": part, "lr": rate}.',
+           "groups = []\nfor number, part in enumerate(parts):\n    steps = len(parts) - 1 - number\n"
+           '    groups.append({"params": part, "lr": lr * decay**steps})\nreturn groups'))
