@@ -73,7 +73,7 @@ class VideoScrubber(OverlayWidget):
         >>> from seglab.labels import PETS
         >>> frames, masks = zip(*sample_frames(6, size=(64, 96)))
         >>> VideoScrubber(frames, masks, PETS, fps=3)
-        VideoScrubber(6 frames, 96×64, 2.0 s: background, cat)
+        VideoScrubber(6 frames, 96×64, 2.0 s: background, cat, dog)
     """
 
     _esm = browser_code("video_chart", "video_scrubber")
