@@ -29,8 +29,8 @@ __all__ = ["EXERCISES", "Case", "Exercise", "Verdict", "calibration_error", "cam
 #: By name, in the lessons' order.
 EXERCISES = {one.name: one for one in (colourise, class_shares, single_conv, cross_entropy, training_step,
                                        confusion_matrix, iou, constant_rule, window, class_weights, two_convs,
-                                       to_convolution, receptive_field, enlarge, fcn_head, skip_decoder, loss_with_aux,
-                                       overlay, flicker, voc_colour, tile_starts,
+                                       to_convolution, receptive_field, fcn_head, skip_decoder, loss_with_aux, overlay,
+                                       flicker, voc_colour, tile_starts, enlarge,
                                        read_map, swap_head, frozen, train_epoch, test_accuracy, features_once, cam,
                                        layer_rates, calibration_error, suspects, grad_cam)}
 _given: dict[str, int] = {}
