@@ -12,6 +12,7 @@ from torch import Tensor, nn
 
 from seglab.checks.exercise import Case, Exercise
 from seglab.checks.guard import RefusedError
+from seglab.checks.networks import module_of
 
 
 def _slid(answer: Callable[..., Any], channels: int, height: int, width: int) -> dict[str, Any]:
@@ -103,12 +104,6 @@ to_convolution = Exercise(
            "conv.bias.data = linear.bias.data\nreturn conv"))
 
 
-def _module(made: Any) -> nn.Module:
-    if not isinstance(made, nn.Module):
-        raise RefusedError(f"it makes a {type(made).__name__}, which is no nn.Module: class …(nn.Module)")
-    return made
-
-
 def _known_weights(model: nn.Module) -> None:
     """The same weights for every answer, in whatever order its layers were made; none of them 0."""
     if not list(model.parameters()):
@@ -135,9 +130,7 @@ def _called(model: nn.Module, maps: Any) -> Tensor:
 
 def _head_of(answer: Callable[..., Any], in_channels: int, num_classes: int, shape: tuple[int, ...]) -> dict[str, Any]:
     """What is compared of a head: its parameters, its scores in use, and whether its dropout works in training."""
-    if isinstance(answer, nn.Module):
-        raise RefusedError("pass the class itself, without brackets, instead of a network that was made of it")
-    model = _module(answer(in_channels, num_classes))
+    model = module_of(answer, in_channels, num_classes)
     maps = torch.randn(shape, generator=torch.Generator().manual_seed(1))
     if any(one.p != 0.1 for one in model.modules() if isinstance(one, nn.modules.dropout._DropoutNd)):
         raise RefusedError("a dropout of 0.1 is asked for: nn.Dropout(0.1)")
@@ -213,7 +206,7 @@ fcn_head = Exercise(
 
 def _decoded(answer: Callable[..., Any], channels: Mapping[str, int], width: int, height: int) -> dict[str, Any]:
     """What a decoder with known weights makes of four maps, the coarsest of them `height` rows high."""
-    model = _module(answer(channels, width))
+    model = module_of(answer, channels, width)
     _known_weights(model)
     generator = torch.Generator().manual_seed(1)
     maps = {stage: torch.randn(1, count, height * 2**power, (height + 1) * 2**power, generator=generator)

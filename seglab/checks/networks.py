@@ -28,13 +28,19 @@ class _Convolution(nn.Module):
         return self.after(self.conv(images))
 
 
-def _logits_of(answer: Callable[..., Any], num_classes: int, shape: tuple[int, int, int, int]) -> dict[str, Any]:
-    """What is compared of a network: what it has, and what it makes of a picture with known weights."""
+def module_of(answer: Callable[..., Any], *args: Any) -> nn.Module:
+    """The network that a learner's class makes; RefusedError if the answer or what it makes is something else."""
     if isinstance(answer, nn.Module):
         raise RefusedError("pass the class itself, without brackets, instead of a network that was made of it")
-    model = answer(num_classes)
+    model = answer(*args)
     if not isinstance(model, nn.Module):
         raise RefusedError(f"it makes a {type(model).__name__}, which is no nn.Module: class …(nn.Module)")
+    return model
+
+
+def _logits_of(answer: Callable[..., Any], num_classes: int, shape: tuple[int, int, int, int]) -> dict[str, Any]:
+    """What is compared of a network: what it has, and what it makes of a picture with known weights."""
+    model = module_of(answer, num_classes)
     pictures = torch.linspace(0, 1, math.prod(shape)).reshape(shape)
     with torch.no_grad():
         model(pictures)  # some layers have no parameters before

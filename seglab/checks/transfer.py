@@ -12,6 +12,7 @@ from torch import Tensor, nn
 
 from seglab.checks.exercise import Case, Exercise
 from seglab.checks.guard import RefusedError
+from seglab.checks.networks import module_of
 
 
 class _Classifier(nn.Module):
@@ -147,15 +148,11 @@ class _Frozen(nn.Module):
 
 def _steps_on(answer: Callable[..., Any], modes: Sequence[bool]) -> dict[str, Any]:
     """What is left of a body, and what a head on it has learned, after a step in each of some modes."""
-    if isinstance(answer, nn.Module):
-        raise RefusedError("pass the class itself, without brackets, instead of a network that was made of it")
     torch.manual_seed(0)
     body = nn.Sequential(nn.Conv2d(3, 4, 3), nn.BatchNorm2d(4), nn.ReLU(), nn.Dropout(0.5), nn.AdaptiveAvgPool2d(1),
                          nn.Flatten())
     images, labels = torch.rand(6, 3, 5, 5), torch.tensor([0, 1, 2, 0, 1, 2])
-    part = answer(body)
-    if not isinstance(part, nn.Module):
-        raise RefusedError(f"it makes a {type(part).__name__}, which is no nn.Module: class …(nn.Module)")
+    part = module_of(answer, body)
     if (found := part.train()) is not part:
         raise RefusedError("as in every module, the last line of train should be: return self. It returns "
                            + ("nothing" if found is None else f"a {type(found).__name__}"))
