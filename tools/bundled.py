@@ -1,4 +1,4 @@
-"""How the bundled networks were trained: `python -m tools.bundled DATA [--model gcn]`, on two CPU cores.
+"""How the bundled networks were trained: `python -m tools.bundled DATA [--model NAME]`, on two CPU cores.
 
 DATA holds two copies of the Oxford-IIIT Pet dataset (Parkhi et al. 2012, CC BY-SA 4.0): `pets/` with some breeds at
 full size (`images/`, `annotations/trimaps/`, `annotations/trainval.txt`), and `pets128/` with all breeds at 128 pixels
@@ -6,6 +6,8 @@ full size (`images/`, `annotations/trimaps/`, `annotations/trainval.txt`), and `
 
 The small copy does not say which pictures show a cat and which a dog. Labels come from an ImageNet classifier's odds
 (`guess_species`). Where they leave it open, the mask says "a pet", and the loss asks for the sum of both probabilities.
+
+DeepLabV3 learns from drawn scenes, too, so that lesson 4 can open it on its sample. They are of another seed.
 """
 
 from __future__ import annotations
@@ -31,9 +33,11 @@ from seglab.datasets.protocols import Sample
 from seglab.inference import predict
 from seglab.labels import DRONE, IGNORE, PETS, LabelSet
 from seglab.metrics import ConfusionMatrix, SegmentationScores
-from seglab.models import BUNDLED, GCN, Card, SkipFCN, build, imagenet_classifier, load_model, load_weights
+from seglab.models import BUNDLED, Card, DeepLabV3, build, imagenet_classifier, load_model, load_weights
 from seglab.models.backbones import stage_modules
+from seglab.models.grid import GridModel
 from seglab.models.weights import load_imagenet
+from seglab.samples import coco as coco_sample
 from seglab.samples import draw_aerial
 from seglab.training import History, fit, parameter_groups
 
@@ -56,13 +60,17 @@ class Stage:
     rate: float
 
 
-#: Learn on small crops of all kinds, then refine on larger ones that look like whole pictures. The GCN takes over the
-#: FCN's backbone, which has seen all of these pictures; its first layers stay as they are, which saves a third of the
-#: time.
+#: Learn on small crops of all kinds, then refine on larger ones that look like whole pictures. The GCN and DeepLabV3
+#: take over the FCN's backbone, which has seen all of these pictures; its first layers stay as they are, which saves a
+#: third of the time.
 STAGES = {"fcn_skip": (Stage(22, 160, 0.25, 0.15, 5e-4, 2e-3), Stage(7, 192, 0.5, 0.05, 1.5e-4, 5e-4)),
-          "gcn": (Stage(5, 192, 0.4, 0.1, 2e-4, 2e-3),)}
+          "gcn": (Stage(5, 192, 0.4, 0.1, 2e-4, 2e-3),),
+          "deeplabv3": (Stage(4, 192, 0.3, 0.25, 2e-4, 2e-3),)}
 _HOW = (Image.Resampling.BICUBIC, Image.Resampling.NEAREST)  # of pictures and of masks
-_OPTIONS: dict[str, dict[str, Any]] = {"fcn_skip": {}, "gcn": {"k": 5, "size": 192, "channels": 16}}
+_OPTIONS: dict[str, dict[str, Any]] = {"fcn_skip": {}, "gcn": {"k": 5, "size": 192, "channels": 16},
+                                       "deeplabv3": {"output_stride": 16, "rates": (3, 6, 9), "channels": 128}}
+#: Drawn scenes for DeepLabV3, and their seed; the sample's is 0.
+SCENES, SCENES_SEED = 600, 11
 
 
 class PetCrops(Dataset[Sample]):
@@ -188,6 +196,21 @@ def training_data(data: Path) -> tuple[list[Pair], list[Pair]]:
     return [*(pair for i, pair in enumerate(small) if i % 20), *(4 * large), *empty], val
 
 
+def drawn_scenes(count: int = SCENES) -> list[Pair]:
+    """Scenes like those of the COCO sample, of another seed: balls are background, herds and overlaps are ignored."""
+    ids = {coco_sample.CAT: CAT, coco_sample.DOG: DOG, coco_sample.BALL: 0}
+    pairs = []
+    for index in range(count):
+        picture, objects = coco_sample.draw_scene(index, SCENES_SEED)
+        mask, covered = np.zeros(picture.shape[:2], np.uint8), np.zeros(picture.shape[:2], int)
+        for category, shape, crowd in objects:
+            mask[shape] = IGNORE if crowd else ids[category]
+            covered += shape
+        mask[covered > 1] = IGNORE
+        pairs.append((picture, mask))
+    return pairs
+
+
 def train_stage(pairs: Sequence[Pair], val: Sequence[Pair], folder: Path, stage: Stage, name: str = "fcn_skip",
                 seed: int = 0, start: Path | None = None, num_workers: int = 1) -> History:
     """One stage, into a folder of checkpoints; a run that is there goes on.
@@ -196,15 +219,15 @@ def train_stage(pairs: Sequence[Pair], val: Sequence[Pair], folder: Path, stage:
         pairs, val: see `training_data`.
         folder: for checkpoints.
         stage: its settings.
-        name: of the model, "fcn_skip" or "gcn".
+        name: of the model, a key of `STAGES`.
         seed: of weights, order and augmentation.
-        start: a checkpoint to start from; by default ImageNet's weights for the FCN, and its backbone for the GCN.
+        start: a checkpoint to start from; by default ImageNet's weights for the FCN, and its backbone for others.
         num_workers: loader processes.
     """
     torch.manual_seed(seed)
     # Small crops are not to be enlarged: the network shall see pets of many sizes.
     model = build(name, len(PETS), backbone="efficientnet_lite0", **_OPTIONS[name])
-    assert isinstance(model, SkipFCN | GCN)
+    assert isinstance(model, GridModel | DeepLabV3)
     if start is not None:
         load_weights(model, start)
     elif name == "fcn_skip":
@@ -225,12 +248,13 @@ def train_stage(pairs: Sequence[Pair], val: Sequence[Pair], folder: Path, stage:
                folder=folder, seed=seed, num_workers=num_workers)
 
 
-def export(checkpoint: Path, target: Path = BUNDLED) -> None:
+def export(checkpoint: Path, target: Path) -> None:
     """Write the weights that ship: half precision, with all that `load_model` needs to know."""
     content = load_checkpoint(checkpoint)
     weights = {name: t.half() if t.is_floating_point() else t for name, t in content["model"].items()}
     card = Card.parse(content, checkpoint)
-    card.architecture |= {"backbone": "efficientnet_lite0", "min_size": MIN_SIZE}
+    if card.architecture["name"] != "deeplabv3":
+        card.architecture["min_size"] = MIN_SIZE
     card.label_set, card.short_side = PETS, SHORT_SIDE
     save_checkpoint(target, {"card": card.to_dict(), "model": weights})
 
@@ -270,6 +294,8 @@ def main() -> None:
     arguments = parser.parse_args()
     torch.set_num_threads(arguments.threads or torch.get_num_threads())
     pairs, val = training_data(arguments.data)
+    if arguments.model == "deeplabv3":
+        pairs += drawn_scenes()
     start = None
     for number, stage in enumerate(STAGES[arguments.model], start=1):
         folder = arguments.folder / f"stage{number}"

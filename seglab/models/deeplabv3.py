@@ -112,13 +112,14 @@ class DeepLabHead(nn.Sequential):
         torch.Size([2, 21, 5, 7])
     """
 
-    def __init__(self, in_channels: int, num_classes: int, rates: Sequence[int] = _RATES_AT_8) -> None:
+    def __init__(self, in_channels: int, num_classes: int, rates: Sequence[int] = _RATES_AT_8,
+                 channels: int = 256) -> None:
         super().__init__(
-            ASPP(in_channels, rates, out_channels=256),
-            nn.Conv2d(256, 256, kernel_size=3, padding=1, bias=False),
-            nn.BatchNorm2d(256),
+            ASPP(in_channels, rates, out_channels=channels),
+            nn.Conv2d(channels, channels, kernel_size=3, padding=1, bias=False),
+            nn.BatchNorm2d(channels),
             nn.ReLU(),
-            nn.Conv2d(256, num_classes, kernel_size=1),
+            nn.Conv2d(channels, num_classes, kernel_size=1),
         )
 
 
@@ -133,6 +134,7 @@ class DeepLabV3(BackboneWithHeads):
         rates: dilations of the head, one or more. By default the paper's: (12, 24, 36) at output stride 8, (6, 12, 18)
             at 16 and (3, 6, 9) at 32, which are the same distances in the picture. One exception: torchvision's
             MobileNet has (12, 24, 36) at 16, so ours does too, whatever the weights.
+        channels: of the head; 256 in the paper and in torchvision. Fewer make a light head for a light backbone.
 
     Shapes: (N, 3, H, W) float, normalised -> {"out": (N, C, H, W), "aux"?: (N, C, H, W)} logits.
 
@@ -152,7 +154,9 @@ class DeepLabV3(BackboneWithHeads):
     backbone: Backbone
 
     def __init__(self, num_classes: int = 21, backbone: str = "resnet50", aux: bool = False,
-                 output_stride: int | None = None, rates: Sequence[int] | None = None) -> None:
+                 output_stride: int | None = None, rates: Sequence[int] | None = None, channels: int = 256) -> None:
+        if type(channels) is not int or channels < 1:
+            raise ArgumentError("channels", found=repr(channels), expected="a whole number of 1 or more")
         output_stride = default_output_stride(backbone) if output_stride is None else output_stride
         early = "c3_first" if backbone == "mobilenet_v3_large" else "c4"
         body = build_backbone(backbone, {early: "aux", "c5": "out"} if aux else {"c5": "out"}, output_stride)
@@ -162,7 +166,7 @@ class DeepLabV3(BackboneWithHeads):
         if not isinstance(rates, list | tuple) or not rates or any(type(rate) is not int or rate < 1 for rate in rates):
             raise ArgumentError("rates", found=repr(rates),
                                 expected="one or more whole numbers of 1 or more, for instance (12, 24, 36)")
-        super().__init__(body, DeepLabHead(body.channels["out"], num_classes, rates),
+        super().__init__(body, DeepLabHead(body.channels["out"], num_classes, rates, channels),
                          FCNHead(body.channels["aux"], num_classes) if aux else None)
         self.rates = tuple(rates)
 

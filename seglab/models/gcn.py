@@ -91,14 +91,17 @@ class GCN(GridModel):
 
     Args:
         backbone: see `build_backbone`; it must have stages c2 to c5.
-        k: of the large kernels, odd. None takes what belongs to `size`: size / 32 − 1, the largest odd number that is
-            smaller than the coarsest map (15 at 512 pixels).
+        k: of the large kernels, odd. None takes what belongs to `size`: size / output_stride − 1, the largest odd
+            number that is smaller than the coarsest map (15 at 512 pixels).
         size: height and width of the training pictures in pixels.
         channels: of the maps that are added. None takes C, as in the paper, which has 21 classes. With few classes,
             more channels see more; a 1×1 convolution then turns them into scores at stride 4.
         norm: BatchNorm behind the large kernels and in the refinements down to the scores. The paper has none; with it,
             a network learns in fewer steps.
         fine: stage c1, at stride 2, is added too, by a 1×1 convolution. The paper begins at c2.
+        refine: False leaves all boundary refinements out, to see what they are worth.
+        output_stride: of stage c5: 32 as in the paper, or 16 or 8 by dilation, where smaller pictures shall have as
+            large a map.
         min_size: see `GridModel`.
 
     Shapes: (N, 3, H, W) float, normalised -> {"out": (N, C, H, W)} logits; H and W of at least 32, or of any size with
@@ -117,10 +120,13 @@ class GCN(GridModel):
     """
 
     def __init__(self, num_classes: int = 3, backbone: str = "resnet50", k: int | None = None, size: int = 512,
-                 channels: int | None = None, norm: bool = False, fine: bool = False, min_size: int = 0) -> None:
-        k = default_kernel(size) if k is None else k
+                 channels: int | None = None, norm: bool = False, fine: bool = False, refine: bool = True,
+                 output_stride: int = STRIDE, min_size: int = 0) -> None:
+        stages = ("c1", *STAGES) if fine else STAGES
+        body = build_backbone(backbone, {stage: stage for stage in stages}, output_stride)
+        k = default_kernel(size, output_stride) if k is None else k
         _check_kernel(k)
-        places = -(-size // STRIDE)  # along a side of the coarsest map
+        places = -(-size // output_stride)  # along a side of the coarsest map
         if k > places:
             raise ArgumentError("k", found=f"{k} for pictures of {size} px", expected=f"an odd number up to "
                                 f"{places - (places + 1) % 2}: the coarsest map has {places} places",
@@ -128,20 +134,22 @@ class GCN(GridModel):
         if (channels is not None and channels < 1) or min_size < 0:
             raise ArgumentError("GCN", found=f"channels {channels}, min_size {min_size}",
                                 expected="channels of 1 or more, or None; min_size of 0 or more")
-        super().__init__(min_size, min_padded=k * STRIDE)
+        super().__init__(min_size, min_padded=k * output_stride)
         self.k = k
         width = num_classes if channels is None else channels
-        stages = ("c1", *STAGES) if fine else STAGES
-        self.backbone = build_backbone(backbone, {stage: stage for stage in stages})
-        inside = self.backbone.channels
+        self.backbone, inside = body, body.channels
+        dilated = (STRIDE // output_stride).bit_length() - 1  # stages before c5 whose maps are as small as its map
+        self._same = STAGES[3 - dilated:3]
         self.large = nn.ModuleDict({stage: nn.Sequential(
-            GlobalConvBlock(inside[stage], width, k), *[nn.BatchNorm2d(width)] * norm, BoundaryRefinement(width, norm),
-        ) for stage in STAGES})
+            GlobalConvBlock(inside[stage], width, k), *[nn.BatchNorm2d(width)] * norm,
+            *[BoundaryRefinement(width, norm)] * refine) for stage in STAGES})
         if fine:
             self.large["c1"] = nn.Conv2d(inside["c1"], width, kernel_size=1)
-        self.refine = nn.ModuleDict({stage: BoundaryRefinement(width, norm) for stage in stages[:-1]})
+        self.refine = nn.ModuleDict({stage: BoundaryRefinement(width, norm) if refine else nn.Identity()
+                                     for stage in stages[:-1]})
         self.classifier = nn.Identity() if channels is None else nn.Conv2d(width, num_classes, kernel_size=1)
-        self.finish = nn.ModuleList([BoundaryRefinement(num_classes) for _ in range(1 if fine else 2)])
+        self.finish = nn.ModuleList([BoundaryRefinement(num_classes) if refine else nn.Identity()
+                                     for _ in range(1 if fine else 2)])
 
     def forward(self, images: Tensor) -> dict[str, Tensor]:
         known = not (torch.jit.is_tracing() or torch.compiler.is_compiling())
@@ -154,23 +162,24 @@ class GCN(GridModel):
         maps = self.backbone(images)  # {"c2": (N, K2, H / 4, W / 4), …, "c5": (N, K5, H / 32, W / 32)}
         x = self.large["c5"](maps["c5"])  # (N, C, H / 32, W / 32)
         for stage in reversed(list(self.refine)):
-            x = self.refine[stage](_double(x) + self.large[stage](maps[stage]))  # twice the size
+            x = x if stage in self._same else _double(x)  # twice the size, unless the coarser map was dilated
+            x = self.refine[stage](x + self.large[stage](maps[stage]))
         x = self.classifier(x)  # (N, C, H / 4, W / 4), or with c1 (N, C, H / 2, W / 2)
         for refinement in self.finish:
             x = refinement(_double(x))
         return x  # (N, C, H, W)
 
 
-def default_kernel(size: int) -> int:
-    """k for pictures of a size: size / 32 − 1, made odd; 1 at least. Below 32 pixels, an ArgumentError.
+def default_kernel(size: int, output_stride: int = STRIDE) -> int:
+    """k for pictures of a size: size / output_stride − 1, made odd; 1 at least. Below 32 pixels, an ArgumentError.
 
     Example:
-        >>> [default_kernel(size) for size in (512, 256, 224, 128, 32)]
-        [15, 7, 5, 3, 1]
+        >>> [default_kernel(size) for size in (512, 256, 224, 128, 32)], default_kernel(256, 16)
+        ([15, 7, 5, 3, 1], 15)
     """
     if size < STRIDE:
         raise ArgumentError("size", found=f"{size} px", expected=f"{STRIDE} px or more")
-    k = size // STRIDE - 1
+    k = size // output_stride - 1
     return max(1, k if k % 2 else k - 1)
 
 

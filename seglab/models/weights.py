@@ -16,8 +16,11 @@ from torch import Tensor, nn
 from seglab.errors import ArgumentError, DataError
 from seglab.models.backbones import is_resnet
 
-#: The network that ships with seglab: see the card beside it.
-BUNDLED = Path(__file__).parent / "bundled" / "pets_fcn_lite0.safetensors"
+_FOLDER = Path(__file__).parent / "bundled"
+#: The networks that ship with seglab, each with a card beside it: those that know cats and dogs, by model.
+BUNDLED = _FOLDER / "pets_fcn_lite0.safetensors"
+_BUNDLED = {"fcn": BUNDLED, "fcn_skip": BUNDLED, "deeplabv3": _FOLDER / "pets_deeplabv3_lite0.safetensors",
+            "gcn": _FOLDER / "pets_gcn_lite0.safetensors"}
 #: Of which models, with which backbones, torchvision publishes weights for whole networks.
 COCO = {"fcn": ("resnet50", "resnet101"), "deeplabv3": ("resnet50", "resnet101", "mobilenet_v3_large")}
 _OFFLINE_BACKBONE = 'backbone="efficientnet_lite0": its weights come with the package'
@@ -85,12 +88,24 @@ def coco_weights(name: str, backbone: str) -> Any:
     return torchvision.models.get_model_weights(f"{name}_{backbone}").COCO_WITH_VOC_LABELS_V1
 
 
-def choose(backbone: str = "resnet50") -> str:
-    """What "auto" means for an FCN here and now: "coco" if it is cached or can be downloaded, else "bundled".
+def bundled(name: str) -> Path:
+    """The file of the network that ships with seglab and is built by this name; ArgumentError if there is none.
+
+    Example:
+        >>> bundled("gcn").name
+        'pets_gcn_lite0.safetensors'
+    """
+    if name not in _BUNDLED:
+        raise ArgumentError("weights 'bundled'", found=name, expected=" or ".join(_BUNDLED))
+    return _BUNDLED[name]
+
+
+def choose(name: str = "fcn", backbone: str = "resnet50") -> str:
+    """What "auto" means for a model here and now: "coco" if it is cached or can be downloaded, else "bundled".
 
     Prints one line that says which, and why. With `SEGLAB_OFFLINE=1` it is "bundled", whatever is cached.
     """
-    weights = coco_weights("fcn", backbone)
+    weights = coco_weights(name, backbone)
     if _offline():
         choice, why = "bundled", "SEGLAB_OFFLINE is set"
     elif cache_path(weights).is_file():

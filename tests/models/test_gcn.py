@@ -89,13 +89,10 @@ def test_every_level_adds_to_the_result(options, levels):
 
 
 def test_scores_pass_through_where_nothing_refines():
-    """With the kernels' centre alone, and refinements that do nothing, logits are a sum of enlarged score maps."""
+    """With the kernels' centre alone and without refinements, logits are a sum of enlarged score maps."""
     torch.manual_seed(0)
-    model = GCN(2, backbone="test_efficientnet", k=1).eval()
-    for module in model.modules():
-        if isinstance(module, BoundaryRefinement):
-            nn.init.zeros_(module.residual[2].weight)
-            nn.init.zeros_(module.residual[2].bias)
+    model = GCN(2, backbone="test_efficientnet", k=1, refine=False).eval()
+    assert not any(isinstance(module, BoundaryRefinement) for module in model.modules())
     images = torch.randn(1, 3, 64, 96)
     with torch.no_grad():
         maps = {stage: model.large[stage][0](found) for stage, found in model.backbone(images).items()}
@@ -105,6 +102,17 @@ def test_scores_pass_through_where_nothing_refines():
         for _ in range(2):
             x = F.interpolate(x, scale_factor=2, mode="bilinear")
         torch.testing.assert_close(model(images)["out"], x)
+
+
+@pytest.mark.parametrize(("stride", "places"), [(32, (4, 8, 16, 32)), (16, (8, 8, 16, 32)), (8, (16, 16, 16, 32))])
+def test_a_dilated_backbone_has_larger_maps_for_the_kernels(stride, places):
+    model, seen = build("gcn_efficientnet_lite0", 2, size=128, output_stride=stride).eval(), []
+    assert model.k == 128 // stride - 1
+    for stage in ("c5", "c4", "c3", "c2"):
+        model.large[stage].register_forward_hook(lambda _, inputs, output: seen.append(output.shape[-1]))
+    with torch.no_grad():
+        assert model(torch.randn(1, 3, 128, 128))["out"].shape == (1, 2, 128, 128)
+    assert tuple(seen) == places
 
 
 def test_norm_keeps_what_comes_out_of_large_kernels_and_refinements_at_one_scale():

@@ -21,10 +21,13 @@ def test_each_way_makes_another_network(name, write, changes, tmp_path, monkeypa
     monkeypatch.setenv("SEGLAB_HOME", str(tmp_path / "home"))
     monkeypatch.setitem(STUDIES, name, replace(study, recipe=study.recipe.changed(**changes)))
     monkeypatch.setattr("seglab.recipes.recipe.LiveCurve", lambda **_: None)  # six curves that nobody looks at
-    rows, pictures = ablation(name, seeds=(0,), epochs=1, data=write(tmp_path / "data"))
+    data = write(tmp_path / "data")
+    *_, (rows, pictures) = ablation(name, seeds=(0,), epochs=1, data=data)
     assert [row["way"] for row in rows] == list(study.ways) and "1 epochs" in pictures
     assert len({str(row["iou"]) for row in rows}) == len(rows)
     assert f"{rows[-1]['way']}: mIoU" in capsys.readouterr().out
+    *_, (again, _) = ablation(name, seeds=(0,), epochs=1, data=data, rows=rows[:-1])  # a study that was stopped
+    assert again[:-1] == rows[:-1] and again[-1]["iou"] == rows[-1]["iou"]
     if name == "gcn":
         assert all(0 <= row["bands"]["4"] <= 1 and row["seconds"] > 0 for row in rows)
 
