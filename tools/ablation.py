@@ -1,9 +1,9 @@
 """What the parts of a recipe are worth: the same training without one, or with another, three seeds each.
 
 `python -m tools.ablation deeplabv3` trains lesson 4's nine small networks in ten minutes on one CPU core,
-`… gcn` lesson 5's eighteen in half an hour, `… single_conv` lesson 1's twenty-four in three minutes, and
-`… kernels --data PETS` eighteen GCNs on photographs in two hours. What they wrote for the lessons lies in
-`seglab/recorded/`. A study that was stopped goes on behind the runs that its file holds.
+`… gcn` lesson 5's eighteen in half an hour, `… single_conv` lesson 1's twenty-four in three minutes, `… drone` lesson
+6's nine in 45 minutes, and `… kernels --data PETS` eighteen GCNs on photographs in two hours. What they wrote for the
+lessons lies in `seglab/recorded/`. A study that was stopped goes on behind the runs that its file holds.
 """
 
 from __future__ import annotations
@@ -47,6 +47,11 @@ STUDIES = {
         "DeepLabV3, stride 16": {"model": "deeplabv3", "backbone": "efficientnet_lite0",
                                  "options": {"output_stride": 16, "rates": (2, 4, 6)}},
     }, epochs=5),
+    # Lesson 6: the networks of the course on the drone pictures, trained alike.
+    "drone": Study(PRESETS["light"], {
+        "FCN": {"model": "fcn", "options": {"output_stride": 16}},
+        "DeepLabV3": {"model": "deeplabv3", "options": {"output_stride": 16, "channels": 128}},
+        "GCN": {}}, epochs=40),
     # Pictures of 256 pixels at output stride 16 have maps of 16×16, as those of 512 pixels in the paper.
     "kernels": Study(PRESETS["gcn-pets"].changed(size=256, base=256, short_side=256, scale=(0.75, 1.5)), {
         f"k = {k}, {'refined' if refine else 'plain'}":
