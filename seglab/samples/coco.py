@@ -13,10 +13,10 @@ from pycocotools import mask as coco_mask
 
 from seglab.errors import ArgumentError
 from seglab.progress import progress_bar
-from seglab.samples.animals import OVER, Animal, background, camera
+from seglab.samples.animals import OVER, Animal, Place, ball, camera
 from seglab.samples.once import write_once
 
-VERSION = 1  # of the drawings: raise it when they change, so that old samples are left alone
+VERSION = 2  # of the drawings: raise it when they change, so that old samples are left alone
 CAT, DOG, BALL = 17, 18, 37
 _CATEGORIES = [{"supercategory": "animal", "id": CAT, "name": "cat"},
                {"supercategory": "animal", "id": DOG, "name": "dog"},
@@ -30,7 +30,7 @@ Drawn = tuple[int, np.ndarray, bool]  # category, (H, W) bool, crowd
 def write_coco_sample(root: Path, count: tuple[int, int] = (240, 60), seed: int = 0, progress: bool = True) -> Path:
     """Write a drawn set in COCO's published layout: `train2017/`, `val2017/`, `annotations/instances_*2017.json`.
 
-    Scenes hold up to three animals, small to large, some before others, some with a ball. Most objects are polygons,
+    Scenes hold up to four animals, near and far, some before others, some with a ball. Most objects are polygons,
     some run lengths (plain or compressed); herds are crowds. Where two animals touch, some annotations overlap, as they
     do in COCO. The folder appears whole or not at all. A set that is there already is left as it is.
 
@@ -77,39 +77,40 @@ def draw_scene(index: int, seed: int = 0) -> tuple[np.ndarray, list[Drawn]]:
     """
     rng = np.random.default_rng((seed, 3, index))
     size = _SIZES[index % len(_SIZES)]
-    picture = background(rng, OVER * size[0], OVER * size[1])
+    place = Place(rng, OVER * size[0], OVER * size[1])
+    height, width = place.picture.shape[:2]
     objects: list[Drawn] = []
     if rng.random() < 0.06:  # a herd, far away, that nobody wants to outline one by one
-        is_cat = bool(rng.integers(2))
-        herd = [_animal(rng, is_cat, picture, (0.035, 0.05), size) for _ in range(rng.integers(4, 8))]
+        is_cat, x = bool(rng.integers(2)), rng.uniform(0.3, 0.7)
+        herd = [_animal(rng, is_cat, place, (x + dx, place.horizon + 0.06 * height), rng.uniform(0.02, 0.03) * height, size)
+                for dx in np.linspace(-0.24, 0.24, int(rng.integers(4, 8)))]
         objects.append((CAT if is_cat else DOG, np.any(herd, axis=0), True))
-    for scale in np.sort(np.exp(rng.uniform(np.log(0.05), np.log(0.2), rng.choice(4, p=(0.08, 0.42, 0.34, 0.16))))):
+    count = int(rng.choice(5, p=(0.06, 0.36, 0.32, 0.18, 0.08)))
+    near = np.sort(rng.uniform(0.1, 1.0, count))  # from back to front
+    across = (rng.permutation(count) + rng.uniform(0.15, 0.85, count)) / max(count, 1)
+    zoom = np.exp(rng.uniform(np.log(0.08), np.log(0.17)))
+    for depth, x in zip(near, across, strict=True):
+        feet = place.horizon + depth * (0.99 * height - place.horizon)
+        scale = zoom * (feet - place.horizon + 0.16 * height)  # nearer is lower and larger
         is_cat = bool(rng.integers(2))
-        shape = _animal(rng, is_cat, picture, (scale, scale), size)
+        shape = _animal(rng, is_cat, place, (0.04 + 0.92 * x, feet), scale, size)
         # Most annotators outline what is seen; some go on behind the animal in front.
         objects = [(category, other if rng.random() < 0.3 else other & ~shape, crowd)
                    for category, other, crowd in objects]
         objects.append((CAT if is_cat else DOG, shape, False))
     if rng.random() < 0.2:
-        ball = _ball(rng, picture, size)
-        objects = [(category, other & ~ball, crowd) for category, other, crowd in objects]
-        objects.append((BALL, ball, False))
-    return camera(rng, cv2.resize(picture, size[::-1], interpolation=cv2.INTER_AREA)), objects
+        r = int(rng.uniform(0.04, 0.09) * min(height, width))
+        at = int(rng.uniform(0.1, 0.9) * width), int(rng.uniform(place.horizon + 0.3 * (height - place.horizon), height - r))
+        round_ = _halved(ball(rng, place.picture, at, r), size)
+        objects = [(category, other & ~round_, crowd) for category, other, crowd in objects]
+        objects.append((BALL, round_, False))
+    return camera(rng, cv2.resize(place.picture, size[::-1], interpolation=cv2.INTER_AREA)), objects
 
 
-def _animal(rng: np.random.Generator, is_cat: bool, picture: np.ndarray, scales: tuple[float, float],
+def _animal(rng: np.random.Generator, is_cat: bool, place: Place, feet: tuple[float, float], scale: float,
             size: tuple[int, int]) -> np.ndarray:
-    animal = Animal(rng, is_cat, picture, scales, across=(0.15, 0.85), down=(0.15, 0.7))
-    animal.draw()
-    return _halved(animal.outline, size)
-
-
-def _ball(rng: np.random.Generator, picture: np.ndarray, size: tuple[int, int]) -> np.ndarray:
-    place = [int(rng.uniform(0.1, 0.9) * side) for side in picture.shape[1::-1]]
-    outline = np.zeros(picture.shape[:2], np.uint8)
-    cv2.circle(outline, place, int(rng.uniform(0.04, 0.09) * min(picture.shape[:2])), 255, -1)
-    picture[outline > 0] = rng.uniform(20, 235, 3)
-    return _halved(outline, size)
+    """Draw an animal whose feet are at (share of the width, row): (H, W) bool."""
+    return _halved(Animal(rng, is_cat).draw(place.picture, (feet[0] * place.picture.shape[1], feet[1]), scale), size)
 
 
 def _halved(outline: np.ndarray, size: tuple[int, int]) -> np.ndarray:

@@ -106,10 +106,11 @@ def _filling(photo: np.ndarray, size: Size) -> np.ndarray:
 
 def _drawn(rng: np.random.Generator, is_cat: bool) -> _Thing:
     picture = np.full((6 * _RADIUS, 6 * _RADIUS, 3), 120, np.uint8)
-    animal = Animal(rng, is_cat, picture, (1 / 6, 1 / 6), (0.45, 0.45), (0.29, 0.29), turn=0,
-                    marks=MARKS[rng.integers(len(MARKS))])
-    animal.draw()
-    return _Thing(picture, _soft(animal.outline), PETS.id("cat" if is_cat else "dog"))
+    animal = Animal(rng, is_cat, MARKS[rng.integers(len(MARKS))], "sit", turn=0)
+    left, top, right, bottom = animal.bounds
+    scale = 5.8 * _RADIUS / max(right - left, bottom - top)
+    outline = animal.draw(picture, (3 * _RADIUS - scale * (left + right) / 2, 5.9 * _RADIUS), scale)
+    return _Thing(picture, _soft(outline), PETS.id("cat" if is_cat else "dog"))
 
 
 def _ball(rng: np.random.Generator) -> _Thing:
