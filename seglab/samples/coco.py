@@ -82,13 +82,13 @@ def draw_scene(index: int, seed: int = 0) -> tuple[np.ndarray, list[Drawn]]:
     objects: list[Drawn] = []
     if rng.random() < 0.06:  # a herd, far away, that nobody wants to outline one by one
         is_cat, x = bool(rng.integers(2)), rng.uniform(0.3, 0.7)
-        herd = [_animal(rng, is_cat, place, (x + dx, place.horizon + 0.06 * height), rng.uniform(0.02, 0.03) * height, size)
-                for dx in np.linspace(-0.24, 0.24, int(rng.integers(4, 8)))]
+        herd = [_animal(rng, is_cat, place, (x + dx, place.horizon + 0.06 * height), rng.uniform(0.02, 0.03) * height,
+                        size) for dx in np.linspace(-0.24, 0.24, int(rng.integers(4, 8)))]
         objects.append((CAT if is_cat else DOG, np.any(herd, axis=0), True))
     count = int(rng.choice(5, p=(0.06, 0.36, 0.32, 0.18, 0.08)))
     near = np.sort(rng.uniform(0.1, 1.0, count))  # from back to front
     across = (rng.permutation(count) + rng.uniform(0.15, 0.85, count)) / max(count, 1)
-    zoom = np.exp(rng.uniform(np.log(0.08), np.log(0.17)))
+    zoom = np.exp(rng.uniform(np.log(0.1), np.log(0.19)))
     for depth, x in zip(near, across, strict=True):
         feet = place.horizon + depth * (0.99 * height - place.horizon)
         scale = zoom * (feet - place.horizon + 0.16 * height)  # nearer is lower and larger
@@ -100,7 +100,8 @@ def draw_scene(index: int, seed: int = 0) -> tuple[np.ndarray, list[Drawn]]:
         objects.append((CAT if is_cat else DOG, shape, False))
     if rng.random() < 0.2:
         r = int(rng.uniform(0.04, 0.09) * min(height, width))
-        at = int(rng.uniform(0.1, 0.9) * width), int(rng.uniform(place.horizon + 0.3 * (height - place.horizon), height - r))
+        floor = rng.uniform(0.3, 0.97) * (height - place.horizon)
+        at = int(rng.uniform(0.1, 0.9) * width), int(place.horizon + floor - r)
         round_ = _halved(ball(rng, place.picture, at, r), size)
         objects = [(category, other & ~round_, crowd) for category, other, crowd in objects]
         objects.append((BALL, round_, False))

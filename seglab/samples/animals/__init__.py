@@ -1,11 +1,12 @@
 """Cats and dogs, drawn by code: what tells them apart is shape, not colour, place, pose or size.
 
-Both kinds share coats, poses, sizes and places with the same probabilities. A cat has a round head with upright pointed
-ears, slit pupils and whiskers, a slim neck, short legs and a long thin tail; a dog has a long muzzle and mostly hanging
-ears, a deep chest, longer legs and a short tail. Some of everything is turned away, hidden, cut by the frame, blurred or
-in bad light, so that no single trick gives the answer away.
+Both kinds share coats, poses, sizes and places with the same probabilities. A cat has a round head with pointed ears,
+slit pupils and whiskers, a slim neck, short legs and a long thin tail; a dog has a long muzzle and mostly hanging ears,
+a deep chest, longer legs and a short tail. Some of everything is turned away, hidden, cut by the frame, blurred or in
+bad light, so that no single trick gives the answer away.
 
-`bodies` holds skeletons and poses, `drawing` the animal in paint, `places` rooms and gardens.
+An `Animal` is a skeleton (`skeleton`, `poses`) in paint (`drawing`, `coats`, `faces`). It is drawn on a `Place`, a room
+or a garden (`places`, `textures`), perhaps behind something (`things`).
 """
 
 from __future__ import annotations
@@ -14,9 +15,11 @@ import cv2
 import numpy as np
 
 from seglab.errors import ArgumentError
-from seglab.samples.animals.bodies import POSES
-from seglab.samples.animals.drawing import MARKS, Animal
-from seglab.samples.animals.places import Place, ball, before, camera
+from seglab.samples.animals.coats import MARKS
+from seglab.samples.animals.drawing import Animal
+from seglab.samples.animals.places import Place
+from seglab.samples.animals.poses import POSES
+from seglab.samples.animals.things import ball, before, camera
 
 __all__ = ["ANIMALS", "MARKS", "OVER", "POSES", "VERSION", "Animal", "Place", "ball", "before", "camera",
            "draw_animal", "set_down"]
@@ -51,8 +54,8 @@ def draw_animal(kind: str, index: int, seed: int = 0, size: tuple[int, int] = (1
     rng = np.random.default_rng((seed, ANIMALS.index(kind), index))
     place = Place(rng, OVER * size[0], OVER * size[1])
     animal = Animal(rng, kind == "cats")
-    animal.draw(place.picture, *set_down(rng, animal, place, (0.5, 0.95)))
-    if rng.random() < 0.2:
+    animal.draw(place.picture, *set_down(rng, animal, place, (0.62, 1.0), cut=0.12))
+    if rng.random() < 0.15:
         before(rng, place)
     return camera(rng, cv2.resize(place.picture, size[::-1], interpolation=cv2.INTER_AREA))
 
@@ -84,16 +87,17 @@ def set_down(rng: np.random.Generator, animal: Animal, place: Place, shares: tup
     share = rng.uniform(*shares)
     scale = share * min(height, width) / np.sqrt(wide * tall)
     if rng.random() < cut:
-        loss, way = rng.uniform(0.12, 0.32), rng.integers(3)
-        scale *= rng.uniform(1.0, 1.3)
+        loss, way = rng.uniform(0.1, 0.28), rng.integers(3)
+        scale = min(scale * rng.uniform(1.0, 1.3), 1.2 * width / wide)
         y = rng.uniform(max(place.horizon + 0.12 * height, 0.75 * height), 0.98 * height)
         x = width * rng.uniform(0.35, 0.65)
         if way == 0:
+            scale = min(scale, 0.94 * width / wide)
+            x, y = width / 2, height + tall * scale * loss
+        elif animal.facing > 0:  # the head stays in the picture
             x = wide * scale * (0.5 - loss)
-        elif way == 1:
-            x = width - wide * scale * (0.5 - loss)
         else:
-            y = height + tall * scale * loss
+            x = width - wide * scale * (0.5 - loss)
         return (x, y), scale
     scale = min(scale, 0.94 * width / wide, 0.94 * height / tall)
     free = (width - wide * scale) / 2

@@ -5,20 +5,23 @@ Places are drawn at half the size of the picture, so they are a little out of fo
 
 from __future__ import annotations
 
-from collections.abc import Callable
-from functools import cache
-
 import cv2
 import numpy as np
 
-_WALLS = ((214, 208, 194), (168, 184, 170), (150, 172, 186), (206, 180, 148), (196, 150, 128), (186, 186, 190),
-          (96, 118, 112), (222, 214, 206), (180, 160, 176), (120, 130, 150))
-_WOODS = ((172, 128, 88), (126, 88, 60), (196, 162, 122), (150, 140, 130), (96, 72, 56))
-_CLOTHS = ((196, 152, 62), (62, 112, 112), (150, 74, 66), (96, 104, 128), (128, 132, 96), (190, 184, 172), (70, 74, 82),
-           (164, 120, 130))
-_GREENS = ((92, 128, 58), (112, 138, 64), (78, 112, 62), (140, 146, 76), (104, 128, 84))
-_SKIES = (((126, 168, 214), (206, 222, 234)), ((160, 178, 196), (222, 224, 222)), ((226, 178, 140), (240, 216, 184)),
-          ((178, 192, 204), (214, 218, 220)))
+from seglab.samples.animals.textures import (
+    CLOTHS,
+    GREENS,
+    SKIES,
+    WALLS,
+    WOODS,
+    boards,
+    bricks,
+    carpet,
+    near,
+    photo,
+    tiles,
+    tinted,
+)
 
 
 class Place:
@@ -51,11 +54,11 @@ class Place:
 
     def _room(self) -> None:
         rng = self.rng
-        wall = _near(rng, _WALLS)
+        wall = near(rng, WALLS)
         kind = rng.integers(4)
         top = self.small[:self.edge]
         if kind == 0:
-            self._tile(top, "brick", wall, 0.5)
+            self._tile(top, bricks(), wall, 0.45)
         elif kind == 1:  # wallpaper
             stripes = ((np.arange(self.w) // max(3, self.w // int(rng.integers(10, 24)))) % 2)[None, :, None]
             top[:] = np.clip(wall * (1 - 0.1 * stripes), 0, 255)
@@ -71,7 +74,8 @@ class Place:
             self._box(0, self.edge - skirting, self.w, self.edge, np.minimum(wall * 1.22, 240), under=True)
         self._box(0, self.edge, self.w, self.edge + 1, wall * 0.45)
         for _ in range(rng.integers(1, 4)):
-            (self._window, self._frame, self._sofa, self._shelf, self._plant, self._lamp, self._curtain)[rng.integers(7)]()
+            (self._window, self._frame, self._sofa, self._shelf, self._plant, self._lamp,
+             self._curtain)[rng.integers(7)]()
         if rng.random() < 0.45:
             self._rug()
         if rng.random() < 0.4:
@@ -81,19 +85,22 @@ class Place:
         rng, kind = self.rng, self.rng.integers(4)
         ground = self.small[self.edge:]
         if kind <= 1:
-            self._ground(ground, _boards(), _near(rng, _WOODS), 2.4)
+            self._ground(ground, boards(), near(rng, WOODS), 2.4)
         elif kind == 2:
-            self._ground(ground, _carpet(), _near(rng, _CLOTHS), 3.0, 0.4)  # carpet
+            self._ground(ground, carpet(), near(rng, CLOTHS), 3.0, 0.4)  # carpet
         else:
-            self._ground(ground, _tiles(), _near(rng, _WALLS), 2.4)
+            self._ground(ground, tiles(), near(rng, WALLS), 2.4)
 
     def _window(self) -> None:
         x, side = self._across(0.22, 0.42)
         top, bottom = int(-0.1 * self.edge), int(self.edge * self.rng.uniform(0.5, 0.72))
-        sky = np.array(_SKIES[self.rng.integers(len(_SKIES))], float)
+        sky = np.array(SKIES[self.rng.integers(len(SKIES))], float)
         self._box(x - 3, top, x + side + 3, bottom + 3, (236, 232, 224), shadow=True)
         self._box(x, top, x + side, bottom, sky.mean(0) * 1.08)
-        cv2.circle(self.small, (x + side // 3, bottom), side // 3, _near(self.rng, _GREENS).tolist(), -1)
+        view = self.small[max(top, 0):bottom, max(x, 0):max(x + side, 0)]
+        for at in (0.2, 0.55, 0.95):
+            bush = int(at * side) - max(-x, 0), view.shape[0]
+            cv2.circle(view, bush, int(side * self.rng.uniform(0.2, 0.36)), (near(self.rng, GREENS) * 0.9).tolist(), -1)
         self._box(x - 3, bottom, x + side + 3, bottom + 4, (236, 232, 224), under=True)
         self._box(x + side // 2 - 1, top, x + side // 2 + 1, bottom, (236, 232, 224))
 
@@ -101,29 +108,30 @@ class Place:
         x, side = self._across(0.1, 0.24)
         top = int(self.edge * self.rng.uniform(0.1, 0.35))
         bottom = min(top + int(side * self.rng.uniform(0.7, 1.3)), self.edge - 6)
-        self._box(x, top, x + side, bottom, _near(self.rng, _WOODS) * 0.7, shadow=True)
+        self._box(x, top, x + side, bottom, near(self.rng, WOODS) * 0.7, shadow=True)
         self._box(x + 2, top + 2, x + side - 2, bottom - 2, (232, 228, 216))
-        self._box(x + 4, top + 4, x + side - 4, bottom - 4, _near(self.rng, _CLOTHS))
+        self._box(x + 4, top + 4, x + side - 4, bottom - 4, near(self.rng, CLOTHS))
 
     def _sofa(self) -> None:
         x, side = self._across(0.4, 0.7)
-        cloth, tall = _near(self.rng, _CLOTHS), int(0.42 * side)
+        cloth, tall = near(self.rng, CLOTHS), int(0.42 * side)
         floor = self.edge + max(3, int(0.12 * tall))
         self._shade(x - 4, floor - 3, x + side + 6, floor + 5)
         self._round(x, floor - tall, x + side, floor - tall // 4, cloth * 0.92)
         seat = floor - tall // 2
         for k in (0, 1):
-            self._round(x + 4 + k * (side // 2 - 3), seat - 3, x + side // 2 + k * (side // 2 - 3), floor - tall // 5, cloth * 1.06)
+            left = x + 4 + k * (side // 2 - 3)
+            self._round(left, seat - 3, left + side // 2 - 4, floor - tall // 5, cloth * 1.06)
         self._round(x, seat, x + side, floor - 2, cloth * 0.8)
         for k in (x - side // 14, x + side - side // 14):
             self._round(k, seat - tall // 6, k + side // 7, floor, cloth)
         if self.rng.random() < 0.6:
-            self._round(x + side // 6, seat - tall // 4, x + side // 3, seat + 2, _near(self.rng, _CLOTHS))
+            self._round(x + side // 6, seat - tall // 4, x + side // 3, seat + 2, near(self.rng, CLOTHS))
 
     def _shelf(self) -> None:
         rng = self.rng
         x, side = self._across(0.25, 0.4)
-        wood, top = _near(rng, _WOODS), int(self.edge * rng.uniform(0.0, 0.4))
+        wood, top = near(rng, WOODS), int(self.edge * rng.uniform(0.0, 0.4))
         floor = self.edge + 3
         self._shade(x - 2, floor - 2, x + side + 5, floor + 4)
         self._box(x, top, x + side, floor, wood, shadow=True)
@@ -134,7 +142,7 @@ class Place:
             left = x + 3
             while left < x + side - 5 and rng.random() < 0.9:
                 thick, tall = int(rng.integers(2, 5)), rng.uniform(0.5, 0.9)
-                self._box(left, int(bottom - tall * (bottom - y)), left + thick, bottom, _near(rng, _CLOTHS))
+                self._box(left, int(bottom - tall * (bottom - y)), left + thick, bottom, near(rng, CLOTHS))
                 left += thick + int(rng.random() < 0.3)
 
     def _plant(self) -> None:
@@ -143,7 +151,7 @@ class Place:
         floor = self.edge + max(2, side // 4)
         middle, pot = x + side // 2, floor - side
         self._shade(x - 2, floor - 2, x + side + 6, floor + 3)
-        green = _near(rng, _GREENS) * 0.8
+        green = near(rng, GREENS) * 0.8
         for angle in np.radians(np.linspace(-75, 75, int(rng.integers(6, 11))) + rng.uniform(-8, 8)):
             length = side * rng.uniform(1.6, 2.8)
             tip = np.array([middle + length * np.sin(angle), pot - length * np.cos(angle)])
@@ -152,7 +160,7 @@ class Place:
             leaf = np.rint([(middle, pot), mid + bow, tip, mid - bow]).astype(np.int32)
             cv2.fillPoly(self.small, [leaf], np.clip(green * rng.uniform(0.7, 1.3), 0, 255).tolist(), cv2.LINE_AA)
         body = np.array([(x, pot), (x + side, pot), (x + side - side // 6, floor), (x + side // 6, floor)], np.int32)
-        clay = _near(rng, _WALLS) * 0.85
+        clay = near(rng, WALLS) * 0.85
         cv2.fillPoly(self.small, [body], clay.tolist(), cv2.LINE_AA)
         self._box(x - 1, pot - 1, x + side + 1, pot + max(2, side // 6), clay * 1.1)
 
@@ -161,12 +169,13 @@ class Place:
         top, floor = int(self.edge * self.rng.uniform(-0.1, 0.3)), self.edge + 3
         self._box(x + side // 2 - 1, top, x + side // 2 + 1, floor, (60, 56, 54))
         self._box(x + side // 4, floor - 2, x + 3 * side // 4, floor + 1, (60, 56, 54))
-        shade = np.array([(x + side // 4, top), (x + 3 * side // 4, top), (x + side, top + side), (x, top + side)], np.int32)
-        cv2.fillPoly(self.small, [shade], np.minimum(_near(self.rng, _WALLS) * 1.15, 250).tolist(), cv2.LINE_AA)
+        shade = [(x + side // 4, top), (x + 3 * side // 4, top), (x + side, top + side), (x, top + side)]
+        light = np.minimum(near(self.rng, WALLS) * 1.15, 250).tolist()
+        cv2.fillPoly(self.small, [np.array(shade, np.int32)], light, cv2.LINE_AA)
 
     def _curtain(self) -> None:
         x, side = self._across(0.12, 0.25)
-        cloth = _near(self.rng, _CLOTHS)
+        cloth = near(self.rng, CLOTHS)
         fold = 1 + 0.16 * np.sin(np.arange(self.w) * self.rng.uniform(0.5, 0.9))
         left, right = max(0, x), min(self.w, x + side)
         self.small[:self.edge, left:right] = np.clip(cloth * fold[None, left:right, None], 0, 255)
@@ -178,7 +187,7 @@ class Place:
         x, side = self._across(0.5, 1.0)
         lean = side * 0.12
         edge = np.array([(x + lean, top), (x + side - lean, top), (x + side + lean, bottom), (x - lean, bottom)])
-        cloth, middle = _near(rng, _CLOTHS), edge.mean(0)
+        cloth, middle = near(rng, CLOTHS), edge.mean(0)
         for share, colour in ((1.0, cloth), (0.9, cloth * 1.3), (0.84, cloth * 0.9)):
             cv2.fillPoly(self.small, [np.rint(middle + share * (edge - middle)).astype(np.int32)],
                          np.clip(colour, 0, 250).tolist(), cv2.LINE_AA)
@@ -198,7 +207,7 @@ class Place:
 
     def _garden(self) -> None:
         rng = self.rng
-        high, low = np.array(_SKIES[rng.integers(len(_SKIES))], float)
+        high, low = np.array(SKIES[rng.integers(len(SKIES))], float)
         t = np.linspace(0, 1, self.edge)[:, None]
         self.small[:self.edge] = (high + t * (low - high))[:, None]
         for _ in range(rng.integers(0, 4)):
@@ -213,19 +222,20 @@ class Place:
             self._fence()
         if kind == 3:
             top = int(self.edge * rng.uniform(0.05, 0.5))
-            self._tile(self.small[top:self.edge], "brick", _near(rng, ((170, 104, 82), (176, 160, 140), (150, 140, 132))), 0.6)
+            clay = near(rng, ((170, 104, 82), (176, 160, 140), (150, 140, 132)))
+            self._tile(self.small[top:self.edge], bricks(), clay, 0.5)
             self._box(0, top, self.w, top + 3, (150, 144, 136))
         if rng.random() < 0.65:
             self._hedge(int(self.edge * rng.uniform(0.45, 0.85)))
-        green = _near(rng, _GREENS)
+        green = near(rng, GREENS)
         ground = self.small[self.edge:]
         if rng.random() < 0.75:
-            self._ground(ground, _grey("grass"), green, 3.0, 0.75)
+            self._ground(ground, photo("grass"), green, 3.0, 0.75)
             if rng.random() < 0.4:
                 self._path()
         else:
-            stone = _near(rng, ((176, 168, 152), (150, 146, 142), (186, 162, 130)))
-            self._ground(ground, _grey("gravel") if rng.random() < 0.5 else _tiles(), stone, 3.0, 0.6)
+            stone = near(rng, ((176, 168, 152), (150, 146, 142), (186, 162, 130)))
+            self._ground(ground, photo("gravel") if rng.random() < 0.5 else tiles(), stone, 3.0, 0.6)
         self._box(0, self.edge - 1, self.w, self.edge + 1, green * 0.5)
         if rng.random() < 0.5:
             self._flowers()
@@ -235,14 +245,16 @@ class Place:
         x, y, r = rng.uniform(0, self.w), rng.uniform(0, 0.6 * self.edge), self.h * rng.uniform(0.03, 0.09)
         for k in range(-2, 3):
             at = int(x + 1.3 * k * r), int(y + 0.2 * r * rng.uniform(-1, 1))
-            cv2.ellipse(self.small, at, (int(1.5 * r), int(r * (0.9 - 0.16 * abs(k)))), 0, 0, 360, (240, 240, 240), -1, cv2.LINE_AA)
+            axes = int(1.5 * r), int(r * (0.9 - 0.16 * abs(k)))
+            cv2.ellipse(self.small, at, axes, 0, 0, 360, (240, 240, 240), -1, cv2.LINE_AA)
 
     def _hills(self) -> None:
         x = np.arange(self.w + 1)
         for k, tone in ((0.5, (134, 156, 152)), (0.75, (108, 138, 108))):
             wave = np.sin(x / self.w * self.rng.uniform(3, 7) + self.rng.uniform(0, 6)) * 0.1 * self.h
             top = np.stack([x, self.edge * k + wave], 1)
-            cv2.fillPoly(self.small, [np.rint([*top, (self.w, self.edge), (0, self.edge)]).astype(np.int32)], tone, cv2.LINE_AA)
+            hill = np.rint([*top, (self.w, self.edge), (0, self.edge)]).astype(np.int32)
+            cv2.fillPoly(self.small, [hill], tone, cv2.LINE_AA)
 
     def _tree(self) -> None:
         rng = self.rng
@@ -252,41 +264,44 @@ class Place:
         for _ in range(9):
             at = int(x + r * rng.uniform(-0.8, 0.8)), int(self.edge - 2 * r + r * rng.uniform(-0.9, 0.4))
             cv2.circle(crown, at, int(r * rng.uniform(0.4, 0.65)), 255, -1)
-        self._leaves(crown, _near(rng, _GREENS) * 0.75)
+        self._leaves(crown, near(rng, GREENS) * 0.75)
 
     def _hedge(self, top: int) -> None:
         x = np.linspace(0, self.w, 40)
         line = np.stack([x, top + self.rng.uniform(-1, 1, 40) * self.h * 0.02], 1)
         hedge = np.zeros((self.h, self.w), np.uint8)
         cv2.fillPoly(hedge, [np.rint([*line, (self.w, self.edge), (0, self.edge)]).astype(np.int32)], 255)
-        self._leaves(hedge, _near(self.rng, _GREENS) * 0.65)
+        self._leaves(hedge, near(self.rng, GREENS) * 0.65)
 
     def _leaves(self, stencil: np.ndarray, colour: np.ndarray) -> None:
         left, top, width, height = cv2.boundingRect(stencil)
         if width and height:
             window = np.s_[top:top + height, left:left + width]
             part = np.empty((height, width, 3), np.uint8)
-            self._tile(part, "grass", colour, 0.95)
+            self._tile(part, photo("grass"), colour, 0.95)
             cv2.copyTo(part, stencil[window], self.small[window])
 
     def _fence(self) -> None:
-        wood, top = _near(self.rng, (*_WOODS, (222, 218, 208))), int(self.edge * self.rng.uniform(0.2, 0.6))
+        wood, top = near(self.rng, (*WOODS, (222, 218, 208))), int(self.edge * self.rng.uniform(0.2, 0.6))
         for y in (0.25, 0.75):
             row = int(top + y * (self.edge - top))
             self._box(0, row, self.w, row + 3, wood * 0.75)
         wide = max(5, self.w // 22)
         for x in range(-int(self.rng.integers(wide)), self.w, wide + 2):
-            slat = [(x, self.edge), (x, top + wide // 2), (x + wide // 2, top), (x + wide, top + wide // 2), (x + wide, self.edge)]
-            cv2.fillPoly(self.small, [np.array(slat, np.int32)], np.clip(wood * self.rng.uniform(0.88, 1.08), 0, 250).tolist())
+            slat = [(x, self.edge), (x, top + wide // 2), (x + wide // 2, top), (x + wide, top + wide // 2),
+                    (x + wide, self.edge)]
+            tone = np.clip(wood * self.rng.uniform(0.88, 1.08), 0, 250).tolist()
+            cv2.fillPoly(self.small, [np.array(slat, np.int32)], tone)
 
     def _path(self) -> None:
         x = self.rng.uniform(0.1, 0.9, 2) * self.w
         wide = self.w * 0.2
-        edge = [(x[0] - 0.25 * wide, self.edge), (x[0] + 0.25 * wide, self.edge), (x[1] + 1.4 * wide, self.h), (x[1] - 1.4 * wide, self.h)]
+        edge = [(x[0] - 0.25 * wide, self.edge), (x[0] + 0.25 * wide, self.edge), (x[1] + 1.4 * wide, self.h),
+                (x[1] - 1.4 * wide, self.h)]
         stencil = np.zeros((self.h, self.w), np.uint8)
         cv2.fillPoly(stencil, [np.rint(edge).astype(np.int32)], 255)
         path = np.empty((self.h - self.edge, self.w, 3), np.uint8)
-        self._ground(path, _grey("gravel"), _near(self.rng, ((190, 176, 150), (160, 156, 150))), 3.0, 0.5)
+        self._ground(path, photo("gravel"), near(self.rng, ((190, 176, 150), (160, 156, 150))), 3.0, 0.5)
         cv2.copyTo(path, stencil[self.edge:], self.small[self.edge:])
 
     def _flowers(self) -> None:
@@ -303,7 +318,7 @@ class Place:
         side = int(self.w * self.rng.uniform(low, high))
         return int(self.rng.uniform(-0.15, 0.95) * self.w - 0.3 * side), side
 
-    def _box(self, left: int, top: int, right: int, bottom: int, colour: object, shadow: bool = False,
+    def _box(self, left: int, top: int, right: int, bottom: int, colour: np.ndarray | tuple[int, int, int], shadow: bool = False,
              under: bool = False) -> None:
         if shadow:
             self._shade(left + 3, top + 3, right + 4, bottom + 4)
@@ -329,166 +344,26 @@ class Place:
                 for y in (top + r, bottom - r):
                     cv2.circle(self.small, (x, y), r - inset, shade, -1, cv2.LINE_AA)
 
-    def _tile(self, part: np.ndarray, name: str, colour: np.ndarray, depth: float) -> None:
+    def _tile(self, part: np.ndarray, texture: np.ndarray, colour: np.ndarray, depth: float) -> None:
         """Fill with a texture seen from straight before it."""
         height, width = part.shape[:2]
-        side = int(self.rng.uniform(0.5, 0.9) * 512)
-        top, left = self.rng.integers(0, 512 - side, 2)
-        cut = _grey(name)[top:top + max(4, min(side, side * height // max(width, 1))), left:left + side]
-        part[:] = _tinted(cv2.resize(cut, (width, height), interpolation=cv2.INTER_AREA), colour, depth)
+        side = int(self.rng.uniform(0.6, 0.95) * 512)
+        across, down = (side, side * height // width) if width > height else (side * width // height, side)
+        top, left = (int(self.rng.integers(0, 512 - n + 1)) for n in (down, across))
+        cut = texture[top:top + max(down, 1), left:left + max(across, 1)]
+        part[:] = tinted(cv2.resize(cut, (width, height), interpolation=cv2.INTER_AREA), colour, depth)
 
-    def _ground(self, part: np.ndarray, texture: np.ndarray, colour: np.ndarray, near: float, depth: float = 0.5) -> None:
-        """Fill with a texture that recedes towards the upper edge."""
+    def _ground(self, part: np.ndarray, texture: np.ndarray, colour: np.ndarray, fine: float,
+                depth: float = 0.5) -> None:
+        """Fill with a texture that recedes towards the upper edge; the nearest row shows 1 / fine of it."""
         height, width = part.shape[:2]
         if height < 2:
             part[:] = colour
             return
-        wide = 512 / near * 2.2
+        wide = 1126 / fine
         x, far = self.rng.uniform(200, 300), wide * 2.4
         source = np.array([(x - far, 0), (x + far, 0), (x + wide / 2, 512), (x - wide / 2, 512)], np.float32)
         target = np.array([(0, 0), (width, 0), (width, height), (0, height)], np.float32)
         grey = cv2.warpPerspective(texture, cv2.getPerspectiveTransform(source, target), (width, height),
                                    flags=cv2.INTER_AREA, borderMode=cv2.BORDER_WRAP)
-        part[:] = _tinted(grey, colour, depth)
-
-
-def before(rng: np.random.Generator, place: Place) -> np.ndarray:
-    """Paint something that stands before the animals: (H, W) uint8, 255 where it is."""
-    height, width = place.picture.shape[:2]
-    stencil = np.zeros((height, width), np.uint8)
-    x, r = int(rng.uniform(0.1, 0.9) * width), int(height * rng.uniform(0.07, 0.13))
-    things: tuple[Callable[..., None], ...] = (_ball, _cushion, _leaf) if place.indoors else (_ball, _blades, _leaf)
-    things[rng.integers(3)](rng, place.picture, stencil, x, r)
-    return stencil
-
-
-def ball(rng: np.random.Generator, picture: np.ndarray, middle: tuple[int, int], r: int) -> np.ndarray:
-    """Paint a ball: (H, W) uint8, 255 where it is."""
-    stencil = np.zeros(picture.shape[:2], np.uint8)
-    _sphere(rng, picture, stencil, middle, r)
-    return stencil
-
-
-def _ball(rng: np.random.Generator, picture: np.ndarray, stencil: np.ndarray, x: int, r: int) -> None:
-    _sphere(rng, picture, stencil, (x, picture.shape[0] - int(r * rng.uniform(0.3, 1.4))), r)
-
-
-def _sphere(rng: np.random.Generator, picture: np.ndarray, stencil: np.ndarray, middle: tuple[int, int], r: int) -> None:
-    x, y = middle
-    colour = _near(rng, ((204, 60, 56), (60, 110, 190), (232, 190, 60), (90, 160, 90), (222, 120, 60), (190, 206, 70)))
-    cv2.circle(stencil, middle, r, 255, -1)
-    shadow = np.zeros_like(stencil)
-    cv2.ellipse(shadow, (x + r // 3, y + int(0.92 * r)), (r, max(2, r // 4)), 0, 0, 360, 110, -1)
-    left, top, right, bottom = max(x - 2 * r, 0), max(y - 2 * r, 0), x + 2 * r, y + 2 * r
-    window = np.s_[top:bottom, left:right]
-    keep = 1 - cv2.GaussianBlur(shadow[window], (0, 0), max(1, r / 8))[..., None] / np.float32(255)
-    picture[window] = (picture[window] * keep).astype(np.uint8)
-    inside = stencil[window] > 0
-    v, u = np.mgrid[top:top + inside.shape[0], left:left + inside.shape[1]].astype(np.float32)
-    u, v = (u - x) / r, (v - y) / r
-    light = 0.5 + 0.6 * np.clip(-0.5 * u - 0.62 * v + 0.6 * np.sqrt(np.maximum(1 - u * u - v * v, 0)), 0, 1)
-    light += 0.9 * np.clip(1 - 9 * ((u + 0.4) ** 2 + (v + 0.45) ** 2), 0, 1)
-    stripe = (np.abs(v + 0.3 * u * u + rng.uniform(-0.3, 0.3)) < 0.18)[..., None]
-    paint = np.where(stripe & (rng.random() < 0.6), np.array((236, 232, 224.0)), colour)
-    picture[window][inside] = np.clip(paint * light[..., None], 0, 255)[inside]
-
-
-def _cushion(rng: np.random.Generator, picture: np.ndarray, stencil: np.ndarray, x: int, r: int) -> None:
-    height = picture.shape[0]
-    wide, tall = int(2.2 * r), int(1.1 * r)
-    t = np.linspace(0, 2 * np.pi, 40)
-    edge = np.stack([np.sign(np.cos(t)) * np.abs(np.cos(t)) ** 0.5 * wide, np.sign(np.sin(t)) * np.abs(np.sin(t)) ** 0.6 * tall], 1)
-    cloth, at = _near(rng, _CLOTHS), np.array((x, height - rng.uniform(0, 0.6) * tall))
-    for share in np.linspace(1, 0.2, 7):
-        points = [np.rint(at - (0, (1 - share) * 0.3 * tall) + share * edge).astype(np.int32)]
-        cv2.fillPoly(picture, points, np.clip(cloth * (1.12 - 0.42 * share**3), 0, 250).tolist(), cv2.LINE_AA)
-    cv2.fillPoly(stencil, [np.rint(at + edge).astype(np.int32)], 255)
-
-
-def _leaf(rng: np.random.Generator, picture: np.ndarray, stencil: np.ndarray, x: int, r: int) -> None:
-    height, width = picture.shape[:2]
-    x = int(rng.choice((-0.02, 1.02)) * width)
-    green = _near(rng, _GREENS) * 0.7
-    for angle in np.radians(rng.uniform(-70, 70, int(rng.integers(4, 8)))):
-        length = height * rng.uniform(0.2, 0.42)
-        way = np.array((np.sin(angle), -np.cos(angle)))
-        root, side = np.array((x, height * 1.02)), 0.11 * length * np.array((way[1], -way[0]))
-        leaf = np.rint([root, root + 0.5 * length * way + side, root + length * way, root + 0.5 * length * way - side]).astype(np.int32)
-        cv2.fillPoly(stencil, [leaf], 255)
-        cv2.fillPoly(picture, [leaf], np.clip(green * rng.uniform(0.75, 1.3), 0, 255).tolist())
-        cv2.line(picture, leaf[0].tolist(), leaf[2].tolist(), np.clip(green * 1.35, 0, 255).tolist(), 2, cv2.LINE_AA)
-
-
-def _blades(rng: np.random.Generator, picture: np.ndarray, stencil: np.ndarray, x: int, r: int) -> None:
-    height, width = picture.shape[:2]
-    green = _near(rng, _GREENS)
-    count = int(rng.integers(15, 40))
-    for at, lean, tall in zip(rng.normal(x, 0.2 * width, count), rng.normal(0, 0.3, count), rng.uniform(0.08, 0.22, count), strict=True):
-        tip = (at + lean * tall * height, height * (1 - tall))
-        blade = np.rint([(at - 0.009 * width, height), tip, (at + 0.009 * width, height)]).astype(np.int32)
-        cv2.fillPoly(stencil, [blade], 255)
-        cv2.fillPoly(picture, [blade], np.clip(green * rng.uniform(0.6, 1.25), 0, 255).tolist())
-
-
-def camera(rng: np.random.Generator, picture: np.ndarray) -> np.ndarray:
-    """Focus, exposure, colour of the light, and noise of the sensor."""
-    if rng.random() < 0.2:
-        picture = cv2.GaussianBlur(picture, (0, 0), rng.uniform(0.5, 1.1))
-    light = rng.uniform(0.72, 1.2) * rng.uniform(0.93, 1.07, 3)
-    noise = rng.standard_normal(picture.shape, dtype=np.float32) * rng.uniform(1, 6)
-    return np.clip(picture * light.astype(np.float32) + noise, 0, 255).astype(np.uint8)
-
-
-def _near(rng: np.random.Generator, colours: tuple[tuple[int, int, int], ...]) -> np.ndarray:
-    """About one of these colours, (3,) float."""
-    return np.array(colours[rng.integers(len(colours))]) * rng.uniform(0.88, 1.08) * rng.uniform(0.96, 1.04, 3)
-
-
-def _tinted(grey: np.ndarray, colour: np.ndarray, depth: float) -> np.ndarray:
-    """A grey texture in a colour: (H, W) uint8 -> (H, W, 3) uint8."""
-    ramp = np.clip(colour * (1 - depth + 2 * depth * np.arange(256)[:, None] / 255), 0, 255).astype(np.uint8)
-    return np.asarray(cv2.merge([cv2.LUT(grey, ramp[:, c].copy()) for c in range(3)]))
-
-
-@cache
-def _grey(name: str) -> np.ndarray:
-    """A photograph of a surface from scikit-image's wheel, around 128: (512, 512) uint8."""
-    from skimage import data
-
-    photo = getattr(data, name)().astype(np.float32)
-    return np.clip(128 + 42 * (photo - photo.mean()) / photo.std(), 0, 255).astype(np.uint8)
-
-
-@cache
-def _boards() -> np.ndarray:
-    """Floorboards with grain, that run away from the viewer: (512, 512) uint8."""
-    rng = np.random.default_rng(3)
-    grain = cv2.resize(rng.normal(0, 16, (24, 512)).astype(np.float32), (512, 512), interpolation=cv2.INTER_CUBIC)
-    wood = 128 + grain
-    for k in range(8):
-        columns, start = slice(64 * k, 64 * k + 64), int(rng.integers(512))
-        for rows in (slice(0, start), slice(start, 512)):
-            wood[rows, columns] += rng.normal(0, 18)
-        wood[max(start - 2, 0):start + 2, columns] -= 70
-        wood[:, 64 * k:64 * k + 3] -= 70
-    return np.clip(wood, 0, 255).astype(np.uint8)
-
-
-@cache
-def _tiles() -> np.ndarray:
-    """Square tiles with joints: (512, 512) uint8."""
-    rng = np.random.default_rng(4)
-    tiles = np.kron(rng.normal(132, 12, (4, 4)), np.ones((128, 128))) + rng.normal(0, 5, (512, 512))
-    for k in range(0, 512, 128):
-        tiles[k:k + 5] -= 60
-        tiles[:, k:k + 5] -= 60
-    return np.clip(tiles, 0, 255).astype(np.uint8)
-
-
-@cache
-def _carpet() -> np.ndarray:
-    """Short pile: (512, 512) uint8."""
-    rng = np.random.default_rng(5)
-    pile = cv2.GaussianBlur(rng.normal(0, 90, (512, 512)).astype(np.float32), (0, 0), 1.6)
-    worn = cv2.resize(rng.normal(0, 14, (12, 12)).astype(np.float32), (512, 512), interpolation=cv2.INTER_CUBIC)
-    return np.clip(128 + pile + worn, 0, 255).astype(np.uint8)
+        part[:] = tinted(grey, colour, depth)
