@@ -15,13 +15,13 @@ from seglab.datasets.video import open_writer
 from seglab.errors import ArgumentError
 from seglab.labels import PETS
 from seglab.progress import progress_bar
-from seglab.samples.animals import MARKS, Animal
+from seglab.samples.animals import Animal
 
 #: The outline of the cat's head in `skimage.data.chelsea()`, as (x, y); the photograph cuts off the ears.
 _HEAD = np.array([(42, 0), (35, 60), (31, 100), (39, 145), (60, 190), (95, 230), (145, 265), (200, 285), (250, 288),
                   (295, 273), (313, 250), (323, 220), (345, 185), (361, 150), (364, 120), (359, 80), (372, 57),
                   (389, 25), (400, 0)])
-_RADIUS = 60  # of a drawn head, in pixels, before it is scaled to the frame
+_RADIUS = 60  # of the ball and a sixth of an animal, in pixels, before they are scaled to the frame
 
 
 class _Thing(NamedTuple):
@@ -105,11 +105,15 @@ def _filling(photo: np.ndarray, size: Size) -> np.ndarray:
 
 
 def _drawn(rng: np.random.Generator, is_cat: bool) -> _Thing:
-    picture = np.full((6 * _RADIUS, 6 * _RADIUS, 3), 120, np.uint8)
-    animal = Animal(rng, is_cat, MARKS[rng.integers(len(MARKS))], "sit", turn=0)
+    """A walking animal: a cat looks to the right, a dog to the left, where they go."""
+    side = 6 * _RADIUS
+    picture = np.full((side, side, 3), 120, np.uint8)
+    animal = Animal(rng, is_cat, ("striped", "patched", "plain")[rng.integers(3)], "walk", turn=0)
     left, top, right, bottom = animal.bounds
-    scale = 5.8 * _RADIUS / max(right - left, bottom - top)
-    outline = animal.draw(picture, (3 * _RADIUS - scale * (left + right) / 2, 5.9 * _RADIUS), scale)
+    scale = 0.97 * side / max(right - left, bottom - top)
+    outline = animal.draw(picture, (side / 2, side / 2 + scale * (bottom - top) / 2), scale)
+    if (animal.facing > 0) != is_cat:
+        picture, outline = picture[:, ::-1].copy(), outline[:, ::-1].copy()
     return _Thing(picture, _soft(outline), PETS.id("cat" if is_cat else "dog"))
 
 

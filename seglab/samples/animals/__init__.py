@@ -86,10 +86,10 @@ def set_down(rng: np.random.Generator, animal: Animal, place: Place, shares: tup
     wide, tall = right - left, bottom - top
     share = rng.uniform(*shares)
     scale = share * min(height, width) / np.sqrt(wide * tall)
-    if rng.random() < cut:
+    if rng.random() < cut and animal.head.view != "back":  # from behind, ears and tail must do
         loss, way = rng.uniform(0.1, 0.28), rng.integers(3)
         scale = min(scale * rng.uniform(1.0, 1.3), 1.2 * width / wide)
-        y = rng.uniform(max(place.horizon + 0.12 * height, 0.75 * height), 0.98 * height)
+        y = max(rng.uniform(place.horizon + 0.12 * height, 0.98 * height), min(tall * scale, 0.98 * height))
         x = width * rng.uniform(0.35, 0.65)
         if way == 0:
             scale = min(scale, 0.94 * width / wide)

@@ -318,8 +318,8 @@ class Place:
         side = int(self.w * self.rng.uniform(low, high))
         return int(self.rng.uniform(-0.15, 0.95) * self.w - 0.3 * side), side
 
-    def _box(self, left: int, top: int, right: int, bottom: int, colour: np.ndarray | tuple[int, int, int], shadow: bool = False,
-             under: bool = False) -> None:
+    def _box(self, left: int, top: int, right: int, bottom: int, colour: np.ndarray | tuple[int, int, int],
+             shadow: bool = False, under: bool = False) -> None:
         if shadow:
             self._shade(left + 3, top + 3, right + 4, bottom + 4)
         if under:
