@@ -73,7 +73,7 @@ def draw_scene(index: int, seed: int = 0) -> tuple[np.ndarray, list[Drawn]]:
     Example:
         >>> picture, objects = draw_scene(0)
         >>> picture.shape, [category for category, _, _ in objects]
-        ((160, 208, 3), [17])
+        ((160, 208, 3), [18])
     """
     rng = np.random.default_rng((seed, 3, index))
     size = _SIZES[index % len(_SIZES)]
@@ -99,9 +99,9 @@ def draw_scene(index: int, seed: int = 0) -> tuple[np.ndarray, list[Drawn]]:
                    for category, other, crowd in objects]
         objects.append((CAT if is_cat else DOG, shape, False))
     if rng.random() < 0.2:
-        r = int(rng.uniform(0.04, 0.09) * min(height, width))
-        floor = rng.uniform(0.3, 0.97) * (height - place.horizon)
-        at = int(rng.uniform(0.1, 0.9) * width), int(place.horizon + floor - r)
+        floor = place.horizon + rng.uniform(max([0.4, *near]), 1.0) * (0.99 * height - place.horizon)  # nearest of all
+        r = int(0.4 * rng.uniform(0.1, 0.19) * (floor - place.horizon + 0.16 * height))
+        at = int(rng.uniform(0.1, 0.9) * width), int(floor - r)
         round_ = _halved(ball(rng, place.picture, at, r), size)
         objects = [(category, other & ~round_, crowd) for category, other, crowd in objects]
         objects.append((BALL, round_, False))

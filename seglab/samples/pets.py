@@ -86,7 +86,7 @@ def draw_pet(index: int, seed: int = 0) -> tuple[np.ndarray, np.ndarray]:
     size = _SIZES[rng.integers(len(_SIZES))] if index else _SIZES[0]
     place = Place(rng, OVER * size[0], OVER * size[1])
     animal = Animal(rng, is_cat, marks)
-    shape = animal.draw(place.picture, *set_down(rng, animal, place, (0.5, 1.0), cut=0.15))
+    shape = animal.draw(place.picture, *set_down(rng, animal, place, (0.62, 1.05), cut=0.12))
     if rng.random() < 0.25:
         clear = place.picture.copy()
         seen = np.where(before(rng, place) > 0, np.uint8(0), shape)

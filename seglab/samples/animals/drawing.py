@@ -88,10 +88,11 @@ class Animal:
         self.scale, self.origin = scale, np.array(feet) + scale * self.shift - (left, top)
         window = np.s_[top:bottom, left:right]
         self.canvas = picture[window]
-        body = outline[window] = self._body()
+        body = self._body()
         self._shadow(body)
         self._paint(body)
-        self._face()
+        self._face(body)
+        outline[window] = body
         return outline
 
     def _pixels(self, points: np.ndarray) -> np.ndarray:
@@ -169,10 +170,10 @@ class Animal:
             planes.append(np.clip(plane * (around + sun * lit) * dim, 4, 252).astype(np.uint8))
         cv2.copyTo(cv2.resize(cv2.merge(planes), body.shape[::-1]), body, self.canvas)
 
-    def _face(self) -> None:
+    def _face(self, body: np.ndarray) -> None:
         if self.head.view == "back":
             return
-        face = Face(self.rng, self.canvas, lambda points: self._pixels(self.head.place(points)), self.scale,
+        face = Face(self.rng, self.canvas, body, lambda points: self._pixels(self.head.place(points)), self.scale,
                     self.coat.colour, self.head.view == "profile")
         ends = {tube.part: course.middle[-1] for tube, course in self.tubes}
         if not face.profile and not self.hanging:

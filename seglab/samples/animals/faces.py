@@ -18,22 +18,24 @@ class Face:
     Args:
         rng: what is random about it.
         canvas: (h, w, 3) uint8, painted on.
+        outline: (h, w) uint8 of the animal; gets what is painted, but for lines such as whiskers.
         pixels: takes (n, 2) points in the head's coordinates, gives sixteenths of pixels.
         scale: pixels of the radius of a cat's head.
         coat: (3,) colour of the fur.
         profile: whether it is seen from the side.
     """
 
-    def __init__(self, rng: np.random.Generator, canvas: np.ndarray, pixels: Callable[[object], np.ndarray],
-                 scale: float, coat: np.ndarray, profile: bool) -> None:
-        self.rng, self.canvas, self.pixels, self.scale, self.coat = rng, canvas, pixels, scale, coat
-        self.profile, self.dark = profile, 0.35 * coat
+    def __init__(self, rng: np.random.Generator, canvas: np.ndarray, outline: np.ndarray,
+                 pixels: Callable[[object], np.ndarray], scale: float, coat: np.ndarray, profile: bool) -> None:
+        self.rng, self.canvas, self.outline, self.pixels, self.scale = rng, canvas, outline, pixels, scale
+        self.coat, self.dark, self.profile = coat, 0.35 * coat, profile
         self.iris = np.array(_IRISES[rng.integers(len(_IRISES))], float)
         self.skin = np.array((206, 140, 130.0) if rng.random() < 0.5 else (58, 46, 46.0))
 
     def _fill(self, points: object, colour: np.ndarray, at: tuple[float, float] = (0.0, 0.0)) -> None:
         pixels = self.pixels(np.asarray(points, float) + np.array(at))
-        cv2.fillPoly(self.canvas, [pixels], np.clip(colour, 0, 255).tolist(), cv2.LINE_AA, shift=4)
+        cv2.fillPoly(self.canvas, [pixels], np.clip(colour, 0, 255).tolist(), cv2.LINE_8, shift=4)
+        cv2.fillPoly(self.outline, [pixels], 255, cv2.LINE_8, shift=4)
 
     def _line(self, points: object, width: float, colour: np.ndarray) -> None:
         cv2.polylines(self.canvas, [self.pixels(points)], False, np.clip(colour, 0, 255).tolist(),
