@@ -61,8 +61,9 @@ def test_the_border_lies_on_the_outline_of_one_animal(index):
     touching = cv2.dilate((trimap == 1).astype(np.uint8), np.ones((3, 3), np.uint8)) > 0
     assert not (touching & (trimap == 2)).any(), "there is always a border between pet and background"
     border = (trimap == 3).astype(np.uint8)
-    widest = cv2.distanceTransform(np.pad(border, 3), cv2.DIST_C, 3).max()
-    assert 2 <= widest <= 4  # about half of its width
+    inside = cv2.distanceTransform(np.pad(border, 3), cv2.DIST_C, 3)  # 0 outside, about half of its width within
+    assert 2 <= inside.max() <= 8, "where it lies on both sides of a tail or of a gap, it is wider"
+    assert np.quantile(inside[inside > 0], 0.9) <= 4
     assert 0.01 < (trimap == 1).mean() < 0.7
 
 
@@ -82,14 +83,15 @@ def test_breeds_differ_and_kinds_share_their_coats():
         assert min(striped, patched) > 1.1 * plain
 
 
-def test_the_other_samples_are_still_what_they_were(tmp_path):
+def test_the_samples_are_still_what_they_were(root, tmp_path):
     """Learners have them on disk; what is drawn may change only together with its version."""
     catdog = write_catdog_sample(tmp_path / "catdog", count=(2, 1), size=(48, 48), progress=False)
     coco = write_coco_sample(tmp_path / "coco", count=(4, 1), progress=False)
-    light = [np.asarray(Image.open(path)).mean() for folder in (catdog, coco) for path in sorted(folder.rglob("*.jpg"))]
-    # Of version 1. Another OpenCV or libjpeg may round differently; another drawing is far off.
-    assert light == pytest.approx([124.84, 90.29, 86.98, 128.08, 90.52, 161.45, 94.13, 83.40, 114.50, 88.16, 119.14],
-                                  rel=0.005)
+    paths = [path for folder in (catdog, coco) for path in sorted(folder.rglob("*.jpg"))]
+    light = [np.asarray(Image.open(path)).mean() for path in (*paths, *sorted(root.rglob("Plain_cat_*.jpg")))]
+    # Of version 2. Another OpenCV or libjpeg may round differently; another drawing is far off.
+    assert light == pytest.approx([130.91, 134.48, 131.29, 115.02, 115.37, 116.13, 96.76, 171.81,
+                                   104.28, 89.15, 127.03, 73.97, 132.17, 109.39, 97.85], rel=0.005)
 
 
 @pytest.mark.parametrize("bad", [{"count": 11}, {"seed": -1}])
