@@ -110,6 +110,32 @@ class OverlayWidget(PictureWidget):
         return proposal.value
 
 
+class ViewerWidget(OverlayWidget):
+    """A widget with the viewer of viewer.js. What a learner chooses there belongs to the widget, not to the picture on
+    show: so it stays when another picture is opened, it is the same in all views, and Python reads and sets it."""
+
+    mask = t.Unicode("").tag(sync=True)
+    compare = t.Unicode("").tag(sync=True)
+    swipe = t.Float(0.5).tag(sync=True)
+    errors = t.Bool(False).tag(sync=True)
+
+    def _mask_names(self) -> list[str]:
+        """Names of the masks that `mask` and `compare` may have."""
+        raise TypeError(f"{type(self).__name__} names no masks")
+
+    @t.validate("swipe")
+    def _a_place(self, proposal: Any) -> float:
+        return in_unit_range(proposal)
+
+    @t.validate("mask", "compare")
+    def _a_name(self, proposal: Any) -> str:
+        names = self._mask_names()
+        if proposal.value and proposal.value not in names:
+            raise ArgumentError(proposal.trait.name, found=repr(proposal.value),
+                                expected=", ".join(map(repr, names)) or "no name, as there is no mask")
+        return proposal.value
+
+
 def drawn(figure: Figure) -> np.ndarray:
     """A figure as a picture: (H, W, 3) uint8."""
     canvas = FigureCanvasAgg(figure)

@@ -13,14 +13,14 @@ from seglab.inference import Prediction
 from seglab.labels import LabelSet
 from seglab.viz import add_legend, error_map, overlay
 from seglab.viz.sheets import sheet
-from seglab.widgets.base import OverlayWidget, browser_code, in_unit_range, styles
+from seglab.widgets.base import ViewerWidget, browser_code, styles
 from seglab.widgets.wire import as_array, check_mask, check_picture, classes_of, encode, pack
 
 #: How the true mask is called where nobody says otherwise.
 TRUTH = "truth"
 
 
-class MaskViewer(OverlayWidget):
+class MaskViewer(ViewerWidget):
     """One picture with any number of named masks.
 
     In the browser, without asking the kernel: opacity; classes on and off; the class, confidence and share of the
@@ -28,7 +28,7 @@ class MaskViewer(OverlayWidget):
     palette for colour-blind eyes. Masks travel once, deflated. Elsewhere a picture shows all masks side by side.
 
     Keyboard, on the picture: arrows move a crosshair (with Shift by one pixel), + and - zoom, 0 shows all, [ and ] move
-    the swipe. Mouse: drag pans, Ctrl with the wheel zooms, a double click looks closer.
+    the swipe. Mouse: drag pans, Ctrl with the wheel zooms, a double click looks closer, another one shows all again.
 
     Args:
         image: (3, H, W) or (H, W, 3) uint8; or a `Prediction`, which brings its mask; or a dataset's (image, mask).
@@ -63,24 +63,46 @@ class MaskViewer(OverlayWidget):
 
     content = t.Dict().tag(sync=True)
     label = t.Unicode().tag(sync=True)
-    mask = t.Unicode("").tag(sync=True)
-    compare = t.Unicode("").tag(sync=True)
-    swipe = t.Float(0.5).tag(sync=True)
-    errors = t.Bool(False).tag(sync=True)
     _settable = ("opacity", "mask", "compare", "swipe", "hidden", "errors", "safe_colours", "layout")
 
     def __init__(self, image: Any, masks: Mapping[str, Any] | None = None, label_set: LabelSet | None = None, *,
                  confidence: Mapping[str, Any] | None = None, truth: str | None = None, **settings: Any) -> None:
-        image, masks, label_set, sure = _checked(image, masks, label_set, confidence)
-        if truth is None:
-            truth = TRUTH if TRUTH in masks else ""
-        elif truth not in masks:
-            raise ArgumentError("truth", found=repr(truth), expected=", ".join(map(repr, masks)) or "no mask at all")
-        self._image, self._masks, self._label_set, self._truth = image, masks, label_set, truth
-        default = next((name for name in masks if name != truth), next(iter(masks), ""))
-        super().__init__(content=_content(image, masks, label_set, sure, truth),
-                         **{"mask": default, **self._settings(settings)})
+        content = self._take(image, masks, label_set, confidence, truth)
+        super().__init__(content=content, **{"mask": self._first(), **self._settings(settings)})
         self.label = self.summary()
+
+    def show(self, image: Any, masks: Mapping[str, Any] | None = None, label_set: LabelSet | None = None, *,
+             confidence: Mapping[str, Any] | None = None, truth: str | None = None) -> None:
+        """Put another picture in place of the one on show; what was chosen stays.
+
+        Opacity, classes on and off, colours, errors and swipe are as before; so are the two masks on show, if the new
+        picture has masks of these names. Other classes begin as in a new viewer: all on but the background.
+
+        Args:
+            image, masks, confidence, truth: as for `MaskViewer`.
+            label_set: likewise; by default the one before.
+
+        Raises:
+            ArgumentError: as for `MaskViewer`; the picture before then stays.
+
+        Example:
+            >>> from seglab.labels import PETS
+            >>> first, second = np.zeros((2, 60, 80), np.uint8)
+            >>> viewer = MaskViewer(np.zeros((60, 80, 3), np.uint8), {"truth": first}, PETS, opacity=0.3)
+            >>> viewer.show(np.ones((40, 50, 3), np.uint8), {"truth": second[:40, :50]})
+            >>> viewer, viewer.opacity
+            (MaskViewer(50×40: truth), 0.3)
+        """
+        before = self._label_set
+        if label_set is None and not any(isinstance(one, Prediction) for one in (image, *(masks or {}).values())):
+            label_set = before
+        content = self._take(image, masks, label_set, confidence, truth)
+        with self.hold_sync():
+            if self._label_set != before:
+                self.hidden = self._background()
+            self.mask = self.mask if self.mask in self._masks else self._first()
+            self.compare = self.compare if self.compare in self._masks else ""
+            self.content, self.label = content, self.summary()
 
     def picture(self) -> np.ndarray:
         """All masks over the picture, side by side, and the errors of each against the truth: (H, W, 3) uint8."""
@@ -101,16 +123,24 @@ class MaskViewer(OverlayWidget):
         height, width = self._image.shape[:2]
         return f"MaskViewer({width}×{height}: {', '.join(self._masks) or 'no mask'})"
 
-    @t.validate("swipe")
-    def _a_place(self, proposal: Any) -> float:
-        return in_unit_range(proposal)
+    def _mask_names(self) -> list[str]:
+        return list(self._masks)
 
-    @t.validate("mask", "compare")
-    def _a_name(self, proposal: Any) -> str:
-        if proposal.value and proposal.value not in self._masks:
-            raise ArgumentError(proposal.trait.name, found=repr(proposal.value),
-                                expected=", ".join(map(repr, self._masks)) or "no name, as there is no mask")
-        return proposal.value
+    def _take(self, image: Any, masks: Mapping[str, Any] | None, label_set: LabelSet | None,
+              confidence: Mapping[str, Any] | None, truth: str | None) -> dict[str, Any]:
+        """Keep a picture with its masks, and return what travels."""
+        image, masks, label_set, sure = _checked(image, masks, label_set, confidence)
+        if truth is None:
+            truth = TRUTH if TRUTH in masks else ""
+        elif truth not in masks:
+            raise ArgumentError("truth", found=repr(truth), expected=", ".join(map(repr, masks)) or "no mask at all")
+        content = _content(image, masks, label_set, sure, truth)
+        self._image, self._masks, self._label_set, self._truth = image, masks, label_set, truth
+        return content
+
+    def _first(self) -> str:
+        """The mask on show where nobody chose one."""
+        return next((name for name in self._masks if name != self._truth), next(iter(self._masks), ""))
 
 
 def viewer_content(image: Any, masks: Mapping[str, Any], label_set: LabelSet | None = None,

@@ -83,7 +83,8 @@ function browsePaint(canvas, { picture, prediction, truth }, show, classes) {
   context.putImageData(data, 0, 0);
 }
 
-function createBrowser(root, table, bytes, state) {
+/** `choices()` makes a state for a viewer: what is chosen there is the widget's, and stays from picture to picture. */
+function createBrowser(root, table, bytes, state, choices) {
   const { names, classes, masks, count, page_size: pageSize, offsets, sizes } = table;
   const nameOf = (id) => classes[id].name;
   const whole = (number) => number.toLocaleString("en");
@@ -132,7 +133,11 @@ function createBrowser(root, table, bytes, state) {
     value: state.get("order"), onchange: (value) => choose("order", value) });
   const confusionOrder = h("option", { value: "confusion" }, byConfusion);
   const shows = (masks ? ["prediction", "truth", "errors", "picture"] : []).map((name) => toggle({ label: name,
-    title: `show ${name} on the thumbnails`, onchange: () => { state.set("show", name); refreshShow(); } }));
+    title: `show ${name} on the thumbnails`, onchange: () => {
+      state.set("show", name);
+      if (name === "errors") state.set("errors", true);
+      refreshShow();
+    } }));
   const present = new Set();
   for (let k = 0; k < table.pixels.length; k += 4) present.add(table.pixels[k + 1]).add(table.pixels[k + 2]);
   const some = classes.filter(({ id }) => present.has(id)).map(({ id, name }) => [id, name]);
@@ -247,35 +252,31 @@ function createBrowser(root, table, bytes, state) {
   });
 
   // --------------------------------------------------------------------------------------------------- one picture
-  const settings = { opacity: 0.5, mask: "", compare: "", swipe: 0.5, errors: state.get("show") === "errors",
-    safe_colours: false,
-    hidden: classes.filter(({ background }) => background).map(({ id }) => id) };  // stay from picture to picture
   function closeViewer() {
     if (!open) return;
     clearTimeout(open.timer);
-    open.viewer?.destroy();
+    open.leave?.();
     open = null;
   }
   /** Put a picture into the panel. The one before it goes once this one is decoded, so that nothing flickers. */
   async function put(content, full) {
-    const mine = open, host = h("div", { hidden: true });
+    const mine = open, host = h("div", { hidden: true }), chosen = choices();
     mine.host.append(host);
-    const viewer = createViewer(host, content, localState(settings));
+    const viewer = createViewer(host, content, chosen);
+    const leave = () => { viewer.destroy(); chosen.forget(); host.remove(); };
     try {
       await viewer.ready;
     } catch (error) {
-      viewer.destroy();
-      host.remove();
+      leave();
       if (mine === open) mine.note.textContent = `This picture cannot be shown: ${error.message}.`;
       return;
     }
     if (mine !== open || (mine.full && !full)) {
-      viewer.destroy();
-      host.remove();
+      leave();
       return;
     }
-    mine.viewer?.destroy();
-    mine.viewer = viewer;
+    mine.leave?.();
+    mine.leave = leave;
     mine.full ||= full;
     host.hidden = false;
     if (full) {
@@ -287,13 +288,13 @@ function createBrowser(root, table, bytes, state) {
     const index = state.get("opened");
     for (const one of grid.children) one.setAttribute("aria-current", one.dataset.index === String(index));
     if (open?.index === index) return;
-    const before = panel.contains(document.activeElement) ? document.activeElement.getAttribute("aria-label") : null;
+    const inside = panel.contains(document.activeElement), before = document.activeElement?.getAttribute("aria-label");
     const wasOpen = open !== null;
     closeViewer();
     panel.hidden = index < 0;
     panel.replaceChildren();
     if (index < 0) {
-      if (before !== null) itemOf(focus)?.focus();
+      if (inside) itemOf(focus)?.focus();
       return;
     }
     const go = (step) => button({ label: step < 0 ? "‹ previous" : "next ›",
@@ -306,12 +307,12 @@ function createBrowser(root, table, bytes, state) {
     };
     ends();
     const close = button({ label: "close", title: "close (Escape)", onclick: () => state.set("opened", -1) });
-    open = { index, ends, viewer: null, full: false, timer: 0, host: h("div"),
+    open = { index, ends, leave: null, full: false, timer: 0, host: h("div"),
       note: h("div", { class: "seglab-note", role: "status" }, "The thumbnail, enlarged; the full picture is coming.") };
     panel.append(h("div", { class: "seglab-bar" }, h("div", { class: "seglab-browse-title" }, h("b", {}, names[index]),
       [...scoreOf(index), confusionOf(index)[1]].filter(Boolean).join(" · ")), previous, next, close), open.note, open.host);
     const [same] = [previous, next].filter((one) => one.getAttribute("aria-label") === before && !one.disabled);
-    if (!wasOpen || before !== null) (same ?? close).focus({ preventScroll: true });
+    if (!wasOpen || inside) (same ?? close).focus({ preventScroll: true });
     if (!wasOpen) panel.scrollIntoView({ block: "nearest" });
     put({ size: [sizes[2 * index], sizes[2 * index + 1]], image: piece(index, 0), classes, truth: masks ? "truth" : "",
       masks: masks ? [{ name: "prediction", ids: piece(index, 1), confidence: null },
@@ -371,7 +372,8 @@ function createBrowser(root, table, bytes, state) {
 export default {
   async render({ model, el }) {
     const state = stateOf(model);
-    const end = createBrowser(stage(el, "predictions"), browseTable(model.get("content")), model.get("thumbnails"), state);
+    const end = createBrowser(stage(el, "predictions"), browseTable(model.get("content")), model.get("thumbnails"), state,
+      () => stateOf(model));
     return () => {
       end();
       state.forget();

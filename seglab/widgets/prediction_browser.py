@@ -18,7 +18,7 @@ from seglab.inference import class_probabilities, predict
 from seglab.labels import LabelSet
 from seglab.models import Classifier, card_of
 from seglab.viz import error_map, overlay
-from seglab.widgets.base import PictureWidget, browser_code, styles
+from seglab.widgets.base import ViewerWidget, browser_code, styles
 from seglab.widgets.confusion_heatmap import class_id, class_pair
 from seglab.widgets.mask_viewer import viewer_content
 from seglab.widgets.prediction_table import Table, collect
@@ -32,7 +32,7 @@ class _IdOrName(t.Any):
     allow_none = False  # or None would reach the trait unchecked
 
 
-class PredictionBrowser(PictureWidget):
+class PredictionBrowser(ViewerWidget):
     """Thumbnails of a whole split with its predictions: worst first, by class, or by confusion.
 
     In the browser, without asking the kernel: sort by IoU, loss or name; only pictures whose truth or prediction holds
@@ -71,6 +71,8 @@ class PredictionBrowser(PictureWidget):
         show: "prediction", "truth", "errors" or "picture".
         page: from 0.
         opened: the index in the dataset of the picture in the viewer, or -1.
+        opacity, hidden, safe_colours, mask, compare, swipe, errors: of the open picture, as for `MaskViewer`. They stay
+            when the next one is opened. Errors are switched on by `show = "errors"`, too.
 
     Raises:
         ArgumentError: an empty dataset, a list of another length, picture and mask of different size, an id without a
@@ -108,6 +110,7 @@ class PredictionBrowser(PictureWidget):
         if isinstance(page_size, bool) or not isinstance(page_size, int) or not 1 <= page_size <= 200:
             raise ArgumentError("page_size", found=page_size, expected="1 to 200")
         self.dataset, self.label_set, self.page_size = dataset, _labels(label_set, dataset), page_size
+        self._label_set = self.label_set
         self.table: Table = collect(dataset, predictions, self.label_set, names=names, losses=losses,
                                     confidences=confidences, thumbnail=thumbnail, progress=progress)
         self._orders, self._thumbnail = self.table.orders(), thumbnail
@@ -268,6 +271,13 @@ class PredictionBrowser(PictureWidget):
         content["image"] = place(content["image"])
         content["masks"] = [{key: place(value) for key, value in one.items()} for one in content["masks"]]
         return content, buffers
+
+    def _mask_names(self) -> list[str]:
+        return ["prediction", "truth"] if self.table.masks else []
+
+    @t.observe("show")
+    def _errors_too(self, _: Any) -> None:
+        self.errors = self.errors or self.show == "errors"
 
     @t.validate("order", "show")
     def _one_of(self, proposal: Any) -> str:

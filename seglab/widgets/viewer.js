@@ -1,9 +1,9 @@
 // One picture with its masks: what MaskViewer shows, and what PredictionBrowser opens.
 
 const VIEWER_RIGHT = [0, 114, 178], VIEWER_WRONG = [230, 159, 0], VIEWER_UNSCORED = [235, 235, 235];
-const VIEWER_IGNORE = 255, VIEWER_MAX_HEIGHT = 560, VIEWER_MAX_ZOOM = 64;
+const VIEWER_IGNORE = 255, VIEWER_MAX_HEIGHT = 560, VIEWER_MAX_ZOOM = 64, VIEWER_CLOSER = 3;
 const VIEWER_HELP = "Arrow keys move the crosshair (Shift: one pixel), + and − zoom, 0 shows all, [ and ] move the "
-  + "swipe. Drag to pan, Ctrl + wheel to zoom, double click to look closer.";
+  + "swipe. Drag to pan, Ctrl + wheel to zoom, double click to look closer and to see all again.";
 
 /** The colour of each id as the four bytes of a pixel, in a table for Uint32 memory. */
 function viewerTable(classes, safe, hidden) {
@@ -212,7 +212,7 @@ function createViewer(host, content, state) {
         ` ${text} `, h("span", { class: "seglab-share" }, percent(current.shares[id]))));
     }
     if (present.length > 2) {
-      const all = present.map(({ id }) => id).filter((id) => id !== VIEWER_IGNORE);
+      const all = classes.map(({ id }) => id).filter((id) => id !== VIEWER_IGNORE);  // in the next picture, too
       rows.push(h("span", { class: "seglab-group" },
         button({ label: "all", title: "show all classes", onclick: () => state.set("hidden", []) }),
         button({ label: "none", title: "hide all classes", onclick: () => state.set("hidden", all) })));
@@ -280,7 +280,7 @@ function createViewer(host, content, state) {
     if (event.button !== 0) return;
     const onHandle = event.target === handle;
     dragging = { swipe: onHandle, x: event.clientX, y: event.clientY, viewX: view.x, viewY: view.y };
-    frame.setPointerCapture(event.pointerId);
+    event.target.setPointerCapture(event.pointerId);  // who captures also gets the click: the canvas needs its own
     if (onHandle) event.preventDefault();
     (onHandle ? handle : canvas).focus({ preventScroll: true });
   });
@@ -298,7 +298,7 @@ function createViewer(host, content, state) {
   });
   for (const name of ["pointerup", "pointercancel"]) frame.addEventListener(name, () => { dragging = null; });
   frame.addEventListener("pointerleave", () => { if (!dragging) { at = null; byKeys = false; describe(); draw(); } });
-  canvas.addEventListener("dblclick", (event) => zoom(2, under(event)));
+  canvas.addEventListener("dblclick", (event) => zoom(view.zoom > 1 ? 0 : VIEWER_CLOSER, under(event)));
   canvas.addEventListener("wheel", (event) => {
     if (!event.ctrlKey && !event.metaKey) return;  // the page scrolls, as everywhere else
     event.preventDefault();

@@ -165,6 +165,88 @@ def test_zoom_stays_sharp_and_pans(stage):
     assert float(zoomed.inner_text().split()[0]) > 500
 
 
+@pytest.mark.parametrize("by", ["mouse", "touch"])
+def test_a_double_click_looks_closer_at_that_place_and_another_shows_all(stage, by):
+    image = np.zeros((40, 60, 3), np.uint8)
+    image[:10, :15] = 255
+    page = stage.show(MaskViewer(image))
+    box, zoomed = page.locator("canvas").bounding_box(), page.locator(".seglab-zoom")
+    fingers = page.context.new_cdp_session(page)
+
+    def twice(share):
+        x, y, before = box["x"] + box["width"] * share, box["y"] + box["height"] * share, zoomed.inner_text()
+        if by == "mouse":
+            page.mouse.dblclick(x, y)  # each press captures the pointer, so that one can pan
+            return settle(page)
+        for kind in ("touchStart", "touchEnd") * 2:
+            fingers.send("Input.dispatchTouchEvent", {
+                "type": kind, "touchPoints": [{"x": x, "y": y}] if kind == "touchStart" else []})
+        page.wait_for_function("(last) => document.querySelector('.seglab-zoom').textContent !== last", arg=before)
+        return settle(page)
+
+    assert zoomed.inner_text() == "400 %" and at(page, 0.5, 0.125)[0] == 0
+    twice(1 / 8)
+    assert zoomed.inner_text() == "1200 %"
+    assert at(page, 0.125, 0.125)[0] == at(page, 0.35, 0.35)[0] == 255, "the white corner stays under the pointer"
+    assert at(page, 0.65, 0.65)[0] == 0
+    twice(3 / 4)  # elsewhere: browsers count a third tap at the same place as one of three
+    assert zoomed.inner_text() == "400 %" and at(page, 0.35, 0.35)[0] == 0
+    fingers.detach()
+
+
+def test_a_double_click_on_the_line_of_the_swipe_does_not_zoom(stage, viewer):
+    viewer.compare = "truth"
+    page = stage.show(viewer)
+    box = page.get_by_role("slider", name="swipe between the masks").bounding_box()
+    page.mouse.dblclick(box["x"] + box["width"] / 2, box["y"] + 20)
+    settle(page)
+    assert page.locator(".seglab-zoom").inner_text() == "400 %" and viewer.swipe == pytest.approx(0.5, abs=0.02)
+
+
+def test_what_was_chosen_stays_when_another_picture_is_shown(stage, viewer):
+    page = stage.show(viewer, times=2)
+    page.get_by_label("opacity").first.fill("0.2")
+    page.get_by_role("checkbox", name="background").first.check()
+    page.get_by_role("checkbox", name="cat").first.uncheck()
+    page.get_by_label("swipe to").first.select_option("truth")
+    page.get_by_role("button", name="errors").first.click()
+    settle(page)
+    image, truth, guess = halves(60, 200)
+    viewer.show(image + 50, {"truth": np.where(truth == 1, 2, truth), "prediction": guess})
+    stage.push()
+    settle(page)
+    assert page.locator("canvas").count() == 2, "the picture before is gone"
+    for view in (0, 1):
+        assert "200 by 60" in page.locator("canvas").nth(view).get_attribute("aria-label")
+        assert page.get_by_label("opacity").nth(view).input_value() == "0.2"
+        assert page.get_by_label("swipe to").nth(view).input_value() == "truth"
+        assert page.get_by_role("button", name="errors").nth(view).get_attribute("aria-pressed") == "true"
+    page.get_by_role("button", name="errors").last.click()
+    assert at(page, 0.8, 0.8) == pytest.approx([120] * 3, abs=1), "a fifth of the background's black is painted"
+    boxes = [page.get_by_role("checkbox", name=name).count() for name in ("background", "cat", "dog")]
+    assert boxes == [2, 2, 2], "there is a cat in the prediction, and a dog in the truth"
+    viewer.show(image, {"truth": truth, "prediction": guess})
+    stage.push()
+    assert at(page, 0.2, 0.2) == [100] * 3, "cats are still off"
+    assert viewer.hidden == [1] and viewer.opacity == 0.2 and not viewer.errors
+    page.evaluate("() => ends.forEach((end) => end())")
+    assert page.locator("canvas").count() == 0
+
+
+def test_no_class_means_none_in_the_next_picture_too(stage):
+    image, _, mask = halves()
+    mask[:, :40] = 2
+    viewer = MaskViewer(image, {"prediction": mask}, DRONE, opacity=1.0)
+    page = stage.show(viewer)
+    page.get_by_role("button", name="hide all classes").click()
+    settle(page)
+    viewer.show(image, {"prediction": mask + 5})  # classes that the first picture did not have
+    stage.push()
+    assert at(page, 0.1, 0.8) == at(page, 0.8, 0.2) == at(page, 0.8, 0.8) == [100] * 3
+    page.get_by_role("button", name="show all classes").click()
+    assert at(page, 0.8, 0.2) != [100] * 3
+
+
 def test_safe_colours_and_themes(stage):
     photo = chelsea()
     truth = np.zeros(photo.shape[:2], np.uint8)

@@ -41,8 +41,9 @@ def names(page: Page) -> list[str]:
     return page.locator(".seglab-browse-item > span:nth-of-type(1)").all_text_contents()
 
 
-def select(page: Page, label: str) -> Locator:
-    return page.locator(".seglab-choice", has=page.locator("span", has_text=label)).locator("select")
+def select(where: Page | Locator, label: str) -> Locator:
+    page = where if isinstance(where, Page) else where.page
+    return where.locator(".seglab-choice", has=page.locator("span", has_text=label)).locator("select")
 
 
 def shown(browser: PredictionBrowser) -> list[str]:
@@ -145,6 +146,65 @@ def test_an_opened_picture_comes_in_full_size(stage: Stage, by: str) -> None:
     settle(page)
     assert browser.opened == -1 and page.locator(".seglab-browse-open").is_hidden()
     assert page.evaluate("document.activeElement.dataset.index") == "0"
+
+
+@pytest.mark.parametrize("kernel", ["alive", "gone"])
+def test_what_was_chosen_stays_from_picture_to_picture(stage: Stage, kernel: str) -> None:
+    browser = small(4)
+    page = stage.show(browser, times=2)
+    if kernel == "gone":
+        page.evaluate("() => { model.comm_live = false; }")
+    page.locator(".seglab-browse-item", has_text="cat-0003").first.click()
+    settle(page)
+    panel = page.locator(".seglab-browse-open").first
+    panel.get_by_label("opacity").fill("0.2")
+    panel.get_by_role("checkbox", name="background").check()
+    panel.get_by_role("checkbox", name="dog").uncheck()
+    select(panel, "mask").select_option("truth")
+    panel.get_by_role("button", name="errors").click()
+    panel.get_by_role("button", name="errors").click()
+    select(panel, "swipe to").select_option("prediction")
+    settle(page)
+
+    def chosen(view: int) -> list[object]:
+        one = page.locator(".seglab-browse-open").nth(view)
+        return [one.get_by_label("opacity").input_value(), select(one, "mask").input_value(),
+                select(one, "swipe to").input_value(), one.get_by_role("checkbox", name="background").is_checked(),
+                one.get_by_role("button", name="errors").get_attribute("aria-pressed")]
+
+    expected = ["0.2", "truth", "prediction", True, "false"]
+    for press, name in (("n", "cat-0002"), ("n", "cat-0001"), ("p", "cat-0002"), ("Escape", "")):
+        page.keyboard.press(press)
+        settle(page)
+        if press == "Escape":
+            page.locator(".seglab-browse-item", has_text="cat-0000").first.click()
+            settle(page)
+            name = "cat-0000"
+        assert page.locator(".seglab-browse-title b").all_text_contents() == [name] * 2
+        assert chosen(0) == chosen(1) == expected, "in both views, as they are one widget"
+    if kernel == "alive":
+        assert (browser.opacity, browser.hidden, browser.mask, browser.compare) == (0.2, [2], "truth", "prediction")
+        browser.opacity, browser.hidden = 0.7, [0]
+        stage.push()
+        assert chosen(0) == chosen(1) == ["0.7", "truth", "prediction", False, "false"], "Python sets it as well"
+    page.evaluate("async () => { ends[0](); await render(model); }")  # a view that was closed, and one that is opened
+    settle(page)
+    assert chosen(1)[:3] == ["0.7" if kernel == "alive" else "0.2", "truth", "prediction"]
+
+
+def test_errors_on_the_thumbnails_are_errors_in_the_open_picture(stage: Stage) -> None:
+    browser = small(3)
+    browser.show, browser.opened = "errors", 0
+    page = stage.show(browser)
+    errors = page.locator(".seglab-browse-open").get_by_role("button", name="errors")
+    assert errors.get_attribute("aria-pressed") == "true"
+    errors.click()
+    page.keyboard.press("n")
+    settle(page)
+    assert errors.get_attribute("aria-pressed") == "false" and not browser.errors, "the last word counts"
+    page.get_by_role("group", name="on the thumbnails").get_by_text("truth").click()
+    page.get_by_role("group", name="on the thumbnails").get_by_text("errors").click()
+    assert errors.get_attribute("aria-pressed") == "true"
 
 
 def test_without_a_kernel_the_thumbnail_stands_in_and_says_so(stage: Stage) -> None:

@@ -163,6 +163,23 @@ def test_bad_input_is_named():
         PictureWidget().picture()
 
 
+def test_another_picture_keeps_what_was_chosen_as_far_as_it_fits():
+    picture, mask = np.zeros((60, 80, 3), np.uint8), np.zeros((60, 80), np.uint8)
+    viewer = MaskViewer(picture, {"truth": mask, "a": mask, "b": mask}, PETS, mask="b", compare="a", swipe=0.2,
+                        hidden=[1], errors=True, safe_colours=True, opacity=0.3)
+    viewer.show((np.ones((3, 30, 40), np.uint8), mask[:30, :40]), {"b": mask[:30, :40] + 2})
+    assert repr(viewer) == viewer.label == "MaskViewer(40×30: truth, b)" and viewer.content["size"] == [40, 30]
+    assert (viewer.mask, viewer.compare, viewer.swipe, viewer.hidden) == ("b", "", 0.2, [1])
+    assert (viewer.errors, viewer.safe_colours, viewer.opacity) == (True, True, 0.3)
+    assert viewer.picture().shape[1] < 760
+    before = viewer.content
+    with pytest.raises(ArgumentError, match="class id 3"):
+        viewer.show(picture, {"b": mask + 3})
+    assert viewer.content is before and repr(viewer) == viewer.label, "a picture that is refused changes nothing"
+    viewer.show(Prediction(picture, mask + 9, DRONE, None, 0.0, 0.0))
+    assert (viewer.mask, viewer.hidden, viewer.opacity) == ("prediction", [], 0.3), "other classes begin anew"
+
+
 def test_254_classes_have_their_colours():
     many = LabelSet("many", tuple(f"c{i}" for i in range(254)), tuple((i, 255 - i, i // 2) for i in range(254)))
     mask = np.arange(256, dtype=np.uint8).reshape(16, 16)
