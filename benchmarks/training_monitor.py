@@ -1,6 +1,7 @@
 """What `TrainingMonitor` costs a training in a notebook: `fit` with it and without it, side by side in one run.
 
     python benchmarks/training_monitor.py
+    python benchmarks/training_monitor.py --watch 1     # it shows how the masks of so many pictures grow, too
 
 It starts a real Jupyter kernel and trains in it, so the widget's messages are turned into JSON, signed and sent as in
 JupyterLab; a client in this process receives them all. Both ways train the same network on the same cached pictures,
@@ -58,7 +59,7 @@ class Timed:
             self.once += time.perf_counter() - start  # the picture at the end
 
 
-def measure(repeats: int, epochs: int, pictures: int) -> None:
+def measure(repeats: int, epochs: int, pictures: int, watch: int = 0) -> None:
     """Run in a kernel: print the figures."""
     import torch
 
@@ -77,6 +78,8 @@ def measure(repeats: int, epochs: int, pictures: int) -> None:
 
         torch.manual_seed(0)
         model = build("single_conv", 23)
+        if timed is not None and watch:
+            timed.monitor.watch(model, data.subset(range(watch)))
         start = time.perf_counter()
         seglab.fit(model, data, optimizer=torch.optim.Adam(model.parameters(), 3e-3), epochs=epochs, batch_size=BATCH,
                    loss=loss, progress=False, on_epoch=timed, on_step=timed.step if timed else None)
@@ -87,7 +90,8 @@ def measure(repeats: int, epochs: int, pictures: int) -> None:
         os.environ["SEGLAB_HOME"] = place  # its cache goes with it
         data = Samples(Drone(root), "train")
         print(f"torch {torch.__version__}, {torch.get_num_threads()} threads, {len(data)} pictures of 300×200, batch "
-              f"{BATCH}, {epochs} epochs, {repeats} trainings each in turn, in a Jupyter kernel")
+              f"{BATCH}, {epochs} epochs, {repeats} trainings each in turn, in a Jupyter kernel"
+              + (f", {watch} of the pictures watched" if watch else ""))
         steps: dict[str, list[float]] = {name: [] for name in NAMES}
         whole, of_steps, shares, once, messages = [], [], [], [], []
         for repeat in range(repeats + 1):
@@ -126,10 +130,11 @@ def main() -> None:
     parser.add_argument("--repeats", type=int, default=5)
     parser.add_argument("--epochs", type=int, default=40)
     parser.add_argument("--pictures", type=int, default=60)
+    parser.add_argument("--watch", type=int, default=0, help="pictures whose masks are shown, at most 4")
     options = parser.parse_args()
     here = Path(__file__).resolve()
     code = (f"import runpy\nrunpy.run_path({str(here)!r})['measure']({options.repeats}, {options.epochs}, "
-            f"{options.pictures})")
+            f"{options.pictures}, {options.watch})")
     notebook = nbformat.v4.new_notebook(cells=[nbformat.v4.new_code_cell(code)])
     NotebookClient(notebook, timeout=3600, kernel_name="python3", extra_arguments=["--log-level=ERROR"]).execute()
     print("".join(output.text for output in notebook.cells[0].outputs if output.output_type == "stream"), end="")

@@ -22,7 +22,7 @@ from seglab.widgets.base import ViewerWidget, browser_code, styles
 from seglab.widgets.confusion_heatmap import class_id, class_pair
 from seglab.widgets.mask_viewer import viewer_content
 from seglab.widgets.prediction_table import Table, collect
-from seglab.widgets.wire import classes_of
+from seglab.widgets.wire import classes_of, labels_of
 
 SHOWS = ("prediction", "truth", "errors", "picture")
 _WIDTH, _GAP = 760, 12  # of the contact sheet, in pixels
@@ -109,7 +109,7 @@ class PredictionBrowser(ViewerWidget):
                  progress: bool = True) -> None:
         if isinstance(page_size, bool) or not isinstance(page_size, int) or not 1 <= page_size <= 200:
             raise ArgumentError("page_size", found=page_size, expected="1 to 200")
-        self.dataset, self.label_set, self.page_size = dataset, _labels(label_set, dataset), page_size
+        self.dataset, self.label_set, self.page_size = dataset, labels_of(label_set, dataset), page_size
         self._label_set = self.label_set
         self.table: Table = collect(dataset, predictions, self.label_set, names=names, losses=losses,
                                     confidences=confidences, thumbnail=thumbnail, progress=progress)
@@ -136,7 +136,7 @@ class PredictionBrowser(ViewerWidget):
             ArgumentError: as for `PredictionBrowser` and `predict`.
             CheckpointError: the model's scores are not finite.
         """
-        label_set = _labels(label_set or card_of(model).label_set, dataset)
+        label_set = labels_of(label_set or card_of(model).label_set, dataset)
         kept: dict[str, Any] = {"names": names, "thumbnail": thumbnail, "page_size": page_size, "progress": progress}
         if not isinstance(model, Classifier):
             def answer(image: Any) -> Any:
@@ -313,12 +313,3 @@ class PredictionBrowser(ViewerWidget):
     @t.observe("order", "class_filter", "confused", "search")
     def _first_page(self, _: Any) -> None:
         self.page = 0
-
-
-def _labels(label_set: LabelSet | None, dataset: Any) -> LabelSet:
-    while label_set is None and dataset is not None:  # through a Subset
-        label_set, dataset = getattr(dataset, "label_set", None), getattr(dataset, "dataset", None)
-    if not isinstance(label_set, LabelSet):
-        raise ArgumentError("label_set", found=type(label_set).__name__, expected="names and colours, a LabelSet",
-                            fix="Pass the dataset's or the model's label_set.")
-    return label_set

@@ -1,4 +1,4 @@
-// A training while it runs: progress, four panels of curves, and a table of the epochs.
+// A training while it runs: progress, four panels of curves, masks of pictures, and a table of the epochs.
 
 const MONITOR_NO_SCORES = ["epoch", "loss", "lr", "images_per_second", "seconds"];
 const MONITOR_NAMES = { miou: "mIoU", images_per_second: "images/s", lr: "learning rate" };
@@ -70,7 +70,8 @@ function monitorTable(onlook) {
 }
 
 function createMonitor(el, state) {
-  let look = 0, heard = performance.now();
+  let look = 0, held = 0, growth = null;  // an epoch that is pointed at; one that the slider holds; the masks
+  let heard = performance.now();
   const words = h("div", { class: "monitor-words" }), clock = h("div", { class: "monitor-clock" });
   const fill = h("div", { class: "monitor-fill" });
   const bar = h("div", { class: "monitor-progress", role: "progressbar", "aria-label": "training", "aria-valuemin": 0,
@@ -79,7 +80,8 @@ function createMonitor(el, state) {
   const log = toggle({ label: "log loss", title: "Draw the loss on a logarithmic axis",
     onchange: (on) => state.set("log_loss", on) });
   const note = h("div", { class: "seglab-note" });
-  const lookAt = (epoch, follow = true) => {
+  const lookAt = (pointed, follow = true) => {
+    const epoch = pointed || held;
     if (epoch === look) return;
     look = epoch;
     table.look(epoch, follow);
@@ -88,9 +90,9 @@ function createMonitor(el, state) {
   const table = monitorTable((epoch) => lookAt(epoch, false));
   const panels = Object.fromEntries([["loss", "loss"], ["scores", "scores"], ["lr", "learning rate"],
     ["images_per_second", "images/s"]].map(([key, title]) => [key, curvePanel(title, lookAt, () => look)]));
-  const grid = h("div", { class: "monitor-grid" });
+  const grid = h("div", { class: "monitor-grid" }), masks = h("div");
   const choices = h("div", { class: "seglab-bar" }, scores, log);
-  const results = h("div", { class: "monitor-results" }, choices, grid, note, table);
+  const results = h("div", { class: "monitor-results" }, choices, grid, note, masks, table);
   const root = stage(el, "training monitor", h("div", { class: "monitor-top" }, words, clock), bar, results);
 
   const columnOf = (name) => {
@@ -174,17 +176,26 @@ function createMonitor(el, state) {
     const which = epoch === best ? ", the best" : common.look ? "" : ", the last";
     const other = best && epoch !== best ? `; the best is epoch ${best}` : "";
     note.textContent = `Values of epoch ${epoch}${which}${other}${best ? `, by ${monitorName(watched)}` : ""}.`;
+    growth?.show({ count, best, look: common.look });
   });
 
   const showAll = () => {
     const { rows = [], names = [] } = state.get("table");
-    if (look > rows.length) look = 0;
+    if (Math.max(look, held) > rows.length) look = held = 0;
     table.show({ best: 0, ...state.get("table"), rows, names });
     table.look(look, false);
     showChoices();
     showProgress();
     draw();
   };
+  const watch = () => {
+    growth?.destroy();
+    growth = state.get("growth").pictures ? createGrowth(state, (epoch) => { held = epoch; lookAt(0); }) : null;
+    masks.replaceChildren(...(growth ? [growth] : []));
+    draw();
+  };
+  state.on("growth", watch);
+  state.on(["masks", "opacity", "safe_colours"], draw);
   state.on("progress", () => { heard = performance.now(); showProgress(); });
   state.on("table", showAll);
   state.on(["columns", "log_loss"], () => { showChoices(); draw(); });
@@ -195,7 +206,9 @@ function createMonitor(el, state) {
   size.observe(root);
   const tick = setInterval(() => { if (root.isConnected) showProgress(); }, 1000);
   showAll();
+  watch();
   return () => {
+    growth?.destroy();
     clearInterval(tick);
     size.disconnect();
     draw.cancel();

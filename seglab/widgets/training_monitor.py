@@ -12,11 +12,14 @@ from typing import Any
 import numpy as np
 import traitlets as t
 from matplotlib.figure import Figure
+from torch import nn
 
 from seglab.errors import ArgumentError
 from seglab.history import History
+from seglab.labels import LabelSet
 from seglab.viz.live import default_columns, draw_history
-from seglab.widgets.base import PictureWidget, browser_code, drawn, styles
+from seglab.widgets.base import PictureWidget, browser_code, drawn, in_unit_range, styles
+from seglab.widgets.mask_growth import MaskGrowth
 
 # Training pays for what is shown. At least so many seconds lie between two messages, and more where a message takes
 # long; pictures for the stored notebook are drawn at the end, and before that only in a training that takes long.
@@ -36,8 +39,15 @@ class TrainingMonitor(PictureWidget):
     its picture at the end of the training. In a terminal there is nothing to see, and that is no error. A further
     training begins with empty curves; started from another cell, it appears below that.
 
+    With `watch`, pictures stand below the curves, each with the mask that the network gave it after an epoch, the
+    truth, and the errors: how the mask grew. A slider goes through the epochs.
+
+        monitor = TrainingMonitor(epochs=8).watch(model, splits.val.subset([3]))
+
     Keyboard, on a curve: left and right move to another epoch, Home and End to the first and last. The values of that
-    epoch stand above all curves, and its row in the table is marked. Mouse: point at a curve or a row.
+    epoch stand above all curves, its row in the table is marked, and its masks are shown. Mouse: point at a curve or a
+    row. On the slider, the same keys choose the epoch that is shown when one points at none; Escape leaves it, and
+    space plays all epochs.
 
     Speed is that of `fit`: pictures trained in a second, without validation. Steps a second are counted as they are
     queued, since asking a GPU how far it is would slow it down.
@@ -48,6 +58,8 @@ class TrainingMonitor(PictureWidget):
         columns: scores to draw, each with a curve; by default the monitored one, or mIoU or accuracy where the loss is
             monitored. A trait: it changes with the buttons, and can be set.
         log_loss: draw the loss on a logarithmic axis. A trait, too.
+
+    Further traits, of the masks of `watch`: `opacity`, 0 to 1; `safe_colours`, which colour-blind eyes tell apart.
 
     Attributes:
         history: of the training on show; None before the first epoch.
@@ -65,13 +77,17 @@ class TrainingMonitor(PictureWidget):
         (290, 840, 3)
     """
 
-    _esm = browser_code("curves", "training_monitor")
-    _css = styles("training_monitor")
+    _esm = browser_code("viewer", "curves", "mask_growth", "training_monitor")
+    _css = styles("viewer", "training_monitor")
 
     table = t.Dict().tag(sync=True)
     progress = t.Dict().tag(sync=True)
     columns = t.List(t.Unicode(), default_value=None, allow_none=True).tag(sync=True)
     log_loss = t.Bool(False).tag(sync=True)
+    growth = t.Dict().tag(sync=True)  # the pictures that are watched
+    masks = t.Dict().tag(sync=True)
+    opacity = t.Float(0.6).tag(sync=True)
+    safe_colours = t.Bool(False).tag(sync=True)
 
     _status: str
     _epochs: int | None
@@ -90,14 +106,59 @@ class TrainingMonitor(PictureWidget):
         self._given_epochs, self._given_columns = epochs, columns is not None
         self._display_id, self._shown_in = "", None
         self._message_cost = 0.0
+        self._growth: MaskGrowth | None = None
         self._clear("waiting")
         super().__init__(columns=list(columns) if columns is not None else None, log_loss=log_loss)
         self._tell()
+
+    def watch(self, model: nn.Module, samples: Any, label_set: LabelSet | None = None, **options: Any
+              ) -> TrainingMonitor:
+        """Show how the masks of a few pictures grow; call it before `fit`, with the model that `fit` gets.
+
+        After each epoch the model predicts them, in eval mode and without gradients: training comes to the same
+        weights, bit by bit. Pictures of more than 1024 pixels a side are scaled down first. What is kept has at most
+        320 pixels a side; of a training of more than 40 epochs, masks at equal distances are kept, the best and the
+        last. After a resume there are no masks of the epochs before, and the widget says so, unless this monitor saw
+        them.
+
+        Args:
+            model: maps pictures to scores of classes at each pixel, as for `predict`.
+            samples: 1 to 4 samples of a dataset, read once: a list of (image, mask) or of images, a dataset such as
+                `splits.val.subset([0, 5])`, or one sample `splits.val[0]`. Images are uint8, masks (H, W) class ids.
+            label_set: by default the dataset's, else the model's.
+            options: further arguments of `predict`, for instance `short_side=256`.
+
+        Returns:
+            this monitor.
+
+        Raises:
+            ArgumentError: no picture or more than four, masks for some of them only, a mask that does not fit its
+                picture, or no label set.
+
+        Example:
+            >>> from seglab.labels import PETS
+            >>> from seglab.models import build
+            >>> from seglab.training import fit
+            >>> import torch
+            >>> dataset = [(torch.zeros(3, 16, 16, dtype=torch.uint8), torch.ones(16, 16, dtype=torch.uint8))] * 2
+            >>> model = build("single_conv", 3)
+            >>> monitor = TrainingMonitor(epochs=2).watch(model, dataset[:1], PETS)
+            >>> _ = fit(model, dataset, optimizer=torch.optim.SGD(model.parameters(), 0.1), epochs=2, batch_size=2,
+            ...         on_epoch=monitor, progress=False)
+            >>> [mask["epoch"] for mask in monitor.masks["epochs"]]
+            [1, 2]
+        """
+        self._growth = MaskGrowth(model, samples, label_set, options)
+        with self.hold_sync():
+            self.growth, self.masks = self._growth.content(), self._growth.wire()
+        return self
 
     def __call__(self, history: History) -> None:
         """Show a history: what `fit(on_epoch=...)` calls after each epoch, and once after a resume."""
         before = len(self._rows)
         self._take(history)
+        if self._growth is not None and history.rows:
+            self._growth.take(len(history), history.best_epoch)
         if self._done and self._total and len(self._rows) > before:  # at the end of an epoch, all of its steps are done
             self._epochs = self._total * len(history) // self._done
         if self._epochs is not None and len(history) >= self._epochs:
@@ -140,14 +201,20 @@ class TrainingMonitor(PictureWidget):
         self._end("done" if whole and not (history is not None and history.interrupted) else "stopped")
 
     def picture(self) -> np.ndarray:
-        """The curves so far, as `viz.draw_history` draws them, with a line on time and speed: (H, W, 3) uint8."""
+        """The curves so far, as `viz.draw_history` draws them, with a line on time and speed, and below them the masks
+        of three to five epochs of what is watched: (H, W, 3) uint8."""
         if self.history is None or not self.history.rows:
             figure = Figure(figsize=(8.4, 0.6))
             figure.text(0.5, 0.5, "no epoch finished yet", ha="center", va="center", fontsize=10, color="0.4")
         else:
             figure = draw_history(self.history, ["loss", *(self.columns or [])])
             figure.supxlabel(self._note(), x=0.995, ha="right", fontsize=8, color="0.4")
-        return drawn(figure)  # at 100 dpi
+        picture = drawn(figure)  # at 100 dpi
+        if self._growth is None or self.history is None:
+            return picture
+        strip = self._growth.strip(self.history.best_epoch, picture.shape[1], self.opacity, self.safe_colours)
+        gap = np.full((8, picture.shape[1], 3), 255, np.uint8)
+        return picture if strip is None else np.concatenate([picture, gap, strip])  # (H + 8 + strip, W, 3)
 
     def summary(self) -> str:
         """One line, without times: it is the same for the same seed."""
@@ -158,6 +225,10 @@ class TrainingMonitor(PictureWidget):
         values = ", ".join(f"{name} {row[name]:.4g}" for name in ("loss", *(self.columns or [])))
         return f"TrainingMonitor({_epochs(len(self.history))}; {'best' if self.history.best_epoch else 'last'}: " \
                f"{number}, {values})"
+
+    @t.validate("opacity")
+    def _a_share(self, proposal: Any) -> float:
+        return in_unit_range(proposal)
 
     @t.validate("columns")
     def _known_columns(self, proposal: Any) -> list[str] | None:
@@ -178,6 +249,10 @@ class TrainingMonitor(PictureWidget):
         """A new training: empty curves, in an output of its own if this is another cell's."""
         shell, is_first = _notebook(), self._status == "waiting"
         self._clear("training")
+        if self._growth is not None:  # what was seen of a run that goes on stays
+            seen = self.history.rows if self.history is not None and history is not None else []
+            goes_on = bool(seen) and history is not None and history.rows[:len(seen)] == seen
+            self._growth.forget(after=len(seen) if goes_on else 0)
         self.history = None
         if history is not None:
             self._start -= sum(timing.get("seconds", 0.0) for timing in history.timings)
@@ -229,6 +304,8 @@ class TrainingMonitor(PictureWidget):
                 names = [*({"epoch": 1} | history.rows[0]), *_TIMES] if history and self._rows else []
                 self.table = {"names": names, "rows": list(self._rows), "best": history.best_epoch if history else 0,
                               "watched": history.monitor.name if history else ""}
+                if self._growth is not None:
+                    self.masks = self._growth.wire()
             self.progress = {"status": self._status, "done": self._done, "total": self._total, "epochs": self._epochs,
                              "elapsed": round(start - self._start, 2), "rate": _plain(self._rate)}
         # A single slow message, while others use the machine, is no reason to fall silent.

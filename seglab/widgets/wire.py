@@ -122,3 +122,14 @@ def classes_of(label_set: LabelSet) -> list[dict[str, Any]]:
              "colour": drawn.palette[i].tolist(), "safe": safe.palette[i].tolist(),
              "background": i == label_set.background}
             for i in (*range(len(label_set)), IGNORE)]
+
+
+def labels_of(label_set: LabelSet | None, dataset: Any, other: LabelSet | None = None) -> LabelSet:
+    """The label set given, else the dataset's, else the other; ArgumentError if there is none."""
+    while label_set is None and dataset is not None:  # through a Subset
+        label_set, dataset = getattr(dataset, "label_set", None), getattr(dataset, "dataset", None)
+    label_set = label_set or other
+    if not isinstance(label_set, LabelSet):
+        raise ArgumentError("label_set", found=type(label_set).__name__, expected="names and colours, a LabelSet",
+                            fix="Pass the dataset's or the model's label_set.")
+    return label_set
