@@ -76,7 +76,7 @@ function createGrowth(state, onhold) {
   } }, icon);
   const track = h("input", { type: "range", class: "growth-track", min: 0, step: 1, "aria-label": "epoch of the masks",
     oninput: () => { pause(); hold(Number(track.value)); } });
-  const words = h("output", { class: "growth-words" });
+  const words = h("span", { class: "growth-words" });  // no live region: the slider says the same
   const opacity = slider({ label: "opacity", value: state.get("opacity"), format: (v) => percent(v, 0),
     oninput: (value) => state.set("opacity", value) });
   const safe = safeToggle(classes, (on) => state.set("safe_colours", on));
@@ -93,9 +93,10 @@ function createGrowth(state, onhold) {
     if (event.ctrlKey || event.altKey || event.metaKey || ![" ", "Escape"].includes(event.key)) return;
     event.preventDefault();
     event.stopPropagation();
+    const played = playing;
     pause();
     if (event.key === "Escape") onhold(0);
-    else start();
+    else if (!played) start();
   });
 
   // ------------------------------------------------------------------------------------------------------- playing
@@ -108,14 +109,14 @@ function createGrowth(state, onhold) {
     const count = epochs().length;
     if (count < 2) return;
     let index = place() >= count - 1 ? 0 : place();
-    const pause = Math.min(GROWTH_PLAY.most, Math.max(GROWTH_PLAY.least, GROWTH_PLAY.whole / count));
+    const each = Math.min(GROWTH_PLAY.most, Math.max(GROWTH_PLAY.least, GROWTH_PLAY.whole / count));
     const next = () => {
       playing = setTimeout(() => {
         index += 1;
         if (index < epochs().length - 1) next();
         else { playing = 0; showPlay(); }
         hold(index);
-      }, pause);
+      }, each);
     };
     hold(index);
     next();

@@ -71,7 +71,7 @@ heatmap
 """,
     "training": """
 network = torch.nn.Conv2d(3, 3, 1)
-monitor = TrainingMonitor(epochs=3)
+monitor = TrainingMonitor(epochs=3).watch(network, pairs[:1], labels)
 history = fit(network, pairs, pairs, optimizer=torch.optim.SGD(network.parameters(), 0.5), epochs=3, batch_size=2,
               progress=False, on_epoch=monitor, on_step=monitor.step)
 """,
@@ -280,6 +280,12 @@ def test_a_training_leaves_its_curves(page, show):
     curve = monitor.locator("svg.curve").first
     changes(monitor, lambda: monitor.get_by_role("button", name="log loss").click(), over=0.001)
     changes(monitor, lambda: curve.press("Home"), over=0.001)  # another epoch is looked at
+    expect(monitor.get_by_text("Values of epoch 1", exact=False)).to_be_visible()
+    curve.blur()
+    track = monitor.get_by_role("slider", name="epoch of the masks")
+    expect(monitor.locator("figcaption").first).to_contain_text("epoch 3")
+    changes(monitor.locator(".growth-grid"), lambda: track.press("Home"), over=0.001)  # its mask
+    expect(monitor.locator("figcaption").first).to_contain_text("epoch 1")
     expect(monitor.get_by_text("Values of epoch 1", exact=False)).to_be_visible()
     page.screenshot(path=SCREENSHOTS / "lab_training_monitor.png")
 

@@ -150,7 +150,8 @@ def test_play_goes_from_the_first_epoch_to_the_last(stage, trained):
     said = list(dict.fromkeys(page.evaluate("said")))
     assert said == [*(f"epoch {i} of 6" for i in range(1, 6)), "epoch 6 of 6, the best"]
     track(page).press(" ")
-    page.get_by_role("button", name="pause").click()
+    page.get_by_role("button", name="pause").wait_for()
+    track(page).press(" ")
     settle(page)
     assert page.get_by_role("button", name="play the epochs").is_visible() and shown(page) < 6
     page.get_by_role("button", name="play the epochs").click()
