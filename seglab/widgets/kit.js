@@ -89,21 +89,6 @@ function stateOf(model) {
   };
 }
 
-/** The same interface for what only this view knows. */
-function localState(values) {
-  const listeners = {};
-  return {
-    get: (name) => values[name],
-    set(name, value) {
-      values[name] = value;
-      for (const listener of listeners[name] || []) listener();
-    },
-    on(names, listener) { for (const name of [names].flat()) (listeners[name] ||= []).push(listener); },
-    alive: () => true,
-    forget() { for (const name in listeners) delete listeners[name]; },
-  };
-}
-
 let labelCount = 0;
 
 /** A labelled slider. `.show(value)` sets it without telling `oninput`. */

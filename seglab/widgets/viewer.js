@@ -52,7 +52,7 @@ function viewerErrors(ids, real) {
  * Show a picture and its masks inside `host`.
  *
  * content: { size: [width, height], image, masks: [{ name, ids, confidence }], classes, truth }, see `viewer_content`.
- * state: opacity, mask, compare, swipe, hidden, errors, safe_colours, as from `stateOf` or `localState`.
+ * state: opacity, mask, compare, swipe, hidden, errors, safe_colours, as from `stateOf`.
  * Returns { ready, destroy, element }.
  */
 function createViewer(host, content, state) {

@@ -175,6 +175,20 @@ def test_a_class_is_switched_off_and_on(stage):
     assert at(page, 0.3, 0.2) == CAT and box.is_checked() and at(page, 0.3, 0.9) == [0, 0, 0]
 
 
+def test_what_was_chosen_stays_in_the_next_frames(stage):
+    widget = film(opacity=0.5)
+    page = stage.show(widget)
+    page.get_by_label("opacity").fill("0.2")
+    page.get_by_role("combobox", name="show").select_option("truth")
+    page.get_by_role("checkbox", name="cat").uncheck()
+    page.get_by_role("checkbox", name="background").check()
+    for frame in (1, 2, 3):
+        page.get_by_role("button", name="a frame forth").click()
+        assert at(page, 0.3, 0.2) == pytest.approx([20 * frame] * 3, abs=3), "cats are off"
+        assert at(page, 0.3, 0.9) == pytest.approx([16 * frame] * 3, abs=3), "a fifth of the background's black"
+    assert (widget.frame, widget.opacity, widget.shown, widget.hidden) == (3, 0.2, "truth", [1])
+
+
 def test_prediction_truth_and_errors(stage):
     page = stage.show(film(frame=1))
     show = page.get_by_role("combobox", name="show")
