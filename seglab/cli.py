@@ -302,17 +302,28 @@ def convert(
 @app.command()
 def export(
     checkpoint: Annotated[Path, typer.Argument(help="A checkpoint of `seglab train` or `seglab convert`.")],
-    format: Annotated[str, typer.Option(help="onnx or torchscript.")] = "onnx",
-    out: Annotated[Path | None, typer.Option("--out", "-o", help="By default NAME.onnx or NAME.pt.")] = None,
+    format: Annotated[str | None, typer.Option(help="onnx (default) or torchscript.")] = None,
+    cpp: Annotated[bool, typer.Option("--cpp", help="Write a folder with a C++ program for LibTorch.")] = False,
+    out: Annotated[Path | None, typer.Option("--out", "-o", help="By default NAME.onnx or NAME.pt; of --cpp, "
+                                             "the folder NAME_cpp.")] = None,
     overwrite: Overwrite = False,
 ) -> None:
-    """Write a checkpoint as ONNX or TorchScript, which run without seglab, after comparing the logits.
+    """Write a checkpoint as ONNX, TorchScript or a C++ program, which run without seglab, after comparing the answers.
 
     The file takes `images`, (N, 3, H, W) float32, normalised, and gives `logits`; its metadata say the rest.
-    """
-    from seglab.models.export import export as run
 
-    typer.echo(run(checkpoint, out, format=format, overwrite=overwrite))
+    The C++ program reads a picture and writes the mask of `seglab predict`; its README.md says how to build it.
+    """
+    if cpp and format is not None:
+        raise ArgumentError("--cpp", found=f"--format {format} too", expected="one of the two")
+    if cpp:
+        from seglab.inference.cpp import export_cpp
+
+        typer.echo(export_cpp(checkpoint, out, overwrite=overwrite))
+    else:
+        from seglab.models.export import export as run
+
+        typer.echo(run(checkpoint, out, format=format or "onnx", overwrite=overwrite))
 
 
 @app.command()

@@ -311,12 +311,14 @@ def test_export_says_what_is_wrong(tmp_path):
         ((models.BUNDLED, "--format", "torchscript"), ("pets_fcn_lite0.pt", "--overwrite")),
         ((models.BUNDLED, "--format", "tflite"), ("tflite", "torchscript")),
         ((models.BUNDLED, "--out", "pets.txt"), ("pets.txt", ".onnx")),
+        ((models.BUNDLED, "--cpp", "--format", "onnx"), ("--cpp", "one of the two")),
         (("bad.safetensors",), ("bad.safetensors", "damaged")),
     ):
         text = run("export", *arguments, code=1)
         assert all(word in text for word in words), text
         assert "Traceback" not in text
     run("export", models.BUNDLED, "--format", "torchscript", "--out", "pets_fcn_lite0.pt", "--overwrite")
+    assert "pixels differ; written to pets_fcn_lite0_cpp" in run("export", models.BUNDLED, "--cpp")
 
 
 def test_the_size_of_a_video_is_width_by_height():

@@ -150,6 +150,7 @@ def test_lessons_travel_in_the_wheel(tmp_path):
     (wheel,) = tmp_path.glob("*.whl")
     subprocess.run([*pip, "install", "--no-deps", "--target", site, wheel], check=True)
     shutil.rmtree(source)
+    assert (site / "seglab" / "inference" / "cpp" / "segment.cpp").is_file()  # what is no Python travels too
     code = "import seglab.checks as check, seglab.cli as cli; check.solution('iou'); cli.app(['start', 'lessons'])"
     found = subprocess.run([sys.executable, "-c", code], cwd=tmp_path, env=os.environ | {"PYTHONPATH": str(site)},
                            capture_output=True, text=True, check=False)

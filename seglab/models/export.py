@@ -79,13 +79,13 @@ def export(checkpoint: str | Path, out: str | Path | None = None, format: str = 
         raise SeglabError("export to onnx", found=f"no package {', '.join(missing)}", expected=", ".join(_PACKAGES),
                           fix=f"python -m pip install {' '.join(_PACKAGES)}, or use --format torchscript.")
     model = load_model(checkpoint)
-    network = _Logits(model).eval()
+    network = Logits(model).eval()
     write, read = {"onnx": (_write_onnx, _read_onnx), "torchscript": (_write_torchscript, _read_torchscript)}[format]
     with atomic_file(out) as path:
         try:
             write(network, path, _about(model))
         except Exception as error:  # exporters raise what they like
-            raise SeglabError(f"{checkpoint}: export to {format}", found=_reason(error),
+            raise SeglabError(f"{checkpoint}: export to {format}", found=reason(error),
                               expected="a network that can be exported",
                               fix="Try the other format; if neither works, please report this.") from error
         worst = _compare(network, path, read, sizes, f"{checkpoint}: export to {format}")
@@ -95,7 +95,7 @@ def export(checkpoint: str | Path, out: str | Path | None = None, format: str = 
             f"the largest, at {places}; written to {out}")
 
 
-class _Logits(nn.Module):
+class Logits(nn.Module):
     """A model that returns its logits alone, a copy: without the auxiliary head, which serves training only."""
 
     def __init__(self, model: nn.Module) -> None:
@@ -189,7 +189,7 @@ def _compare(network: nn.Module, path: Path, read: Callable[[Path], Callable[[Te
             with torch.no_grad():
                 expected, found = network(images), run(images)
         except Exception as error:  # runtimes too
-            raise SeglabError(f"{what}: a run", found=f"at {height}×{width}: {_reason(error)}",
+            raise SeglabError(f"{what}: a run", found=f"at {height}×{width}: {reason(error)}",
                               expected="logits for pictures of any size", fix=fix) from error
         if found.shape != expected.shape:
             raise SeglabError(f"{what}: logits", found=f"{tuple(found.shape)} at {height}×{width}",
@@ -211,7 +211,7 @@ def _about(model: Model) -> dict[str, Any]:
     return {key: value for key, value in known.items() if value is not None}
 
 
-def _reason(error: BaseException) -> str:
+def reason(error: BaseException) -> str:
     """The first line of the error that began it."""
     while error.__cause__ is not None:
         error = error.__cause__
