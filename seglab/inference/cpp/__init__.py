@@ -148,8 +148,10 @@ def _shrunk(picture: Tensor, sides: Tensor, new: Tensor) -> Tensor:
     steps = sides / new  # how many old pixels a new one covers, in height and width
     whole = (steps == steps.round()).all()  # then OpenCV adds up whole numbers and divides once
     (above, a), (left, b) = (_covered(sides[axis], new[axis], steps[axis], whole) for axis in (0, 1))
-    pixels = (picture[:, left].float() * b[:, :, None]).sum(2)  # (H, W, 3) -> (H, w, k, 3) -> (H, w, 3)
-    pixels = (pixels[above] * a[:, :, None, None]).sum(1)  # (H, w, 3) -> (h, k, w, 3) -> (h, w, 3)
+    columns = picture.float().transpose(0, 1).flatten(1)  # (W, H·3)
+    columns = torch.bmm(b[:, None], columns[left]).unflatten(2, (-1, 3))  # (w, 1, k) @ (w, k, H·3) -> (w, 1, H, 3)
+    rows = columns[:, 0].transpose(0, 1).flatten(1)  # (H, w·3)
+    pixels = torch.bmm(a[:, None], rows[above])[:, 0].unflatten(1, (-1, 3))  # (h, 1, k) @ (h, k, w·3) -> (h, w, 3)
     pixels = pixels / torch.where(whole, steps.prod(), 1).float()
     # Halves go to the even neighbour, but upwards where both sides are exactly halved: that is other code in OpenCV.
     return torch.where((steps == 2).all(), (pixels + 0.5).floor(), pixels.round()).to(torch.uint8)
