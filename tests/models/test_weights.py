@@ -14,7 +14,7 @@ from torch.utils.data import TensorDataset
 from seglab.checkpoint import load_checkpoint
 from seglab.errors import ArgumentError, CheckpointError, DataError
 from seglab.labels import PETS, VOC
-from seglab.models import BUNDLED, build, load_model, load_weights, weights
+from seglab.models import build, load_model, load_weights, weights
 from seglab.models.convert import convert, read_pickle
 from tests.models.tester import filled
 
@@ -51,12 +51,14 @@ def cached(monkeypatch, tmp_path):
     return model
 
 
-def test_bundled_weights_are_small_and_described():
-    assert BUNDLED.stat().st_size <= 8_000_000
-    model = build("fcn", weights="bundled")
+@pytest.mark.parametrize("name", ["fcn", "deeplabv3", "gcn"])
+def test_bundled_weights_are_small_and_described(name):
+    path = weights.bundled(name)
+    assert path.stat().st_size <= 9_000_000
+    model = build(name, weights="bundled")
     assert model.card.label_set == PETS and not model.training
     assert model.card.architecture["backbone"] == "efficientnet_lite0"
-    card = BUNDLED.with_suffix(".md").read_text(encoding="utf-8")
+    card = path.with_suffix(".md").read_text(encoding="utf-8")
     for word in ("CC BY-SA 4.0", "Oxford-IIIT Pet", "Parkhi", "python -m tools.bundled", "seed"):
         assert word in card, word
 
@@ -92,12 +94,11 @@ def test_coco_weights_of_deeplabv3(monkeypatch, tmp_path, weights_name):
         build("deeplabv3_mobilenet_v3_large", weights="coco", rates=(6,))
 
 
-@pytest.mark.parametrize("weights_name", ["coco", "auto"])
-def test_deeplabv3_without_a_network_names_the_file_and_the_way_out(offline, weights_name):
+def test_deeplabv3_without_a_network_names_the_file_and_the_way_out(offline):
     with pytest.raises(DataError) as error:
-        build("deeplabv3", weights=weights_name)
+        build("deeplabv3", weights="coco")
     for part in ("DeepLabV3_ResNet50_Weights.COCO_WITH_VOC_LABELS_V1", "161 MB", "name resolution",
-                 'build("fcn", weights="bundled")'):
+                 'weights="bundled"'):
         assert part in str(error.value), part
 
 
@@ -107,11 +108,12 @@ def test_auto_takes_coco_when_cached_and_says_so(cached, capsys):
     assert capsys.readouterr().out == 'weights="auto": coco, because they are in the torch cache\n'
 
 
-def test_auto_takes_bundled_without_a_network_and_says_so(offline, capsys, monkeypatch):
-    assert build("fcn", weights="auto").card.label_set == PETS
+@pytest.mark.parametrize("name", ["fcn", "deeplabv3"])
+def test_auto_takes_bundled_without_a_network_and_says_so(offline, capsys, monkeypatch, name):
+    assert build(name, weights="auto").card.label_set == PETS
     assert capsys.readouterr().out.startswith('weights="auto": bundled, because the COCO weights are not cached')
     monkeypatch.setenv("SEGLAB_OFFLINE", "1")
-    assert build("fcn", weights="auto").card.label_set == PETS
+    assert build(name, weights="auto").card.label_set == PETS
     assert "SEGLAB_OFFLINE" in capsys.readouterr().out
 
 
@@ -136,11 +138,11 @@ def test_imagenet_without_a_network_names_the_way_out(offline, monkeypatch, back
     (lambda: build("fcn", backbone="mobilenet_v3_large", weights="coco"), ArgumentError, "resnet50 or resnet101"),
     (lambda: build("deeplabv3", backbone="resnet18", weights="auto"), ArgumentError, "or mobilenet_v3_large"),
     (lambda: build("deeplabv3", 5, weights="coco"), ArgumentError, "fcn or deeplabv3 with 21 classes"),
-    (lambda: build("deeplabv3", weights="bundled"), CheckpointError, "fcn_skip"),
+    (lambda: build("deeplabv3_resnet50", weights="bundled"), CheckpointError, "efficientnet_lite0"),
     (lambda: build("fcn_resnet50", weights="bundled"), CheckpointError, "efficientnet_lite0"),
     (lambda: build("fcn", 5, weights="bundled"), CheckpointError, "num_classes"),
     (lambda: build("fcn", backbone="resnet50", weights="bundled"), CheckpointError, "efficientnet_lite0"),
-    (lambda: build("single_conv", 3, weights="bundled"), CheckpointError, "fcn_skip"),
+    (lambda: build("single_conv", 3, weights="bundled"), ArgumentError, "fcn or fcn_skip or deeplabv3 or gcn"),
     (lambda: build("single_conv", 3, weights="imagenet"), ArgumentError, "no backbone"),
     (lambda: build("fcn", weights="nowhere.safetensors"), CheckpointError, "nowhere.safetensors"),
     (lambda: build("fcn"), ArgumentError, "num_classes"),
