@@ -53,15 +53,17 @@ function viewerErrors(ids, real) {
  *
  * content: { size: [width, height], image, masks: [{ name, ids, confidence }], classes, truth }, see `viewer_content`.
  * state: opacity, mask, compare, swipe, hidden, errors, safe_colours, as from `stateOf`.
- * Returns { ready, destroy, element }.
+ * tool: what MaskPainter does with pointers and keys instead: help, down, move, up, cancel, double, key, draw.
+ * Returns { ready, destroy, element, canvas, zoom, ids, changed }; the last two are for a tool.
  */
-function createViewer(host, content, state) {
+function createViewer(host, content, state, tool = null) {
   const [width, height] = content.size;
   const { classes, truth } = content;
   const names = content.masks.map((mask) => mask.name);
   const classOf = new Map(classes.map((one) => [one.id, one]));
   const view = { zoom: 1, x: width / 2, y: height / 2 };  // which point of the picture is in the middle of the canvas
-  let picture = null, masks = [], at = null, byKeys = false, dragging = null;
+  const fingers = new Map(), help = tool?.help ?? VIEWER_HELP;
+  let picture = null, masks = [], at = null, byKeys = false, dragging = null, pinching = false;
 
   // ----------------------------------------------------------------------------------------------- what is on show
   const shown = () => (names.includes(state.get("mask")) ? state.get("mask")
@@ -71,7 +73,7 @@ function createViewer(host, content, state) {
   const inErrors = (name) => Boolean(state.get("errors") && truth && name !== truth);
 
   // ---------------------------------------------------------------------------------------------------- elements
-  const canvas = h("canvas", { class: "seglab-canvas", tabindex: 0, role: "img", title: VIEWER_HELP });
+  const canvas = h("canvas", { class: "seglab-canvas", tabindex: 0, role: tool ? "application" : "img", title: help });
   const handle = h("div", { class: "seglab-swipe", tabindex: 0, role: "slider", "aria-label": "swipe between the masks",
     "aria-valuemin": 0, "aria-valuemax": 100 });
   const [left, right] = [h("span", { class: "seglab-tag" }), h("span", { class: "seglab-tag seglab-tag-right" })];
@@ -95,7 +97,7 @@ function createViewer(host, content, state) {
       button({ label: "−", title: "zoom out", onclick: () => zoom(1 / 1.5) }), zoomed,
       button({ label: "+", title: "zoom in", onclick: () => zoom(1.5) }),
       button({ label: "all", title: "show the whole picture", onclick: () => zoom(0) })));
-  const element = h("div", { class: "seglab-viewer" }, bar, frame, note, names.length ? legend : null);
+  const element = h("div", { class: "seglab-viewer" }, bar, frame, note, names.length && !tool ? legend : null);
   host.append(element);
 
   // ----------------------------------------------------------------------------------------------------- painting
@@ -162,6 +164,7 @@ function createViewer(host, content, state) {
         context.stroke();
       }
     }
+    tool?.draw(context, { s, x, y }, at);
     canvas.drawMs = performance.now() - start;
     canvas.draws = (canvas.draws || 0) + 1;
   });
@@ -237,8 +240,8 @@ function createViewer(host, content, state) {
     handle.setAttribute("aria-valuenow", Math.round(part * 100));
     handle.setAttribute("aria-valuetext", `left ${words(one)}, right ${words(other)}, ${percent(part, 0)}`);
     canvas.setAttribute("aria-label", names.length
-      ? `picture, ${width} by ${height} pixels, with ${words(one)}${other ? ` and ${words(other)}` : ""}. ${VIEWER_HELP}`
-      : `picture, ${width} by ${height} pixels. ${VIEWER_HELP}`);
+      ? `picture, ${width} by ${height} pixels, with ${words(one)}${other ? ` and ${words(other)}` : ""}. ${help}`
+      : `picture, ${width} by ${height} pixels. ${help}`);
     zoomed.textContent = percent(canvas.clientWidth / width * view.zoom, 0);
     draw();
   }
@@ -270,15 +273,45 @@ function createViewer(host, content, state) {
   function pointAt(point, keys = false) {
     const [x, y] = [Math.floor(point.x), Math.floor(point.y)];
     at = x >= 0 && y >= 0 && x < width && y < height ? { x, y } : null;
-    if (keys || byKeys) draw();
+    if (keys || byKeys || tool) draw();
     byKeys = keys;
     describe();
   }
   const swipeTo = (part) => state.set("swipe", Math.min(Math.max(part, 0), 1));
 
+  /** Two fingers zoom and pan: what was between them stays between them. */
+  function pinch(event) {
+    const between = () => {
+      const [a, b] = fingers.values();
+      return { clientX: (a.clientX + b.clientX) / 2, clientY: (a.clientY + b.clientY) / 2,
+               apart: Math.hypot(a.clientX - b.clientX, a.clientY - b.clientY) };
+    };
+    const old = between(), held = under(old);
+    fingers.set(event.pointerId, event);
+    const now = between();
+    view.zoom = Math.min(Math.max(view.zoom * now.apart / Math.max(old.apart, 1), 1), VIEWER_MAX_ZOOM);
+    const there = under(now);
+    view.x += held.x - there.x;
+    view.y += held.y - there.y;
+    keepInside();
+  }
+
   frame.addEventListener("pointerdown", (event) => {
-    if (event.button !== 0) return;
+    if (event.pointerType === "touch") fingers.set(event.pointerId, event);
+    pinching ||= fingers.size > 1;
+    if (pinching) {
+      tool?.cancel();
+      dragging = null;
+      return;
+    }
     const onHandle = event.target === handle;
+    if (tool && !onHandle && tool.down(under(event), event)) {
+      canvas.setPointerCapture(event.pointerId);
+      canvas.focus({ preventScroll: true });
+      pointAt(under(event));
+      return;
+    }
+    if (event.button !== 0) return;
     dragging = { swipe: onHandle, x: event.clientX, y: event.clientY, viewX: view.x, viewY: view.y };
     event.target.setPointerCapture(event.pointerId);  // who captures also gets the click: the canvas needs its own
     if (onHandle) event.preventDefault();
@@ -286,6 +319,11 @@ function createViewer(host, content, state) {
   });
   frame.addEventListener("pointermove", (event) => {
     const box = canvas.getBoundingClientRect();
+    if (pinching) {
+      if (fingers.size === 2 && fingers.has(event.pointerId)) pinch(event);
+      return;
+    }
+    tool?.move((event.getCoalescedEvents?.() ?? []).concat(event).map(under), event);
     if (dragging?.swipe) {
       swipeTo((event.clientX - box.left) / box.width);
     } else if (dragging && view.zoom > 1) {
@@ -296,9 +334,19 @@ function createViewer(host, content, state) {
     }
     pointAt(under(event));
   });
-  for (const name of ["pointerup", "pointercancel"]) frame.addEventListener(name, () => { dragging = null; });
+  for (const name of ["pointerup", "pointercancel"]) {
+    frame.addEventListener(name, (event) => {
+      dragging = null;
+      if (!pinching) tool?.[name === "pointerup" ? "up" : "cancel"]();
+      fingers.delete(event.pointerId);
+      pinching &&= fingers.size > 0;
+    });
+  }
   frame.addEventListener("pointerleave", () => { if (!dragging) { at = null; byKeys = false; describe(); draw(); } });
-  canvas.addEventListener("dblclick", (event) => zoom(view.zoom > 1 ? 0 : VIEWER_CLOSER, under(event)));
+  canvas.addEventListener("dblclick", (event) => {
+    if (tool) tool.double();
+    else zoom(view.zoom > 1 ? 0 : VIEWER_CLOSER, under(event));
+  });
   canvas.addEventListener("wheel", (event) => {
     if (!event.ctrlKey && !event.metaKey) return;  // the page scrolls, as everywhere else
     event.preventDefault();
@@ -314,6 +362,7 @@ function createViewer(host, content, state) {
     swipeTo(state.get("swipe") + swipeKeys[event.key]);
   });
   canvas.addEventListener("keydown", (event) => {
+    if (tool?.key(event, byKeys ? at : null)) return;
     if (event.ctrlKey || event.altKey || event.metaKey) return;
     const step = event.shiftKey ? 1 : Math.max(1, Math.round(Math.max(width, height) / 40 / view.zoom));
     const move = { ArrowLeft: [-1, 0], ArrowRight: [1, 0], ArrowUp: [0, -1], ArrowDown: [0, 1] }[event.key];
@@ -368,7 +417,14 @@ function createViewer(host, content, state) {
     layout();
   })();
   return {
-    ready, element,
+    ready, element, canvas, zoom,
+    ids: () => masks[0].ids,  // a tool paints on these, and says when they are
+    changed(done) {
+      if (layers.has(names[0])) layers.get(names[0]).painted = "";
+      if (done) masks[0].shares = viewerShares(masks[0].ids);
+      describe();
+      draw();
+    },
     destroy() {
       resized.disconnect();
       draw.cancel();
