@@ -25,7 +25,7 @@ function createPainter(root, state) {
     button({ label: "next ›", title: "next picture (N)", onclick: () => go(1) })];
   const pictures = choice({ label: "picture", value: 0, options: names.map((name, i) => [i, name]),
     onchange: (i) => state.set("index", Number(i)) });
-  const bar = h("progress", { max: names.length, "aria-hidden": true }), counted = h("span", {});
+  const bar = h("progress", { max: names.length, "aria-hidden": "true" }), counted = h("span", {});
   const saved = h("span", { class: "seglab-paint-saved", role: "status" });
   const hint = h("div", { class: "seglab-note", role: "status" });
   const tools = Object.entries(PAINT_TOOLS).map(([name, [key, what]]) => toggle({ label: name, title: `${what} (${key})`,
@@ -42,7 +42,7 @@ function createPainter(root, state) {
   const choices = known.map(({ id, name }) => {
     const one = toggle({ label: "", title: id < 10 ? `paint ${name} (${id})` : `paint ${name}`, onchange: () => chooseClass(id) });
     one.classList.add("seglab-paint-class");
-    one.append(...(id < 10 ? [h("kbd", { "aria-hidden": true }, String(id))] : []), h("span", { class: "seglab-swatch" }), name);
+    one.append(...(id < 10 ? [h("kbd", { "aria-hidden": "true" }, String(id))] : []), h("span", { class: "seglab-swatch" }), name);
     return one;
   });
   const panel = h("div");

@@ -62,7 +62,7 @@ class PaintedFolder:
         """What changes when the mask's file does; None without one."""
         try:
             stat = self.mask_file(index).stat()
-        except FileNotFoundError:
+        except (FileNotFoundError, NotADirectoryError):
             return None
         return stat.st_mtime_ns, stat.st_size
 
