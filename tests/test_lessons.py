@@ -287,7 +287,7 @@ def test_formulas_are_drawn_by_the_browser_itself_and_code_is_left_alone():
 def test_every_lesson_has_its_widgets():
     used = {path.stem: set(re.findall(r"widgets\.([A-Z]\w+)", "".join(c.source for c in code_cells(path))))
             for path in LESSONS}
-    assert used["00_tour"] == set(seglab.widgets.__all__)
+    assert used["00_tour"] == set(seglab.widgets.__all__) - {"MaskPainter"}  # it wants pictures of the learner's own
     assert all(used.values()), used
 
 

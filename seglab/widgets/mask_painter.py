@@ -26,6 +26,10 @@ _MOST_POINTS = 100_000
 _SHEET = 6  # pictures that `picture()` shows
 
 
+class _PlaceOrName(t.Any):
+    allow_none = False  # or None would reach the trait unchecked
+
+
 class MaskPainter(OverlayWidget):
     """Paint masks for a few pictures of your own, and train on them.
 
@@ -45,11 +49,11 @@ class MaskPainter(OverlayWidget):
     same, and masks have its full size. Pictures are upright, as their EXIF orientation says.
 
     Keyboard, on the picture: arrows move a crosshair (with Shift by one pixel); Space or Enter paints there or sets a
-    corner, Backspace takes the last corner back, Enter again on the last one closes the polygon, Escape gives it up; B, G,
-    F and E choose brush, polygon, fill and eraser; 0 to 9 choose a class; [ and ] make the brush smaller and larger; K
-    switches "keep painted"; R gives the rest its class; Ctrl+Z and Ctrl+Shift+Z undo and redo; N and P go to the next and
-    the previous picture; + and - zoom, Home shows all. Mouse: Ctrl with the wheel zooms, Space with a drag pans. Touch:
-    one finger paints, two fingers zoom and pan. Painting needs the kernel, which writes the files.
+    corner, Backspace takes the last corner back, Enter again on the last one closes the polygon, Escape gives it up;
+    B, G, F and E choose brush, polygon, fill and eraser; 0 to 9 choose a class; [ and ] make the brush smaller and
+    larger; K switches "keep painted"; R gives the rest its class; Ctrl+Z and Ctrl+Shift+Z undo and redo; N and P go to
+    the next and the previous picture; + and - zoom, Home shows all. Mouse: Ctrl with the wheel zooms, Space with a drag
+    pans. Touch: one finger paints, two fingers zoom and pan. Painting needs the kernel, which writes the files.
 
     Args:
         images: a folder of pictures; or a list of picture files; or a dict of names and pictures, which are files or
@@ -57,7 +61,7 @@ class MaskPainter(OverlayWidget):
         label_set: the classes with their colours; or only their names, which then get colours.
         folder: of the dataset, made when the first stroke is saved. May be left out where the pictures are in
             `FOLDER/images` already. Pictures in there that are not painted have no mask: `problems="skip"` opens it.
-        index: of the picture on show, from 0.
+        index: of the picture on show, from 0; or its name.
         tool: "brush", "polygon", "fill" or "eraser".
         chosen: id or name of the class that is painted.
         radius: of brush and eraser, in pixels of the whole picture; by default a 50th of the first one's longer side.
@@ -79,7 +83,7 @@ class MaskPainter(OverlayWidget):
         >>> painter.stroke("leaf-1", [(20, 30), (60, 30)], radius=8, class_="leaf")
         >>> painter.rest("leaf-1", class_="background")
         >>> painter, np.bincount(painter.mask("leaf-1").ravel()).tolist()
-        (MaskPainter(1 of 2 pictures painted), [3956, 844])
+        (MaskPainter(1 of 2 pictures painted), [3952, 848])
     """
 
     _esm = browser_code("viewer", "painting", "mask_painter")
@@ -89,15 +93,15 @@ class MaskPainter(OverlayWidget):
     opened = t.Dict().tag(sync=True)
     layer = t.Dict().tag(sync=True)
     painted = t.List(t.Int()).tag(sync=True)
-    index = t.Int(0).tag(sync=True)
+    index = _PlaceOrName(0).tag(sync=True)
     tool = t.Unicode("brush").tag(sync=True)
-    chosen: t.Any[Any, Any] = t.Any(0).tag(sync=True)
+    chosen = _PlaceOrName(0).tag(sync=True)
     radius = t.Float(1.0).tag(sync=True)
     keep = t.Bool(False).tag(sync=True)
     _settable = ("index", "tool", "chosen", "radius", "keep", "opacity", "safe_colours", "layout")
 
-    def __init__(self, images: str | Path | Sequence[str | Path] | Mapping[str, Any], label_set: LabelSet | Sequence[str],
-                 folder: str | Path | None = None, **settings: Any) -> None:
+    def __init__(self, images: str | Path | Sequence[str | Path] | Mapping[str, Any],
+                 label_set: LabelSet | Sequence[str], folder: str | Path | None = None, **settings: Any) -> None:
         if not isinstance(label_set, LabelSet):
             label_set = known_label_set([label_set] if isinstance(label_set, str) else list(label_set))
         self._label_set = label_set
@@ -163,7 +167,8 @@ class MaskPainter(OverlayWidget):
             ArgumentError: no such picture or class, no points, or numbers out of range.
             DataError: a file cannot be read or written.
         """
-        self._act(self._index(name), {"do": "stroke", "points": points, "radius": radius, "class": class_, "keep": keep})
+        self._act(self._index(name), {"do": "stroke", "points": points, "radius": radius, "class": class_,
+                                      "keep": keep})
 
     def polygon(self, name: str | int, points: Any, class_: str | int | None, keep: bool = False) -> None:
         """Paint a polygon with its outline; arguments and errors as for `stroke`."""

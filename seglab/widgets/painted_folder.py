@@ -171,12 +171,12 @@ class PaintedFolder:
             return
         found, wanted = ClassTable.read(path), self.label_set
         count = len(found.label_set)
-        if found.codes != ClassTable.of(found.label_set).codes or (path.name != _TABLE and count < len(wanted)) or (
-                found.label_set.classes, found.label_set.colours) != (wanted.classes[:count], wanted.colours[:count]):
-            def words(labels: LabelSet) -> str:
-                return ", ".join(f"{name} {colour}" for name, colour in zip(labels.classes, labels.colours, strict=True))
-
-            raise DataError(f"{path}: another table of classes", found=words(found.label_set), expected=words(wanted),
+        same = (found.label_set.classes, found.label_set.colours) == (wanted.classes[:count], wanted.colours[:count])
+        if not same or found.codes != ClassTable.of(found.label_set).codes or (path.name != _TABLE
+                                                                               and count < len(wanted)):
+            given, asked = (", ".join(map("{} {}".format, labels.classes, labels.colours))
+                            for labels in (found.label_set, wanted))
+            raise DataError(f"{path}: another table of classes", found=given, expected=asked,
                             fix="Give the classes and colours of the table (new ones come last), or another folder.")
         self._grown = count < len(wanted)
 
@@ -219,7 +219,7 @@ def _sources(images: Any, folder: str | Path | None) -> tuple[Path, dict[str, Pa
                             fix='For instance MaskPainter(images, label_set, "my_dataset").')
     folder = Path(folder).expanduser()
     if folder.name in ("images", "masks"):
-        raise ArgumentError("folder", found=str(folder), expected="the dataset's folder, in which images/ and masks/ are",
+        raise ArgumentError("folder", found=str(folder), expected="the dataset's folder, with images/ and masks/",
                             fix=f"folder={str(folder.parent)!r}")
     if not found:
         raise ArgumentError("images", found="no picture", expected="at least one")

@@ -127,7 +127,8 @@ def _each(which: np.ndarray, first: np.ndarray, last: np.ndarray) -> tuple[np.nd
 
 def _each_row(first: np.ndarray, last: np.ndarray, height: int) -> tuple[np.ndarray, np.ndarray]:
     """(which of the edges, row), (K,) int64 each, for every row of a region from an edge's first to its last."""
-    return _each(np.arange(len(first)), first.clip(0, height).astype(np.int64), last.clip(-1, height - 1).astype(np.int64))
+    first, last = first.clip(0, height), last.clip(-1, height - 1)
+    return _each(np.arange(len(first)), first.astype(np.int64), last.astype(np.int64))
 
 
 def _intervals(points: np.ndarray, radius: float, box: tuple[int, int, int, int]) -> Iterator[tuple[np.ndarray, ...]]:

@@ -27,8 +27,8 @@ from seglab.inference import predict
 from seglab.labels import LabelSet
 from seglab.metrics.segmentation import confusion_matrix
 from seglab.training import fit
-from seglab.widgets import (AugmentationExplorer, ConfusionHeatmap, MaskViewer, PixelProbe, PredictionBrowser,
-                            TrainingMonitor, VideoScrubber)
+from seglab.widgets import (AugmentationExplorer, ConfusionHeatmap, MaskPainter, MaskViewer, PixelProbe,
+                            PredictionBrowser, TrainingMonitor, VideoScrubber)
 
 labels = LabelSet("street", ("road", "grass", "house"), ((128, 64, 128), (0, 150, 60), (220, 60, 30)))
 truth = np.zeros((60, 90), np.uint8)
@@ -68,6 +68,10 @@ browser
 heatmap = ConfusionHeatmap(sum(confusion_matrix(guess, truth, labels) for guess in guesses), labels)
 heatmap.link(browser)
 heatmap
+""",
+    "painter": """
+painter = MaskPainter({"street": image, "mirrored": image[:, ::-1]}, labels, "painted", opacity=1.0)
+painter
 """,
     "training": """
 network = torch.nn.Conv2d(3, 3, 1)
@@ -180,7 +184,8 @@ def test_keys_of_a_widget_are_not_jupyterlabs(page, show):
     for name, part in (("viewer", "canvas"), ("viewer", "input[type=range]"), ("viewer", "select"),
                        ("viewer", "button"), ("film", ".seglab-film-track"), ("explorer", "input[type=range]"),
                        ("probe", "canvas"), ("browser", "select"), ("browser", ".seglab-browse-item"),
-                       ("heatmap", "canvas"), ("training", "button"), ("training", "svg.curve")):
+                       ("heatmap", "canvas"), ("painter", "canvas"), ("painter", "button"),
+                       ("training", "button"), ("training", "svg.curve")):
         control = show(name).locator(part).first
         for key in ("ArrowDown", "ArrowDown", "ArrowUp", "x", "a", "0", "0"):
             control.press(key)
@@ -272,6 +277,26 @@ def test_a_cell_of_the_heat_map_chooses_pictures(lab, page, show):
     lab.until(page, "heatmap.selected == []")  # the link goes both ways
 
 
+def test_a_stroke_becomes_a_file(lab, page, show):
+    painter, saved = show("painter"), lab.root / "painted" / "masks" / "street.png"
+    canvas = painter.locator("canvas")
+    canvas.press("2")
+    drag(page, canvas, 0.3, 0.6)
+    until(saved.is_file)
+    lab.until(page, "painter.done == ['street'] and bool((painter.mask('street') == 2).sum() > 20)")
+    canvas.press("r")
+    until(lambda: share_of(HOUSE, canvas) > 0.9)  # the rest is a house, too
+    page.screenshot(path=SCREENSHOTS / "lab_mask_painter.png")
+    canvas.press("n")
+    expect(painter.get_by_text("nothing painted yet")).to_be_visible()
+    canvas.press("p")
+    expect(painter.get_by_text("✓ saved in painted/masks")).to_be_visible()
+    for _ in range(2):
+        canvas.press("Control+z")  # is not JupyterLab's
+    until(lambda: not saved.exists())
+    assert page.evaluate("() => jupyterapp.shell.currentWidget.content.widgets.length") == len(CELLS)
+
+
 def test_a_training_leaves_its_curves(page, show):
     monitor = show("training")
     expect(monitor.locator(".monitor-words")).to_have_text("3 epochs done")
@@ -359,6 +384,9 @@ def test_a_dead_kernel_leaves_picture_and_touch(lab, doomed, show):
     browser = show("browser")
     browser.locator(".seglab-browse-item").first.click()
     expect(browser.get_by_text("The kernel is gone: this is the thumbnail")).to_be_visible()
+    painter = show("painter")
+    drag(page, painter.locator("canvas"), 0.3, 0.6)
+    expect(painter.get_by_text("The kernel is gone. Run the cell again to paint.")).to_be_visible()
     probe = show("probe")
     probe.get_by_role("button", name="heat").click()
     expect(probe.get_by_text("The heat needs the kernel, which is gone.")).to_be_visible()
