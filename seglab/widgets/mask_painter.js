@@ -50,8 +50,8 @@ function createPainter(root, state) {
   const group = (label, ...inside) => h("span", { class: "seglab-group", role: "group", "aria-label": label }, ...inside);
   root.append(
     h("div", { class: "seglab-bar" }, previous, pictures, next, h("span", { class: "seglab-group" }, bar, counted), saved),
-    h("div", { class: "seglab-bar" }, group("tools", ...tools), radius, keep, group("steps", undo, redo), rest, closer),
-    h("div", { class: "seglab-bar" }, group("classes", ...choices)), panel);
+    h("div", { class: "seglab-bar" }, group("tools", ...tools), radius, keep, group("steps", undo, redo), closer),
+    h("div", { class: "seglab-bar" }, group("classes", ...choices), rest), panel);
 
   // ------------------------------------------------------------------------------------------------------- words
   const classOf = (id) => classes.find((one) => one.id === id);
@@ -79,12 +79,13 @@ function createPainter(root, state) {
     [undo.disabled, redo.disabled] = [!layer.undo, !layer.redo];
     const words = {
       brush: `Drag to paint ${name}.`, eraser: "Drag to take labels away.",
-      polygon: corners.length ? `${corners.length} corner${corners.length > 1 ? "s" : ""}. ${corners.length > 2
+      polygon: press?.drawn && press.alone ? `Let go, and what you drew around is ${name}.` : corners.length ? `${corners.length} corner${corners.length > 1 ? "s" : ""}. ${corners.length > 2
         ? "Enter, a double click or the first corner closes the polygon, " : ""}Backspace takes one back, Escape all.`
         : `Click corner after corner around ${name}, or drag around it in one go.`,
       fill: `Click into an area: it becomes ${name} as far as it hangs together.` }[tool];
     const say = (element, text) => { if (element.textContent !== text) element.textContent = text; };  // or it is read again
-    say(hint, opened.why ? `This picture cannot be painted: ${opened.why}` : problem || words);
+    say(hint, opened.why ? `This picture cannot be painted: ${opened.why}`
+      : problem || (ids && shown === index ? words : "Opening the picture …"));
     hint.classList.toggle("seglab-paint-problem", Boolean(opened.why || problem));
     const waiting = `${pending.length} step${pending.length > 1 ? "s" : ""}`;
     say(saved, !state.alive() ? `The kernel is gone${pending.length ? `: ${waiting} not saved` : ""}. Run the cell again to paint.`
@@ -145,7 +146,7 @@ function createPainter(root, state) {
     if (why) panel.replaceChildren(hint);
     if (why || index !== layer.index) return refresh();
     cancel();
-    const focused = host?.contains(document.activeElement), old = { viewer, host }, inside = h("div", { hidden: true });
+    const focused = host?.contains(document.activeElement), old = { viewer, host }, inside = h("div", { hidden: true, "data-picture": index });
     panel.append(inside);
     const fresh = createViewer(inside, { size, image, masks: [{ name: "mask", ids: layer.ids, confidence: null }], classes,
       truth: "" }, state, tool);
@@ -258,13 +259,17 @@ function createPainter(root, state) {
     move(list, event) {
       if (points) for (const point of list) stroke(whole(point));
       else if (press && corners.length) {
-        press.drawn ||= Math.hypot(event.clientX - press.x, event.clientY - press.y) > 8;
+        if (!press.drawn && Math.hypot(event.clientX - press.x, event.clientY - press.y) > 8) {
+          press.drawn = true;
+          refresh();
+        }
         if (press.drawn) for (const point of list) if (!same(whole(point), corners.at(-1))) corners.push(whole(point));
       }
     },
     up() {
       if (points) endStroke();
       else if (press?.drawn && press.alone) corners.length > 2 ? closePolygon() : cancel();
+      if (press?.drawn) refresh();
       press = null;
     },
     cancel,
