@@ -136,8 +136,8 @@ function createPainter(root, state) {
     viewer.changed(true);
   }
   state.hear((message) => {
-    if (message.kind !== "failed" || !pending.includes(message.token)) return;
-    problem = message.why;
+    if (!pending.includes(message.token)) return;
+    problem = message.why ?? "";  // "failed" has one, "done" has none
     answered(message.token);
     takeTruth();
   });
@@ -244,7 +244,7 @@ function createPainter(root, state) {
   const tool = {
     help: PAINT_HELP,
     down(point, event) {
-      if (panning || ![0, 5].includes(event.button)) return false;
+      if (panning || event.button !== 0) return false;
       if (!ready()) { refresh(); return true; }
       const chosen = state.get("tool"), at = whole(point);
       if (chosen === "fill") send(painting({ do: "fill", points: [at] }));

@@ -23,7 +23,7 @@ from seglab.widgets.wire import classes_of, encode, pack
 TOOLS = ("brush", "polygon", "fill", "eraser")
 _SHOWN_PIXELS = 3_000_000  # of a picture in the browser
 _MOST_POINTS = 100_000
-_SHEET = 6  # pictures that `picture()` shows
+_SHEET, _SHEET_WIDTH = 6, 760  # how many pictures `picture()` shows, and pixels
 
 
 class _PlaceOrName(t.Any):
@@ -205,7 +205,7 @@ class MaskPainter(OverlayWidget):
             elif do == "polygon":
                 changed = canvas.paint(polygon(_points(command), mask.shape), value, keep)
             elif do == "fill":
-                changed = canvas.paint(connected(mask, _points(command)[0]), value)
+                changed = canvas.paint(connected(mask, _points(command)[0]), value, keep)
             elif do == "rest":
                 changed = canvas.paint(Region(0, 0, np.ones(mask.shape, bool)), value, keep=True)
             else:
@@ -248,7 +248,10 @@ class MaskPainter(OverlayWidget):
             command = message.get("command")
             if not isinstance(command, dict):
                 raise ArgumentError("command", found=type(command).__name__, expected="what to paint")
-            self._act(self._index(message.get("index", -1)), command, token)
+            index = self._index(message.get("index", -1))
+            self._act(index, command, token)
+            if index != self.index:  # Python went on to another picture meanwhile: its layer is not sent
+                self.send({"kind": "done", "token": token})
         except (SeglabError, OSError) as error:
             self.send({"kind": "failed", "token": token, "why": " ".join(str(error).split())})
 
@@ -256,14 +259,14 @@ class MaskPainter(OverlayWidget):
     def _open(self, _: Any) -> None:
         """Show another picture: as large as the browser needs it, and its mask."""
         try:
-            picture, step = self._reduced(self.index)
+            picture = self._reduced(self.index)
             self._show_layer()
         except (SeglabError, OSError) as error:
             self.opened = {"index": self.index, "why": " ".join(str(error).split())}
             return
         height, width = self._files.sizes[self.index]
-        self.opened = {"index": self.index, "full": [width, height], "step": step, "size": [*picture.shape[1::-1]],
-                       "image": encode(picture)}
+        self.opened = {"index": self.index, "full": [width, height], "step": self._step(self.index),
+                       "size": [*picture.shape[1::-1]], "image": encode(picture)}
 
     def _show_layer(self, token: str = "") -> None:
         canvas, step = self._canvas(self.index), self._step(self.index)
@@ -276,15 +279,15 @@ class MaskPainter(OverlayWidget):
         height, width = self._files.sizes[index]
         return next(step for step in range(1, height + width, 2) if height * width <= _SHOWN_PIXELS * step * step)
 
-    def _reduced(self, index: int) -> tuple[np.ndarray, int]:
-        """A picture as the browser shows it, the means of step × step pixels, and the step."""
+    def _reduced(self, index: int) -> np.ndarray:
+        """A picture as the browser shows it: the means of step × step pixels."""
         picture, step = self._files.image(index), self._step(index)
         if step == 1:
-            return picture, 1
+            return picture
         height, width = (len(_samples(length, step)) for length in picture.shape[:2])
         whole = cv2.copyMakeBorder(picture, 0, height * step - picture.shape[0], 0, width * step - picture.shape[1],
                                    cv2.BORDER_REPLICATE)
-        return cv2.resize(whole, (width, height), interpolation=cv2.INTER_AREA), step
+        return cv2.resize(whole, (width, height), interpolation=cv2.INTER_AREA)
 
     # --------------------------------------------------------------------------------------------------- elsewhere
     def picture(self) -> np.ndarray:
@@ -292,13 +295,12 @@ class MaskPainter(OverlayWidget):
         start = max(0, min(self.index, len(self.names) - _SHEET))
         labels, panels, titles, present = self._colours(), [], [], set()
         for index in range(start, min(start + _SHEET, len(self.names))):
-            picture, step = self._reduced(index)
-            whole = self._mask(index)
-            mask = whole[np.ix_(*(_samples(length, step) for length in whole.shape))]
+            picture = self._files.image(index, within=(_SHEET_WIDTH, _SHEET_WIDTH))
+            mask = cv2.resize(self._mask(index), picture.shape[1::-1], interpolation=cv2.INTER_NEAREST)
             panels.append(overlay(picture, mask, labels, self.opacity, self.hidden))
             titles.append(self.names[index] + ("" if index in self.painted else " (not painted yet)"))
             present |= {*np.unique(mask).tolist()} - {IGNORE}
-        drawn = sheet(panels, titles)
+        drawn = sheet(panels, titles, width=_SHEET_WIDTH)
         words = f"{len(self.painted)} of {len(self.names)} pictures are painted. Run the cell to paint."
         return add_words(add_legend(drawn, labels, sorted(present), size=13) if present else drawn, words)
 

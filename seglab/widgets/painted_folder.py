@@ -66,10 +66,10 @@ class PaintedFolder:
             return None
         return stat.st_mtime_ns, stat.st_size
 
-    def image(self, index: int) -> np.ndarray:
-        """A picture, upright: (H, W, 3) uint8."""
+    def image(self, index: int, within: Size | None = None) -> np.ndarray:
+        """A picture, upright: (H, W, 3) uint8; one from a file may be scaled down into a box, see `read_image`."""
         source = self._sources[index]
-        return read_image(source, upright=True) if isinstance(source, Path) else source
+        return read_image(source, within, upright=True) if isinstance(source, Path) else source
 
     def read(self, index: int) -> np.ndarray:
         """A mask, upright: (H, W) uint8 class ids, 255 where nothing is painted; DataError if its file says else."""

@@ -165,6 +165,9 @@ def test_eraser_fill_rest_keep_and_undo(stage: Stage, painter: MaskPainter) -> N
     assert at(page, 2, 2) == DARK
     page.get_by_role("button", name="fill", exact=True).click()
     page.mouse.click(*place(page, 25, 30))
+    assert at(page, 22, 30) == RED, "what is painted is kept"
+    page.keyboard.press("k")
+    page.mouse.click(*place(page, 25, 30))
     assert at(page, 22, 30) == BLUE and at(page, 58, 30) == RED, "what hangs together, and no more"
     for expected in (RED, RED, RED, RED):
         page.keyboard.press("Control+z")

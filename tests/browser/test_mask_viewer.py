@@ -288,3 +288,24 @@ def test_a_dead_kernel_leaves_the_picture_at_work(stage, viewer):
     assert at(page, 0.2, 0.2) == [100, 100, 100]
     settle(page)
     assert viewer.opacity == 1.0, "nobody is there to hear it"
+
+
+def test_two_fingers_zoom_and_pan(stage, viewer):
+    page = stage.show(viewer)
+    box, session = page.locator("canvas").bounding_box(), page.context.new_cdp_session(page)
+
+    def touch(kind: str, *places: float) -> None:
+        session.send("Input.dispatchTouchEvent", {"type": kind, "touchPoints": [
+            {"x": box["x"] + x * box["width"], "y": box["y"] + box["height"] / 4, "id": i}
+            for i, x in enumerate(places)]})
+
+    touch("touchStart", 0.4)
+    touch("touchStart", 0.4, 0.6)
+    touch("touchMove", 0.3, 0.7)
+    touch("touchMove", 0.2, 0.8)
+    assert at(page, 0.2, 0.25) == CAT and page.locator(".seglab-zoom").inner_text() == "1200 %"
+    touch("touchMove", 0.4, 0.99)
+    touch("touchEnd")
+    page.mouse.move(box["x"] + box["width"] / 2, box["y"] + box["height"] / 4)
+    assert page.locator(".seglab-note").inner_text().startswith("x 52, y 22")
+    session.detach()

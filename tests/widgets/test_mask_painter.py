@@ -348,9 +348,13 @@ def test_python_and_the_browser_go_one_way(tmp_path, painter):
         for command in ({"do": "stroke", "points": [[10, 10], [40, 10 + index]], "radius": 6, "class": 1},
                         {"do": "polygon", "points": [[20, 20], [50, 25], [30, 38]], "class": 2, "keep": True},
                         {"do": "rest", "class": 0}):
+            other.index = index
             assert message(other, json.loads(json.dumps(command)), index) == []
     assert all(np.array_equal(other.mask(i), painter.mask(i)) for i in range(3))
     assert other.layer["token"] == "a.1"
+    other.index = 2
+    assert message(other, {"do": "rest", "class": 0}, 1) == [{"kind": "done", "token": "a.1"}], "of another picture"
+    assert message(other, {"do": "fill", "points": [[5, 5]], "class": 2, "keep": True}, 2) == []
     one, two = (each.folder / "masks" / "picture-1.png" for each in (painter, other))
     assert one.read_bytes() == two.read_bytes()
 
