@@ -9,12 +9,13 @@ const PAINT_HELP = "Arrow keys move the crosshair (Shift: one pixel), Space or E
   + "painted. Ctrl+Z takes back, N and P change the picture, + and − zoom, Home shows all. Ctrl + wheel or two fingers "
   + "zoom; Space and drag pans.";
 
-function createPainter(root, state) {
+function createPainter(root, model) {
+  const state = stateOf(model);
   const { names, classes, folder } = state.get("content");
   const me = Math.random().toString(36).slice(2);
   const known = classes.filter(({ id }) => id !== PAINT_EMPTY);
   const background = known.find((one) => one.background);
-  let viewer = null, host = null, shown = -1, grid = null, ids = null;
+  let viewer = null, leave = () => {}, host = null, shown = -1, grid = null, ids = null;
   let before = null, points = null;  // what the mask was before the stroke that is being drawn, and its points
   let corners = [], press = null;  // of a polygon; where and how the pointer went down for its last corner
   let pending = [], sent = 0, round = 0, timer = 0, problem = "", panning = false;
@@ -146,22 +147,19 @@ function createPainter(root, state) {
     if (why) panel.replaceChildren(hint);
     if (why || index !== layer.index) return refresh();
     cancel();
-    const focused = host?.contains(document.activeElement), old = { viewer, host }, inside = h("div", { hidden: true, "data-picture": index });
+    const focused = host?.contains(document.activeElement), choices = stateOf(model), inside = h("div", { hidden: true, "data-picture": index });
     panel.append(inside);
     const fresh = createViewer(inside, { size, image, masks: [{ name: "mask", ids: layer.ids, confidence: null }], classes,
-      truth: "" }, state, tool);
+      truth: "" }, choices, tool);
+    const gone = () => { fresh.destroy(); choices.forget(); inside.remove(); };
     [ids, host, shown, problem] = [null, inside, index, ""];
     await fresh.ready;
-    if (host !== inside) {  // another one was opened meanwhile
-      fresh.destroy();
-      inside.remove();
-      return;
-    }
-    [viewer, grid, ids] = [fresh, paintGrid(size, full, step), fresh.ids()];
+    if (host !== inside) return gone();  // another one was opened meanwhile
+    leave();
+    [viewer, leave] = [fresh, gone];
+    [grid, ids] = [paintGrid(size, full, step), fresh.ids()];
     fresh.element.firstChild.append(hint);  // beside opacity and zoom
     inside.hidden = false;
-    for (const one of [...panel.children]) if (one !== inside) one.remove();
-    old.viewer?.destroy();
     if (focused) viewer.canvas.focus({ preventScroll: true });
     takeTruth();
   }
@@ -326,17 +324,13 @@ function createPainter(root, state) {
   state.on("opened", showPicture);
   refresh();
   const began = showPicture();
-  return { began, destroy() { clearTimeout(timer); viewer?.destroy(); } };
+  return { began, destroy() { clearTimeout(timer); host = null; leave(); state.forget(); } };
 }
 
 export default {
   async render({ model, el }) {
-    const state = stateOf(model);
-    const painter = createPainter(stage(el, "mask painter"), state);
+    const painter = createPainter(stage(el, "mask painter"), model);
     await painter.began;
-    return () => {
-      painter.destroy();
-      state.forget();
-    };
+    return () => painter.destroy();
   },
 };
