@@ -291,6 +291,7 @@ def test_a_stroke_becomes_a_file(lab, page, show):
     expect(painter.get_by_text("nothing painted yet")).to_be_visible()
     canvas.press("p")
     expect(painter.get_by_text("✓ saved in painted/masks")).to_be_visible()
+    expect(painter.get_by_text("Drag to paint house.")).to_be_visible()  # it is open again
     for _ in range(2):
         canvas.press("Control+z")  # is not JupyterLab's
     until(lambda: not saved.exists())
