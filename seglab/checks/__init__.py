@@ -5,7 +5,9 @@ In a lesson, `from seglab import checks as check`.
 
 from __future__ import annotations
 
+from seglab.checks.atrous import atrous_conv, poly_rate, weights_on_map
 from seglab.checks.confidence import calibration_error, suspects
+from seglab.checks.deeplab import aspp, deeplabv3, layer_getter
 from seglab.checks.epochs import test_accuracy, train_epoch
 from seglab.checks.evidence import cam, grad_cam
 from seglab.checks.exercise import Case, Exercise, Verdict
@@ -15,16 +17,21 @@ from seglab.checks.losses import cross_entropy, loss_with_aux, training_step
 from seglab.checks.maps import enlarge, receptive_field
 from seglab.checks.masks import class_shares, class_weights, colourise, constant_rule
 from seglab.checks.networks import single_conv, two_convs, window
+from seglab.checks.objects import category_to_class, crop_and_flip, merge_objects
+from seglab.checks.outlines import polygon_area, polygon_to_mask, read_counts, read_run_lengths
 from seglab.checks.pictures import flicker, overlay, tile_starts, voc_colour
 from seglab.checks.scores import confusion_matrix, iou
 from seglab.checks.transfer import frozen, layer_rates, swap_head
 from seglab.errors import ArgumentError
 
-__all__ = ["EXERCISES", "Case", "Exercise", "Verdict", "calibration_error", "cam", "class_shares", "class_weights",
-           "colourise", "confusion_matrix", "constant_rule", "cross_entropy", "enlarge", "fcn_head", "features_once",
-           "flicker", "frozen", "grad_cam", "hint", "iou", "layer_rates", "loss_with_aux", "overlay", "read_map",
+__all__ = ["EXERCISES", "Case", "Exercise", "Verdict", "aspp", "atrous_conv", "calibration_error", "cam",
+           "category_to_class", "class_shares", "class_weights", "colourise", "confusion_matrix", "constant_rule",
+           "crop_and_flip", "cross_entropy", "deeplabv3", "enlarge", "fcn_head", "features_once", "flicker", "frozen",
+           "grad_cam", "hint", "iou", "layer_getter", "layer_rates", "loss_with_aux", "merge_objects", "overlay",
+           "poly_rate", "polygon_area", "polygon_to_mask", "read_counts", "read_map", "read_run_lengths",
            "receptive_field", "single_conv", "skip_decoder", "solution", "suspects", "swap_head", "test_accuracy",
-           "tile_starts", "to_convolution", "train_epoch", "training_step", "two_convs", "voc_colour", "window"]
+           "tile_starts", "to_convolution", "train_epoch", "training_step", "two_convs", "voc_colour", "weights_on_map",
+           "window"]
 
 #: By name, in the lessons' order.
 EXERCISES = {one.name: one for one in (colourise, class_shares, single_conv, cross_entropy, training_step,
@@ -32,7 +39,10 @@ EXERCISES = {one.name: one for one in (colourise, class_shares, single_conv, cro
                                        to_convolution, receptive_field, fcn_head, skip_decoder, loss_with_aux, overlay,
                                        flicker, voc_colour, tile_starts, enlarge,
                                        read_map, swap_head, frozen, train_epoch, test_accuracy, features_once, cam,
-                                       layer_rates, calibration_error, suspects, grad_cam)}
+                                       layer_rates, calibration_error, suspects, grad_cam,
+                                       polygon_to_mask, read_run_lengths, category_to_class, merge_objects,
+                                       crop_and_flip, polygon_area, read_counts,
+                                       atrous_conv, aspp, layer_getter, deeplabv3, poly_rate, weights_on_map)}
 _given: dict[str, int] = {}
 
 
