@@ -149,6 +149,11 @@ def conv_block(in_channels: int, out_channels: int, size: int, rate: int = 1) ->
                                    bias=False), nn.BatchNorm2d(out_channels), nn.ReLU())
 
 
+def mean_block(in_channels: int, out_channels: int) -> nn.Sequential:
+    """The mean of a map and a 1×1 block, as the lesson gives it."""
+    return nn.Sequential(nn.AdaptiveAvgPool2d(1), *conv_block(in_channels, out_channels, 1))
+
+
 class _ASPP(nn.Module):
     """The right answer, with what can be wrong about it."""
 
@@ -201,7 +206,7 @@ def _pyramid_of(answer: Callable[..., Any], in_channels: int, rates: Sequence[in
         if strange := sorted({*shapes} - {*wanted}):
             raise RefusedError(f"a weight is called {strange[0]}, where {min({*wanted} - {*shapes}, default='none')} "
                                "is expected: self.convs has the 1×1 block first, then one 3×3 block for each rate, "
-                               "then an nn.Sequential of the mean and the layers of a 1×1 block")
+                               "then the mean_block")
         if shapes != wanted:
             raise RefusedError("its branches are in another order: first the 1×1 block, then one 3×3 block for each "
                                "rate, and the mean last")
@@ -242,28 +247,26 @@ aspp = Exercise(
         "There is no dropout at the end of self.project.": lambda *a: _ASPP(*a, drop=False),
         "The branches with rates are 1×1 convolutions. They are 3×3.": lambda *a: _ASPP(*a, size=1)},
     errors={"Sizes of tensors must match": "The answers have different sizes. The mean is a map of 1×1: spread it out "
-                                           "to the size of the others, F.interpolate(…, size=maps.shape[2:]), or "
-                                           "expand.",
+                                           "to the size of the others, mean.expand_as(other).",
             **dict.fromkeys(("channels, but got", "weights of size", "to have 4 channels"),
                             "A layer gets another number of channels than it was made for. Each branch takes the given "
-                            "maps, and torch.cat along dim=1 gives len(self.convs) · out_channels."),
+                            "maps, and torch.cat along dim=1 gives len(self.convs) · width."),
             "is not a Module subclass": "nn.ModuleList wants one list of layers: [first, *others, last].",
             "Module [ModuleList] is missing": "A list of layers is not called itself: call each of its layers.",
-            "must be tuple": "rates has several rates: one conv_block(in_channels, out_channels, 3, rate) for each."},
+            "must be tuple": "rates has several rates: one conv_block(channels, width, 3, rate) for each."},
     hints=("Five branches for three rates: 1×1, one 3×3 for each rate, and the mean. All take the same maps. Then "
            "concatenate, and mix.",
-           "conv_block(in_channels, out_channels, 1), conv_block(in_channels, out_channels, 3, rate) for each rate, "
-           "and nn.Sequential(nn.AdaptiveAvgPool2d(1), *conv_block(in_channels, out_channels, 1)). In forward, spread "
-           "the last answer to maps.shape[2:] by F.interpolate or expand; then torch.cat(answers, dim=1).",
-           "class ASPP(nn.Module):\n    def __init__(self, in_channels, rates, out_channels):\n"
-           "        super().__init__()\n"
-           "        mean = nn.Sequential(nn.AdaptiveAvgPool2d(1), *conv_block(in_channels, out_channels, 1))\n"
-           "        atrous = [conv_block(in_channels, out_channels, 3, rate) for rate in rates]\n"
-           "        self.convs = nn.ModuleList([conv_block(in_channels, out_channels, 1), *atrous, mean])\n"
-           "        mixed = conv_block(len(self.convs) * out_channels, out_channels, 1)\n"
+           "conv_block(channels, width, 1), conv_block(channels, width, 3, rate) for each rate, and "
+           "mean_block(channels, width). In forward, spread the last answer to the size of the others, "
+           "mean.expand_as(other); then torch.cat(answers, dim=1).",
+           "class ASPP(nn.Module):\n    def __init__(self, channels, rates, width):\n        super().__init__()\n"
+           "        atrous = [conv_block(channels, width, 3, rate) for rate in rates]\n"
+           "        mean = mean_block(channels, width)\n"
+           "        self.convs = nn.ModuleList([conv_block(channels, width, 1), *atrous, mean])\n"
+           "        mixed = conv_block(len(self.convs) * width, width, 1)\n"
            "        self.project = nn.Sequential(*mixed, nn.Dropout(0.5))\n\n"
            "    def forward(self, maps):\n        answers = [branch(maps) for branch in self.convs]\n"
-           "        answers[-1] = answers[-1].expand(-1, -1, *maps.shape[2:])\n"
+           "        answers[-1] = answers[-1].expand_as(answers[0])\n"
            "        return self.project(torch.cat(answers, dim=1))"))
 
 
