@@ -1,4 +1,4 @@
-"""What lesson 4 says about photographs of COCO: `python -m tools.real_coco COCO`, two minutes for 160 pictures.
+"""What lesson 4 says about photographs of COCO: `python -m tools.real_coco COCO`, five minutes for 160 pictures.
 
 COCO is a folder in the published layout, such as `seglab download coco` makes. What was written for the lesson lies in
 `seglab/recorded/coco_photographs.json`; no picture is stored.
@@ -17,7 +17,7 @@ from seglab.metrics import ConfusionMatrix, SizedIoU
 from seglab.models import Model, build
 from tools.records import write_record
 
-NETWORKS = ("fcn", "deeplabv3")
+NETWORKS = ("fcn", "deeplabv3", "gcn")
 #: Of a picture: more of it than this called animal is a false alarm where there is none.
 ALARM = 0.01
 
