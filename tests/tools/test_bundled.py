@@ -15,7 +15,7 @@ from seglab.datasets import Pets, Samples
 from seglab.models import BUNDLED, load_model
 from seglab.samples import write_pets_sample
 from tools import bundled
-from tools.bundled import MIN_SIZE, STAGES, Stage, export, read_large, read_small, score, train_stage
+from tools.bundled import ENLARGED, MIN_SIZE, STAGES, Stage, export, read_large, read_small, score, train_stage
 
 
 @pytest.fixture(scope="module")
@@ -84,10 +84,14 @@ def test_a_stage_trains_exports_and_scores(data, tmp_path, name):
     assert len(history) == 1
     export(tmp_path / "run" / "last.safetensors", tmp_path / "w.safetensors")
     model = load_model(tmp_path / "w.safetensors")
-    assert model.card.architecture["name"] == name and model.min_size == MIN_SIZE and model.card.short_side == 256
+    assert model.card.architecture["name"] == name
+    if name == "deeplabv3":
+        assert (model.card.short_side, model.card.zoom) == ENLARGED
+    else:
+        assert model.min_size == MIN_SIZE and model.card.short_side == 256 and model.card.zoom == 1
     found = score(model, large[:2], species[:2])
     assert 0 <= found.miou <= 1 and int(found.support.sum()) == sum(int((mask != 255).sum()) for _, mask in large[:2])
-    if name == "gcn":  # its first layers are those of the shipped FCN, to the bit; the last ones moved
+    if name != "fcn_skip":  # its first layers are those of the shipped FCN, to the bit; the last ones moved
         before = load_model(BUNDLED).backbone.state_dict()
         after = {key.removeprefix("backbone."): value for key, value in
                  load_checkpoint(tmp_path / "run" / "last.safetensors")["model"].items() if key.startswith("backbone.")}

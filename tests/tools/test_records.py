@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import json
 import sys
+from pathlib import Path
 
 import pytest
 import torch
@@ -17,16 +18,26 @@ ROWS = [{"way": "one", "seed": 0, "miou": 0.5}]
 
 @pytest.mark.parametrize(("arguments", "study", "out"), [
     ([], "deeplabv3", "deeplabv3_ablation.json"), (["gcn"], "gcn", "gcn_ablation.json"),
-    (["gcn", "--out", "a.json"], "gcn", "a.json")])
+    (["gcn", "--out", "a.json"], "gcn", "a.json"), (["gcn", "--data", "some/pets"], "gcn", "gcn_ablation.json")])
 def test_a_study_is_written_with_its_command(arguments, study, out, tmp_path, monkeypatch):
     monkeypatch.chdir(tmp_path)
-    monkeypatch.setattr(ablation, "ablation", lambda name: (ROWS, f"the pictures of {name}"))
+    before = []
+
+    def study_of(name, data, rows):
+        before.append((data, rows))
+        yield ROWS, f"the pictures of {name}"
+
+    monkeypatch.setattr(ablation, "ablation", study_of)
     monkeypatch.setattr(sys, "argv", ["ablation", *arguments])
-    ablation.main()
+    for _ in range(2):
+        ablation.main()
+    data = Path("some/pets") if "--data" in arguments else None
+    assert before == [(data, []), (data, ROWS)], "the second time, it goes on"
     (written,) = tmp_path.iterdir()
     record = json.loads(written.read_text(encoding="utf-8"))
     assert written.name == out and record["rows"] == ROWS and record["pictures"] == f"the pictures of {study}"
-    assert record["command"] == " ".join(["python -m tools.ablation", *arguments[:1]])
+    command = ["python -m tools.ablation", *arguments[:1], *(["--data pets"] if data else [])]
+    assert record["command"] == " ".join(command)
     assert record["versions"]["torch"] == torch.__version__ and "cores" in record["machine"]
 
 
