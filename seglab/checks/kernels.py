@@ -74,7 +74,7 @@ class _Strips(nn.Module):
 
         def strip(before: int, behind: int, way: str) -> nn.Conv2d:
             size = {"x": (k, 1), "y": (1, k)}[way]
-            return nn.Conv2d(before, behind, size, padding=tuple(side // 2 * pad for side in size), bias=bias)
+            return nn.Conv2d(before, behind, size, padding=(size[0] // 2 * pad, size[1] // 2 * pad), bias=bias)
 
         left, right = ways.split()
         self.left = nn.Sequential(strip(in_channels, middle, left[0]), between(), *(
@@ -123,8 +123,8 @@ global_conv_block = Exercise(
             "'tuple' object is not callable": "A comma at the end of the line makes a tuple of the layers.",
             "is not a Module subclass": "nn.Sequential wants layers one after another, and not in a list.",
             "has no attribute 'left'": "Call the two ways self.left and self.right."},
-    hints=("kernel_size may be a pair, (rows, columns), and so may padding. How many rows does a strip of k×1 need above "
-           "and below, so that the map keeps its size?",
+    hints=("kernel_size may be a pair, (rows, columns), and so may padding. How many rows does a strip of k×1 need "
+           "above and below, so that the map keeps its size?",
            "self.left = nn.Sequential(nn.Conv2d(in_channels, out_channels, (k, 1), padding=(k // 2, 0)), then "
            "nn.Conv2d(out_channels, out_channels, (1, k), padding=(0, k // 2))). self.right has the other order. "
            "forward adds both.",
@@ -226,7 +226,7 @@ kernel_for_size = Exercise(
     [Case("512 pixels: 16 places", (512, 32)), Case("256 pixels: 8 places", (256, 32)),
      Case("224 pixels: 7 places", (224, 32)), Case("256 pixels, a map of stride 16", (256, 16)),
      Case("96 pixels: 3 places", (96, 32)), Case("a single place", (32, 32))],
-    right=lambda size, stride: default_kernel(size * 32 // stride),
+    right=lambda size, stride: default_kernel(size, stride),
     mistakes={
         "This is the number of places. The kernel should be smaller than the map.":
             lambda size, stride: size // stride,
@@ -239,7 +239,8 @@ kernel_for_size = Exercise(
         "The stride is left out: it is not always 32.": lambda size, stride: default_kernel(size),
         "This is twice as large as the map: the kernel that every place sees the whole map with.":
             lambda size, stride: 2 * (size // stride) - 1,
-        "This is for the pixels of the picture. How many places has the map?": lambda size, stride: size - 1 - size % 2},
+        "This is for the pixels of the picture. How many places has the map?":
+            lambda size, stride: size - 1 - size % 2},
     hints=("How many places has a side of the map? Which is the largest odd number below that?",
            "places = size // stride. k = places - 1, and one less if that is even; at least 1.",
            "k = size // stride - 1\nreturn max(1, k if k % 2 else k - 1)"))
@@ -396,9 +397,11 @@ gcn = Exercise(
             "missing the required positional": "Pass the maps: self.large[stage](maps[stage])."},
     hints=("Begin at the coarsest map. The steps for c4, c3 and c2 are the same three, and for the two layers of "
            "self.finish the same two.",
-           "x = self.large[\"c5\"](maps[\"c5\"]). For each of c4, c3, c2: double x, add self.large[stage](maps[stage]), "
-           "and give the sum to self.refine[stage]. Then for each layer of self.finish: the layer of the doubled x.",
-           "maps = self.backbone(images)\nx = self.large[\"c5\"](maps[\"c5\"])\nfor stage in (\"c4\", \"c3\", \"c2\"):\n"
+           "x = self.large[\"c5\"](maps[\"c5\"]). For each of c4, c3, c2: double x, add self.large[stage]("
+           "maps[stage]), and give the sum to self.refine[stage]. Then for each layer of self.finish: the layer of the "
+           "doubled x.",
+           "maps = self.backbone(images)\nx = self.large[\"c5\"](maps[\"c5\"])\n"
+           "for stage in (\"c4\", \"c3\", \"c2\"):\n"
            "    x = self.refine[stage](double(x) + self.large[stage](maps[stage]))\nfor layer in self.finish:\n"
            "    x = layer(double(x))\nreturn x"))
 
@@ -419,9 +422,10 @@ def _kernel(block: Any, *, ways: str = "left right", order: str = "io", plus: st
 def _kernel_of(answer: Callable[..., Any], in_channels: int, out_channels: int, k: int) -> Any:
     block = GlobalConvBlock(in_channels, out_channels, k)
     _same_weights(block)
-    for way in (block.left, block.right):
-        for conv in way:
-            nn.init.zeros_(conv.bias)
+    with torch.no_grad():
+        for name, value in block.named_parameters():
+            if name.endswith("bias"):
+                value.zero_()
     found = answer(block)
     if isinstance(found, nn.Conv2d):
         found = found.weight
@@ -449,8 +453,8 @@ full_kernel = Exercise(
     errors={"einsum()": "In left, the first weight is (out, in, k, 1) and the second (out, out, 1, k). Take out the "
                         "sides of length 1, and write for example \"omx,miy->oiyx\".",
             "must match the size": "A row and a column give a whole k×k kernel: column[:, None] * row[None, :]."},
-    hints=("With one channel, a column times a row is a k×k matrix: kernel[y, x] = column[y] · row[x]. And with several "
-           "channels between the strips?",
+    hints=("With one channel, a column times a row is a k×k matrix: kernel[y, x] = column[y] · row[x]. And with "
+           "several channels between the strips?",
            "For each pair of channels (o, i): the sum over the channels m between the strips. torch.einsum(\"omx,miy->"
            "oiyx\", row, column) does it for the left way. In the right way, the row comes first.",
            "(down, across), (across2, down2) = block.left, block.right\n"

@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import math
 from collections.abc import Callable, Sequence
-from typing import Any
 
 import numpy as np
 
@@ -43,8 +42,8 @@ trimap_to_mask = Exercise(
         "Cats and dogs are exchanged: names of cats begin with a capital letter, and a cat is class 1.":
             lambda *a: _mask(*a, species=lambda name: 2 if name[0].isupper() else 1),
         "All pets are cats. Look at the first letter of the name.": lambda *a: _mask(*a, species=lambda name: 1),
-        "All pets are dogs. Look at the first letter alone, name[0].isupper(): name.isupper() asks whether all letters are "
-        "capital.": lambda *a: _mask(*a, species=lambda name: 1 if name.isupper() else 2),
+        "All pets are dogs. Look at the first letter alone, name[0].isupper(): name.isupper() asks whether all letters "
+        "are capital.": lambda *a: _mask(*a, species=lambda name: 1 if name.isupper() else 2),
         "The border is counted as the pet. It becomes 255.":
             lambda trimap, name: np.where(trimap == 3, _mask(trimap, name).max(
                 where=_mask(trimap, name) != IGNORE, initial=0), _mask(trimap, name)),
@@ -58,8 +57,8 @@ trimap_to_mask = Exercise(
             lambda trimap, name: trimap.astype(int) - 1},
     errors={"has no attribute 'isupper'": "The name comes second: trimap_to_mask(trimap, name).",
             "out of bounds for uint8": "A byte holds 0 to 255."},
-    hints=("Three values become three others, and one of them depends on the name. How do you keep what is replaced from "
-           "being replaced again?",
+    hints=("Three values become three others, and one of them depends on the name. How do you keep what is replaced "
+           "from being replaced again?",
            "A table does it in one step: table = np.zeros(256, np.uint8), table[1] = the species, table[2] = 0, "
            "table[3] = 255, and then table[trimap].",
            "table = np.zeros(256, np.uint8)\ntable[1] = 1 if name[0].isupper() else 2\ntable[2], table[3] = 0, 255\n"
@@ -161,8 +160,8 @@ per_picture_accuracy = Exercise(
         "This is the dataset accuracy: all pixels of all pictures together. Compute the accuracy of each picture, then "
         "the mean.": _pooled,
         "Ignored pixels count in the number that you divide by. Divide by the labelled pixels of the picture.":
-            lambda *a: np.nanmean(_accuracies(*a, ignored="wrong")),
-        "Ignored pixels are counted as right.": lambda *a: np.nanmean(_accuracies(*a, ignored="right")),
+            lambda guesses, masks: np.nanmean(_accuracies(guesses, masks, "wrong")),
+        "Ignored pixels are counted as right.": lambda guesses, masks: np.nanmean(_accuracies(guesses, masks, "right")),
         "A picture without a labelled pixel makes the mean NaN. Leave it out.": lambda *a: np.mean(_accuracies(*a)),
         "A picture without a labelled pixel counts as 0. Leave it out.":
             lambda *a: np.nan_to_num(_accuracies(*a)).mean(),

@@ -13,14 +13,17 @@ from seglab.checks.exercise import Case, Exercise
 from seglab.checks.guard import RefusedError
 from seglab.labels import IGNORE
 
+_ACTIVATIONS: dict[str, Callable[[Tensor], Tensor]] = {
+    "softmax": lambda x: x.softmax(1), "sigmoid": torch.sigmoid, "none": lambda x: x, "rows": lambda x: x.softmax(2),
+    "pixels": lambda x: x.flatten(1).softmax(1).view(x.shape)}
+
 
 def _region(logits: Tensor, masks: Tensor, *, kind: str = "dice", ignored: str = "out", classes: str = "present",
             dims: tuple[int, ...] = (0, 2, 3), activation: str = "softmax", one: float = 1.0, power: int = 1,
             double: float = 2.0, half: bool = False, empty: float = 0.0, first: int = 0) -> Tensor:
     """The right answer, with what can be wrong about it."""
     x = logits if half or logits.dtype == torch.float64 else logits.float()
-    p = {"softmax": lambda: x.softmax(1), "sigmoid": x.sigmoid, "none": lambda: x,
-         "pixels": lambda: x.flatten(1).softmax(1).view(x.shape), "rows": lambda: x.softmax(2)}[activation]()
+    p = _ACTIVATIONS[activation](x)
     valid = (masks != IGNORE)[:, None]  # (N, 1, H, W)
     truth = F.one_hot(torch.where(masks == IGNORE, 0, masks).long(), x.shape[1]).permute(0, 3, 1, 2).to(x.dtype)
     if ignored != "background":
@@ -77,11 +80,11 @@ def _cases(absent: str) -> list[Case]:
             Case("pixels that nobody labelled", (_random(1, 3, 2, 3, 4), _BORDER), ""),
             Case(absent, (_random(2, 4, 2, 3, 4), _MASKS), "class 3 of 0 to 3 is in no mask"),
             Case("not one labelled pixel: the loss is 0", (
-                _random(3, 3, 1, 2, 2), torch.full((1, 2, 2), IGNORE, dtype=torch.uint8)), "the mask is 255 everywhere"),
+                _random(3, 3, 1, 2, 2), torch.full((1, 2, 2), IGNORE, dtype=torch.uint8)), "the mask is 255 all over"),
             Case("a picture of 512×512 in half precision", (_LARGE, _LARGE_MASK), "logits of torch.float16")]
 
 
-_SHARED = {
+_SHARED: dict[str, dict[str, Any]] = {
     "Ignored pixels count in the sum of the probabilities: set them to 0 where the mask is 255, probabilities * valid.":
         {"ignored": "sum"},
     "Ignored pixels are counted as class 0. Leave them out of the truth and of the probabilities.":
@@ -111,8 +114,8 @@ def _mistakes(kind: str) -> dict[str, Callable[..., Tensor]]:
     return {sentence: _signed(options, kind) for sentence, options in _SHARED.items()}
 
 
-_ERRORS = {"255 is out of bounds": "255 is no class: put 0 there before one_hot, and set the truth to 0 there after it.",
-           "Class values must be": "255 is no class: put 0 there before one_hot, and set the truth to 0 there after it.",
+_NO_CLASS = "255 is no class: put 0 there before one_hot, and set the truth to 0 there after it."
+_ERRORS = {"255 is out of bounds": _NO_CLASS, "Class values must be": _NO_CLASS,
            "applicable to index tensor": "F.one_hot wants int64: masks.long().",
            "must match the size": "F.one_hot puts the classes last, (N, H, W, C): .permute(0, 3, 1, 2). And a mask "
                                   "(N, H, W) needs an axis for the classes: mask[:, None].",
@@ -128,11 +131,11 @@ dice_loss = Exercise(
             lambda *a: _region(*a, power=2),
         **_mistakes("dice")},
     errors=_ERRORS,
-    hints=("Three sums a class, over all labelled pixels of the batch: of p · y, of p, and of y. What happens to pixels "
-           "with 255, to classes without a pixel, and to half-precision logits?",
-           "valid = (masks != 255)[:, None]. truth = F.one_hot(masks.where(masks != 255, 0).long(), C).permute(0, 3, 1, "
-           "2) * valid, and p = logits.float().softmax(1) * valid. Sum over (0, 2, 3). Keep the classes whose truth has "
-           "a pixel; if there is none, return 0 * logits.sum().",
+    hints=("Three sums a class, over all labelled pixels of the batch: of p · y, of p, and of y. What happens to "
+           "pixels with 255, to classes without a pixel, and to half-precision logits?",
+           "valid = (masks != 255)[:, None]. truth = F.one_hot(masks.where(masks != 255, 0).long(), C).permute(0, 3, "
+           "1, 2) * valid, and p = logits.float().softmax(1) * valid. Sum over (0, 2, 3). Keep the classes whose truth "
+           "has a pixel; if there is none, return 0 * logits.sum().",
            "valid = (masks != 255)[:, None]\n"
            "truth = F.one_hot(masks.where(masks != 255, 0).long(), logits.shape[1]).permute(0, 3, 1, 2) * valid\n"
            "p = logits.float().softmax(1) * valid\n"

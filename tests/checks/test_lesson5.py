@@ -105,7 +105,7 @@ class ADict(_GCN):
 
 def kernel_by_impulse(block):
     """What the block makes of a single 1 in the middle, in each channel."""
-    out, inside, k, _ = block.left[0].weight.shape
+    _, inside, k, _ = block.left[0].weight.shape
     impulses = torch.zeros(inside, inside, 2 * k - 1, 2 * k - 1)
     impulses[range(inside), range(inside), k - 1, k - 1] = 1
     answers = (block.left(impulses) + block.right(impulses))[:, :, k // 2:-(k // 2), k // 2:-(k // 2)]  # (I, O, k, k)
@@ -258,7 +258,7 @@ def rates_from_the_last_best(values, rate, patience, factor):
 
 OTHERS = {
     "global_conv_block": [RightFirst, Padded, models.GlobalConvBlock],
-    "count_parameters": [counted_by_pytorch, counted_by_formula, lambda *a: dict(enumerate(counted_by_pytorch(*a))).values()],
+    "count_parameters": [counted_by_pytorch, counted_by_formula, lambda *a: tuple(np.array(counted_by_pytorch(*a)))],
     "reach": [reach_by_rings, reach_padded, lambda heat, share: torch.tensor([reach_by_rings(heat, share)])],
     "kernel_for_size": [lambda size, stride: max(1, (size // stride // 2) * 2 - 1),
                         lambda size, stride: default_kernel(32 * (size // stride)),
@@ -469,7 +469,8 @@ WRONG = [
     ("kernel_for_size", lambda size, stride: (size // stride - 1) | 1, "adding 1"),
     ("kernel_for_size", lambda size, stride: 15, "wrong|expected"),
     ("boundary_refinement", WithoutPadding, "padding=1"), ("boundary_refinement", InAList, "not registered"),
-    ("boundary_refinement", Concatenated, "shape|parameters|expected"), ("boundary_refinement", Silent, "returns nothing"),
+    ("boundary_refinement", Concatenated, "shape|parameters|expected"),
+    ("boundary_refinement", Silent, "returns nothing"),
     ("boundary_refinement", lambda c: nn.Sequential(nn.Conv2d(c, c, 3, padding=1), nn.ReLU(),
                                                     nn.Conv2d(c, c, 3, padding=1)), "map itself is missing"),
     ("boundary_refinement", lambda c: models.BoundaryRefinement(c, norm=True), "expected|BatchNorm"),
@@ -505,7 +506,7 @@ WRONG = [
     ("best_epoch", lambda values, mode: values.index(max(values) if mode == "max" else min(values)) + 1, "NaN"),
     ("best_epoch", lambda values, mode: max(values), "expected|wrong|best value"),
     ("best_epoch", lambda values, mode: len(values), "last epoch"),
-    ("best_epoch", lambda values, mode: (np.nanargmax if mode == "max" else np.nanargmin)(values) + 1, "return 0|Return 0"),
+    ("best_epoch", lambda values, mode: (np.nanargmax if mode == "max" else np.nanargmin)(values) + 1, "eturn 0"),
     ("per_picture_accuracy", lambda g, m: (np.concatenate(g, 1) == np.concatenate(m, 1)).mean(), "wrong|dataset"),
     ("per_picture_accuracy", lambda g, m: np.mean([(a == b).mean() for a, b in zip(g, m, strict=True)]),
      "number that you divide by"),
