@@ -54,7 +54,7 @@ EXERCISES = {one.name: one for one in (colourise, class_shares, single_conv, cro
                                        flicker, voc_colour, tile_starts, enlarge,
                                        read_map, swap_head, frozen, train_epoch, test_accuracy, features_once, cam,
                                        layer_rates, calibration_error, suspects, grad_cam,
-                                       global_conv_block, count_parameters, reach, kernel_for_size,
+                                       reach, global_conv_block, count_parameters, kernel_for_size,
                                        boundary_refinement, gcn, full_kernel,
                                        trimap_to_mask, dice_loss, iou_loss, best_epoch, per_picture_accuracy,
                                        fold_border, band_accuracy, plateau_rates)}
