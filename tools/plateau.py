@@ -17,11 +17,14 @@ SETTINGS: dict[str, Any] = {"optimizer": "sgd", "schedule": "plateau", "loss": "
                             "backbone_factor": 1.0, "size": 96, "base": 96, "short_side": 96}
 
 
-def plateau(epochs: int = 60, seed: int = 0, data: Path | None = None, progress: bool = True
+def plateau(epochs: int, folder: Path | None = None, data: Path | None = None, seed: int = 0, progress: bool = True
             ) -> tuple[list[dict[str, Any]], str]:
-    """Train, and return a row an epoch, {"epoch", "loss", "miou" (on val), "lr"}, and a line about the pictures."""
-    _, history, _, splits = train("gcn-pets", data=data, seed=seed, epochs=epochs, num_workers=0, progress=progress,
-                                  **SETTINGS)
+    """Train, and return a row an epoch, {"epoch", "loss", "miou" (on val), "lr"}, and a line about the pictures.
+
+    With `folder`, a run that was stopped goes on, also for more epochs.
+    """
+    _, history, _, splits = train("gcn-pets", data=data, folder=folder, seed=seed, epochs=epochs, num_workers=0,
+                                  progress=progress, **SETTINGS)
     names = ("epoch", "loss", "miou", "lr")
     return [{name: row[name] for name in names} for row in history.rows], f"{splits}, {epochs} epochs"
 
@@ -29,11 +32,12 @@ def plateau(epochs: int = 60, seed: int = 0, data: Path | None = None, progress:
 def main() -> None:
     """Train, and write the rows."""
     parser = argparse.ArgumentParser(description=__doc__.splitlines()[0])
-    parser.add_argument("--epochs", type=int, default=60)
+    parser.add_argument("--epochs", type=int, default=100)
+    parser.add_argument("--folder", type=Path, help="keep the run there: it goes on if it was stopped")
     parser.add_argument("--out", type=Path, default=Path("gcn_plateau.json"))
     arguments = parser.parse_args()
-    rows, pictures = plateau(arguments.epochs)
-    command = "python -m tools.plateau" + f" --epochs {arguments.epochs}" * (arguments.epochs != 60)
+    rows, pictures = plateau(arguments.epochs, arguments.folder)
+    command = "python -m tools.plateau" + f" --epochs {arguments.epochs}" * (arguments.epochs != 100)
     write_record(arguments.out, command, pictures, rows)
 
 

@@ -11,15 +11,7 @@ from seglab.checks.evidence import cam, grad_cam
 from seglab.checks.exercise import Case, Exercise, Verdict
 from seglab.checks.fcn import fcn_head, skip_decoder, to_convolution
 from seglab.checks.features import features_once, read_map
-from seglab.checks.kernels import (
-    boundary_refinement,
-    count_parameters,
-    full_kernel,
-    gcn,
-    global_conv_block,
-    kernel_for_size,
-    reach,
-)
+from seglab.checks.kernels import count_parameters, full_kernel, global_conv_block, kernel_for_size, reach
 from seglab.checks.losses import cross_entropy, loss_with_aux, training_step
 from seglab.checks.maps import enlarge, receptive_field
 from seglab.checks.masks import class_shares, class_weights, colourise, constant_rule
@@ -33,6 +25,7 @@ from seglab.checks.pets import (
     trimap_to_mask,
 )
 from seglab.checks.pictures import flicker, overlay, tile_starts, voc_colour
+from seglab.checks.refinement import boundary_refinement, gcn
 from seglab.checks.regions import dice_loss, iou_loss
 from seglab.checks.scores import confusion_matrix, iou
 from seglab.checks.transfer import frozen, layer_rates, swap_head

@@ -15,7 +15,7 @@ from torch.optim.lr_scheduler import ReduceLROnPlateau
 
 from seglab import models, training
 from seglab.checks import EXERCISES
-from seglab.checks.kernels import _GCN
+from seglab.checks.refinement import _GCN
 from seglab.metrics.boundary import boundary_distance
 from seglab.models.gcn import default_kernel
 from tests.checks.answers import assert_recognises

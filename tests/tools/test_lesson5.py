@@ -23,7 +23,7 @@ def test_a_plateau_is_written_epoch_by_epoch(tmp_path, monkeypatch, capsys):
     monkeypatch.setitem(plateau.SETTINGS, "size", 64)
     data = write_pets_sample(tmp_path / "data", count=12, progress=False)
     real = plateau.plateau
-    monkeypatch.setattr(plateau, "plateau", lambda epochs: real(epochs, data=data, progress=False))
+    monkeypatch.setattr(plateau, "plateau", lambda epochs, folder: real(epochs, folder, data, progress=False))
     monkeypatch.setattr(sys, "argv", ["plateau", "--epochs", "2", "--out", str(tmp_path / "a.json")])
     plateau.main()
     record = json.loads((tmp_path / "a.json").read_text(encoding="utf-8"))
