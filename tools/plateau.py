@@ -32,12 +32,12 @@ def plateau(epochs: int, folder: Path | None = None, data: Path | None = None, s
 def main() -> None:
     """Train, and write the rows."""
     parser = argparse.ArgumentParser(description=__doc__.splitlines()[0])
-    parser.add_argument("--epochs", type=int, default=100)
+    parser.add_argument("--epochs", type=int, default=70)
     parser.add_argument("--folder", type=Path, help="keep the run there: it goes on if it was stopped")
     parser.add_argument("--out", type=Path, default=Path("gcn_plateau.json"))
     arguments = parser.parse_args()
     rows, pictures = plateau(arguments.epochs, arguments.folder)
-    command = "python -m tools.plateau" + f" --epochs {arguments.epochs}" * (arguments.epochs != 100)
+    command = "python -m tools.plateau" + f" --epochs {arguments.epochs}" * (arguments.epochs != 70)
     write_record(arguments.out, command, pictures, rows)
 
 
