@@ -59,7 +59,8 @@ def street(root: Path, train: int, val: int) -> Path:
 
 def test_there_are_lessons():
     assert [path.stem for path in LESSONS] == ["00_tour", "01_single_conv_baseline", "02_pretrained_fcn",
-                                            "03_transfer_learning", "04_deeplabv3_coco", "05a_gcn", "05b_pets"]
+                                            "03_transfer_learning", "04a_coco_masks", "04b_deeplabv3",
+                                            "05a_gcn", "05b_pets"]
     assert [path.stem for path in NOTEBOOKS[len(LESSONS):]] == ["A1_pytorch_primer"]
 
 
@@ -175,7 +176,7 @@ def test_one_address_stands_everywhere():
 
 def test_lessons_say_where_one_is_at_the_top_and_at_the_bottom():
     for place, path in enumerate(LESSONS):
-        number = path.name.partition("_")[0].lstrip("0") or "0"
+        number = path.stem.partition("_")[0].lstrip("0") or "0"
         first, *_, last = [cell for cell in nbformat.read(path, as_version=4).cells if cell.cell_type == "markdown"]
         line = first.source.splitlines()[0]
         assert last.source.splitlines()[-1] == line and f"**{number} · " in line

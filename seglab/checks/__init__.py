@@ -5,7 +5,9 @@ In a lesson, `from seglab import checks as check`.
 
 from __future__ import annotations
 
+from seglab.checks.atrous import atrous_conv, poly_rate, weights_on_map
 from seglab.checks.confidence import calibration_error, suspects
+from seglab.checks.deeplab import aspp, deeplabv3, layer_getter
 from seglab.checks.epochs import test_accuracy, train_epoch
 from seglab.checks.evidence import cam, grad_cam
 from seglab.checks.exercise import Case, Exercise, Verdict
@@ -16,6 +18,8 @@ from seglab.checks.losses import cross_entropy, loss_with_aux, training_step
 from seglab.checks.maps import enlarge, receptive_field
 from seglab.checks.masks import class_shares, class_weights, colourise, constant_rule
 from seglab.checks.networks import single_conv, two_convs, window
+from seglab.checks.objects import category_to_class, crop_and_flip, merge_objects
+from seglab.checks.outlines import polygon_area, polygon_to_mask, read_counts, read_run_lengths
 from seglab.checks.pets import (
     band_accuracy,
     best_epoch,
@@ -31,14 +35,16 @@ from seglab.checks.scores import confusion_matrix, iou
 from seglab.checks.transfer import frozen, layer_rates, swap_head
 from seglab.errors import ArgumentError
 
-__all__ = ["EXERCISES", "Case", "Exercise", "Verdict", "band_accuracy", "best_epoch", "boundary_refinement",
-           "calibration_error", "cam", "class_shares", "class_weights", "colourise", "confusion_matrix",
-           "constant_rule", "count_parameters", "cross_entropy", "dice_loss", "enlarge", "fcn_head", "features_once",
-           "flicker", "fold_border", "frozen", "full_kernel", "gcn", "global_conv_block", "grad_cam", "hint", "iou",
-           "iou_loss", "kernel_for_size", "layer_rates", "loss_with_aux", "overlay", "per_picture_accuracy",
-           "plateau_rates", "reach", "read_map", "receptive_field", "single_conv", "skip_decoder", "solution",
-           "suspects", "swap_head", "test_accuracy", "tile_starts", "to_convolution", "train_epoch", "training_step",
-           "trimap_to_mask", "two_convs", "voc_colour", "window"]
+__all__ = ["EXERCISES", "Case", "Exercise", "Verdict", "aspp", "atrous_conv", "band_accuracy", "best_epoch",
+           "boundary_refinement", "calibration_error", "cam", "category_to_class", "class_shares", "class_weights",
+           "colourise", "confusion_matrix", "constant_rule", "count_parameters", "crop_and_flip", "cross_entropy",
+           "deeplabv3", "dice_loss", "enlarge", "fcn_head", "features_once", "flicker", "fold_border", "frozen",
+           "full_kernel", "gcn", "global_conv_block", "grad_cam", "hint", "iou", "iou_loss", "kernel_for_size",
+           "layer_getter", "layer_rates", "loss_with_aux", "merge_objects", "overlay", "per_picture_accuracy",
+           "plateau_rates", "poly_rate", "polygon_area", "polygon_to_mask", "reach", "read_counts", "read_map",
+           "read_run_lengths", "receptive_field", "single_conv", "skip_decoder", "solution", "suspects", "swap_head",
+           "test_accuracy", "tile_starts", "to_convolution", "train_epoch", "training_step", "trimap_to_mask",
+           "two_convs", "voc_colour", "weights_on_map", "window"]
 
 #: By name, in the lessons' order.
 EXERCISES = {one.name: one for one in (colourise, class_shares, single_conv, cross_entropy, training_step,
@@ -47,6 +53,9 @@ EXERCISES = {one.name: one for one in (colourise, class_shares, single_conv, cro
                                        flicker, voc_colour, tile_starts, enlarge,
                                        read_map, swap_head, frozen, train_epoch, test_accuracy, features_once, cam,
                                        layer_rates, calibration_error, suspects, grad_cam,
+                                       polygon_to_mask, read_run_lengths, category_to_class, merge_objects,
+                                       crop_and_flip, polygon_area, read_counts,
+                                       atrous_conv, aspp, layer_getter, deeplabv3, poly_rate, weights_on_map,
                                        reach, global_conv_block, count_parameters, kernel_for_size,
                                        boundary_refinement, gcn, full_kernel,
                                        trimap_to_mask, dice_loss, iou_loss, best_epoch, per_picture_accuracy,

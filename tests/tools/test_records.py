@@ -8,8 +8,9 @@ import sys
 import pytest
 import torch
 
-from seglab.samples import write_catdog_sample
-from tools import ablation, learning_curve
+from seglab.models import build
+from seglab.samples import write_catdog_sample, write_coco_sample
+from tools import ablation, learning_curve, real_coco
 
 ROWS = [{"way": "one", "seed": 0, "miou": 0.5}]
 
@@ -41,3 +42,32 @@ def test_a_learning_curve_is_written_with_its_command(tmp_path, monkeypatch):
     assert effort == 0.5 and splits.train[0][0].shape == (3, 32, 32) and record["rows"] == ROWS
     assert record["command"] == "python -m tools.learning_curve DATA --size 32 --effort 0.5"
     assert record["pictures"] == str(splits)
+
+
+@pytest.mark.slow
+def test_photographs_of_coco_are_measured_with_their_command(tmp_path, monkeypatch):
+    monkeypatch.setenv("SEGLAB_HOME", str(tmp_path / "home"))
+    root, out = write_coco_sample(tmp_path / "coco", count=(24, 6), progress=False), tmp_path / "record.json"
+    monkeypatch.setattr(sys, "argv", ["real_coco", str(root), "--networks", "fcn", "--out", str(out)])
+    real_coco.main()
+    record = json.loads(out.read_text(encoding="utf-8"))
+    assert record["command"] == "python -m tools.real_coco COCO"
+    assert record["pictures"].startswith("24 + 6 photographs of COCO 2017 with ")
+    *masks, network = record["rows"]
+    ignored = {(row["overlap"], row["crowd"]): row["ignored"] for row in masks}
+    assert len(ignored) == 9 and ignored["last", "drop"] == ignored["max", "fill"] == 0
+    assert ignored["ignore", "ignore"] >= ignored["ignore", "drop"] > 0
+    assert network["network"] == "fcn" and len(network["iou"]) == 3 and 0 < network["pixel_accuracy"] < 1
+    assert {*network["sizes"]} == {"small", "medium", "large"}
+    assert 0 <= network["alarms"] <= network["without"] < 30
+
+
+def test_a_picture_full_of_animals_where_there_is_none_is_an_alarm(tmp_path, monkeypatch):
+    monkeypatch.setenv("SEGLAB_HOME", str(tmp_path / "home"))
+    root = write_coco_sample(tmp_path / "coco", count=(24, 6), progress=False)
+    model = build("single_conv", 3)
+    with torch.no_grad():
+        model.conv.weight.zero_()
+        model.conv.bias.copy_(torch.tensor([0.0, 1.0, 0.0]))  # everything is a cat
+    row = real_coco.scores(root, "everything is a cat", model)
+    assert row["without"] == row["alarms"] > 0 and row["iou"][0] == 0 < row["iou"][1]
