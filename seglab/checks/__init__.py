@@ -13,25 +13,38 @@ from seglab.checks.evidence import cam, grad_cam
 from seglab.checks.exercise import Case, Exercise, Verdict
 from seglab.checks.fcn import fcn_head, skip_decoder, to_convolution
 from seglab.checks.features import features_once, read_map
+from seglab.checks.kernels import count_parameters, full_kernel, global_conv_block, kernel_for_size, reach
 from seglab.checks.losses import cross_entropy, loss_with_aux, training_step
 from seglab.checks.maps import enlarge, receptive_field
 from seglab.checks.masks import class_shares, class_weights, colourise, constant_rule
 from seglab.checks.networks import single_conv, two_convs, window
 from seglab.checks.objects import category_to_class, crop_and_flip, merge_objects
 from seglab.checks.outlines import polygon_area, polygon_to_mask, read_counts, read_run_lengths
+from seglab.checks.pets import (
+    band_accuracy,
+    best_epoch,
+    fold_border,
+    per_picture_accuracy,
+    plateau_rates,
+    trimap_to_mask,
+)
 from seglab.checks.pictures import flicker, overlay, tile_starts, voc_colour
+from seglab.checks.refinement import boundary_refinement, gcn
+from seglab.checks.regions import dice_loss, iou_loss
 from seglab.checks.scores import confusion_matrix, iou
 from seglab.checks.transfer import frozen, layer_rates, swap_head
 from seglab.errors import ArgumentError
 
-__all__ = ["EXERCISES", "Case", "Exercise", "Verdict", "aspp", "atrous_conv", "calibration_error", "cam",
-           "category_to_class", "class_shares", "class_weights", "colourise", "confusion_matrix", "constant_rule",
-           "crop_and_flip", "cross_entropy", "deeplabv3", "enlarge", "fcn_head", "features_once", "flicker", "frozen",
-           "grad_cam", "hint", "iou", "layer_getter", "layer_rates", "loss_with_aux", "merge_objects", "overlay",
-           "poly_rate", "polygon_area", "polygon_to_mask", "read_counts", "read_map", "read_run_lengths",
-           "receptive_field", "single_conv", "skip_decoder", "solution", "suspects", "swap_head", "test_accuracy",
-           "tile_starts", "to_convolution", "train_epoch", "training_step", "two_convs", "voc_colour", "weights_on_map",
-           "window"]
+__all__ = ["EXERCISES", "Case", "Exercise", "Verdict", "aspp", "atrous_conv", "band_accuracy", "best_epoch",
+           "boundary_refinement", "calibration_error", "cam", "category_to_class", "class_shares", "class_weights",
+           "colourise", "confusion_matrix", "constant_rule", "count_parameters", "crop_and_flip", "cross_entropy",
+           "deeplabv3", "dice_loss", "enlarge", "fcn_head", "features_once", "flicker", "fold_border", "frozen",
+           "full_kernel", "gcn", "global_conv_block", "grad_cam", "hint", "iou", "iou_loss", "kernel_for_size",
+           "layer_getter", "layer_rates", "loss_with_aux", "merge_objects", "overlay", "per_picture_accuracy",
+           "plateau_rates", "poly_rate", "polygon_area", "polygon_to_mask", "reach", "read_counts", "read_map",
+           "read_run_lengths", "receptive_field", "single_conv", "skip_decoder", "solution", "suspects", "swap_head",
+           "test_accuracy", "tile_starts", "to_convolution", "train_epoch", "training_step", "trimap_to_mask",
+           "two_convs", "voc_colour", "weights_on_map", "window"]
 
 #: By name, in the lessons' order.
 EXERCISES = {one.name: one for one in (colourise, class_shares, single_conv, cross_entropy, training_step,
@@ -42,7 +55,11 @@ EXERCISES = {one.name: one for one in (colourise, class_shares, single_conv, cro
                                        layer_rates, calibration_error, suspects, grad_cam,
                                        polygon_to_mask, read_run_lengths, category_to_class, merge_objects,
                                        crop_and_flip, polygon_area, read_counts,
-                                       atrous_conv, aspp, layer_getter, deeplabv3, poly_rate, weights_on_map)}
+                                       atrous_conv, aspp, layer_getter, deeplabv3, poly_rate, weights_on_map,
+                                       reach, global_conv_block, count_parameters, kernel_for_size,
+                                       boundary_refinement, gcn, full_kernel,
+                                       trimap_to_mask, dice_loss, iou_loss, best_epoch, per_picture_accuracy,
+                                       fold_border, band_accuracy, plateau_rates)}
 _given: dict[str, int] = {}
 
 

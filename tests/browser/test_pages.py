@@ -33,7 +33,8 @@ COLOURS = {"00_tour": (((86, 180, 233), (213, 94, 0)), 200),
            "03_transfer_learning": (((0, 114, 178), (219, 233, 246)), 200),  # the matrix, the diagram
            "04a_coco_masks": (((219, 233, 246), (213, 94, 0)), 1_000),  # the polygon with rays, the explorer
            "04b_deeplabv3": (((219, 233, 246), (0, 114, 178)), 1_000),  # the diagram, the matrix
-           "05_gcn_pets": (((86, 180, 233), (213, 94, 0)), 2_000)}
+           "05a_gcn": (((219, 233, 246), (68, 1, 84)), 2_000),  # the diagram, the dark end of a heat map
+           "05b_pets": (((86, 180, 233), (213, 94, 0)), 2_000)}
 FLAGS = ("--headless", "--no-sandbox", "--disable-gpu", "--disable-quic", "--no-first-run",
          "--disable-background-networking", "--disable-component-update", "--disable-sync")
 

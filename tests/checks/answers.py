@@ -9,6 +9,7 @@ from collections.abc import Callable, Mapping, Sequence
 from inspect import signature
 from typing import Any
 
+import cv2
 import numpy as np
 import torch
 import torch.nn.functional as F
@@ -37,9 +38,11 @@ def assert_recognises(exercises: Mapping[str, Exercise], others: Mapping[str, Se
 
 def last_hint(exercise: Exercise) -> Callable[..., Any]:
     """The third hint, "nearly all", run as an answer."""
-    code, scope = exercise.hints[2], {"F": F, "nn": nn, "np": np, "torch": torch}
+    code, scope = exercise.hints[2], {"F": F, "cv2": cv2, "double": nn.Upsample(scale_factor=2, mode="bilinear"),
+                                      "nn": nn, "np": np, "torch": torch}
     if "self." in code and not code.startswith("class "):  # the class is given, and its forward is to be written
-        code = f"class Answer(Right):\n    def forward(self, maps):\n{textwrap.indent(code, '        ')}"
+        names = ", ".join(signature(exercise.right.forward).parameters)
+        code = f"class Answer(Right):\n    def forward({names}):\n{textwrap.indent(code, '        ')}"
         scope["Right"] = exercise.right
     elif not code.startswith("class "):
         names = ", ".join(one.name for one in signature(exercise.right).parameters.values()
