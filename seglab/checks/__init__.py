@@ -20,6 +20,7 @@ from seglab.checks.masks import class_shares, class_weights, colourise, constant
 from seglab.checks.networks import single_conv, two_convs, window
 from seglab.checks.objects import category_to_class, crop_and_flip, merge_objects
 from seglab.checks.outlines import polygon_area, polygon_to_mask, read_counts, read_run_lengths
+from seglab.checks.own_data import agreement, ignore_rim, picture_losses, split_by_place, write_mask
 from seglab.checks.pets import (
     band_accuracy,
     best_epoch,
@@ -29,22 +30,25 @@ from seglab.checks.pets import (
     trimap_to_mask,
 )
 from seglab.checks.pictures import flicker, overlay, tile_starts, voc_colour
+from seglab.checks.program import differing_pixels, measure_speed, preprocess, quantise, to_ppm
 from seglab.checks.refinement import boundary_refinement, gcn
 from seglab.checks.regions import dice_loss, iou_loss
 from seglab.checks.scores import confusion_matrix, iou
 from seglab.checks.transfer import frozen, layer_rates, swap_head
 from seglab.errors import ArgumentError
 
-__all__ = ["EXERCISES", "Case", "Exercise", "Verdict", "aspp", "atrous_conv", "band_accuracy", "best_epoch",
-           "boundary_refinement", "calibration_error", "cam", "category_to_class", "class_shares", "class_weights",
-           "colourise", "confusion_matrix", "constant_rule", "count_parameters", "crop_and_flip", "cross_entropy",
-           "deeplabv3", "dice_loss", "enlarge", "fcn_head", "features_once", "flicker", "fold_border", "frozen",
-           "full_kernel", "gcn", "global_conv_block", "grad_cam", "hint", "iou", "iou_loss", "kernel_for_size",
-           "layer_getter", "layer_rates", "loss_with_aux", "merge_objects", "overlay", "per_picture_accuracy",
-           "plateau_rates", "poly_rate", "polygon_area", "polygon_to_mask", "reach", "read_counts", "read_map",
-           "read_run_lengths", "receptive_field", "single_conv", "skip_decoder", "solution", "suspects", "swap_head",
-           "test_accuracy", "tile_starts", "to_convolution", "train_epoch", "training_step", "trimap_to_mask",
-           "two_convs", "voc_colour", "weights_on_map", "window"]
+__all__ = ["EXERCISES", "Case", "Exercise", "Verdict", "agreement", "aspp", "atrous_conv", "band_accuracy",
+           "best_epoch", "boundary_refinement", "calibration_error", "cam", "category_to_class", "class_shares",
+           "class_weights", "colourise", "confusion_matrix", "constant_rule", "count_parameters", "crop_and_flip",
+           "cross_entropy", "deeplabv3", "dice_loss", "differing_pixels", "enlarge", "fcn_head", "features_once",
+           "flicker", "fold_border", "frozen", "full_kernel", "gcn", "global_conv_block", "grad_cam", "hint",
+           "ignore_rim", "iou", "iou_loss", "kernel_for_size", "layer_getter", "layer_rates", "loss_with_aux",
+           "measure_speed", "merge_objects", "overlay", "per_picture_accuracy", "picture_losses", "plateau_rates",
+           "poly_rate", "polygon_area", "polygon_to_mask", "preprocess", "quantise", "reach", "read_counts",
+           "read_map", "read_run_lengths", "receptive_field", "single_conv", "skip_decoder", "solution",
+           "split_by_place", "suspects", "swap_head", "test_accuracy", "tile_starts", "to_convolution", "to_ppm",
+           "train_epoch", "training_step", "trimap_to_mask", "two_convs", "voc_colour", "weights_on_map", "window",
+           "write_mask"]
 
 #: By name, in the lessons' order.
 EXERCISES = {one.name: one for one in (colourise, class_shares, single_conv, cross_entropy, training_step,
@@ -59,7 +63,9 @@ EXERCISES = {one.name: one for one in (colourise, class_shares, single_conv, cro
                                        reach, global_conv_block, count_parameters, kernel_for_size,
                                        boundary_refinement, gcn, full_kernel,
                                        trimap_to_mask, dice_loss, iou_loss, best_epoch, per_picture_accuracy,
-                                       fold_border, band_accuracy, plateau_rates)}
+                                       fold_border, band_accuracy, plateau_rates,
+                                       measure_speed, split_by_place, write_mask, agreement, picture_losses, ignore_rim,
+                                       preprocess, differing_pixels, to_ppm, quantise)}
 _given: dict[str, int] = {}
 
 
