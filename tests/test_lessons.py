@@ -60,8 +60,7 @@ def street(root: Path, train: int, val: int) -> Path:
 def test_there_are_lessons():
     assert [path.stem for path in LESSONS] == ["00_tour", "01_single_conv_baseline", "02_pretrained_fcn",
                                             "03_transfer_learning", "04a_coco_masks", "04b_deeplabv3",
-                                            "05a_gcn", "05b_pets",
-                                            "06a_your_own_data", "06b_to_a_program"]
+                                            "05a_gcn", "05b_pets", "06a_your_own_data", "06b_to_a_program"]
     assert [path.stem for path in NOTEBOOKS[len(LESSONS):]] == ["A1_pytorch_primer"]
 
 

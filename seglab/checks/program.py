@@ -56,7 +56,8 @@ def _ahead(model: _Timed, answer: Callable[..., Any]) -> Iterator[None]:
     scope = getattr(unwrap(answer), "__globals__", {})
     named = {key: real[value] for key, value in scope.items() if callable(value) and value in [*real]}
     with contextlib.ExitStack() as stack:
-        stack.enter_context(mock.patch.multiple(time, **fake))
+        for name, clock in fake.items():
+            stack.enter_context(mock.patch.object(time, name, clock))
         stack.enter_context(mock.patch.dict(scope, named))
         stack.enter_context(mock.patch.object(timeit, "default_timer", fake["perf_counter"]))
         for function in (timeit.timeit, timeit.repeat, timeit.Timer.__init__):  # they hold the clock as a default

@@ -14,6 +14,8 @@ FOLDER = Path(__file__).parent
 def read_record(name: str) -> dict[str, Any]:
     """A recorded measurement: {"rows", "command", "pictures", "machine", "versions"}.
 
+    "coin_strokes" is no measurement: its rows are what `MaskPainter` paints in lesson 6a.
+
     Raises:
         ArgumentError: there is none of this name.
 
