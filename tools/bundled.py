@@ -27,7 +27,7 @@ from torch.utils.data import Dataset
 from torchvision import tv_tensors
 from torchvision.transforms import v2
 
-from seglab.checkpoint import load_checkpoint, save_checkpoint
+from seglab.checkpoint import load_checkpoint
 from seglab.datasets import Pets, Samples
 from seglab.datasets.protocols import Sample
 from seglab.inference import predict
@@ -40,6 +40,7 @@ from seglab.models.weights import load_imagenet
 from seglab.samples import coco as coco_sample
 from seglab.samples import draw_aerial
 from seglab.training import History, fit, parameter_groups
+from tools.half import halve
 
 CAT, DOG, SOME_PET = 1, 2, 3  # ids in training masks; SOME_PET is no class of the network
 MIN_SIZE, SHORT_SIDE = 224, 256  # what a network makes of pictures that are smaller or larger
@@ -253,15 +254,13 @@ def train_stage(pairs: Sequence[Pair], val: Sequence[Pair], folder: Path, stage:
 
 def export(checkpoint: Path, target: Path) -> None:
     """Write the weights that ship: half precision, with all that `load_model` needs to know."""
-    content = load_checkpoint(checkpoint)
-    weights = {name: t.half() if t.is_floating_point() else t for name, t in content["model"].items()}
-    card = Card.parse(content, checkpoint)
+    card = Card.parse(load_checkpoint(checkpoint), checkpoint)
     card.label_set, card.short_side = PETS, SHORT_SIDE
     if card.architecture["name"] == "deeplabv3":
         card.short_side, card.zoom = ENLARGED
     else:
         card.architecture["min_size"] = MIN_SIZE
-    save_checkpoint(target, {"card": card.to_dict(), "model": weights})
+    halve(checkpoint, target, card)
 
 
 def score(model: nn.Module, pairs: Sequence[Pair], species: Sequence[int] | None = None,

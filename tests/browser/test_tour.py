@@ -41,5 +41,5 @@ def test_the_tour_shows_every_widget(lab: Lab):
             pixels(drawn)  # stands still
             page.screenshot(path=SCREENSHOTS / f"tour_{name}.png")
             shown.add(name)
-    assert shown == set(widgets.__all__)
+    assert shown == set(widgets.__all__) - {"MaskPainter"}  # it wants pictures of one's own: lesson 6
     lab.close(page)

@@ -13,7 +13,7 @@ from torch.utils.data import TensorDataset
 
 from seglab.checkpoint import load_checkpoint
 from seglab.errors import ArgumentError, CheckpointError, DataError
-from seglab.labels import PETS, VOC
+from seglab.labels import DRONE, PETS, VOC
 from seglab.models import build, load_model, load_weights, weights
 from seglab.models.convert import convert, read_pickle
 from tests.models.tester import filled
@@ -51,15 +51,17 @@ def cached(monkeypatch, tmp_path):
     return model
 
 
-@pytest.mark.parametrize("name", ["fcn", "deeplabv3", "gcn"])
-def test_bundled_weights_are_small_and_described(name):
-    path = weights.bundled(name)
+@pytest.mark.parametrize(("name", "which"), [("fcn", "bundled"), ("deeplabv3", "bundled"), ("gcn", "bundled"),
+                                             ("gcn", "bundled-drone")])
+def test_bundled_weights_are_small_and_described(name, which):
+    path = weights.bundled(name, which)
     assert path.stat().st_size <= 9_000_000
-    model = build(name, weights="bundled")
-    assert model.card.label_set == PETS and not model.training
+    model = build(name, weights=which)
+    assert model.card.label_set == (PETS if which == "bundled" else DRONE) and not model.training
     assert model.card.architecture["backbone"] == "efficientnet_lite0"
     card = path.with_suffix(".md").read_text(encoding="utf-8")
-    for word in ("CC BY-SA 4.0", "Oxford-IIIT Pet", "Parkhi", "python -m tools.bundled", "seed"):
+    photographs = "CC BY-SA 4.0", "Oxford-IIIT Pet", "Parkhi", "python -m tools.bundled"
+    for word in ("seed", f'weights="{which}"', *(photographs if which == "bundled" else ["seglab train light"])):
         assert word in card, word
 
 
@@ -142,6 +144,7 @@ def test_imagenet_without_a_network_names_the_way_out(offline, monkeypatch, back
     (lambda: build("fcn_resnet50", weights="bundled"), CheckpointError, "efficientnet_lite0"),
     (lambda: build("fcn", 5, weights="bundled"), CheckpointError, "num_classes"),
     (lambda: build("fcn", backbone="resnet50", weights="bundled"), CheckpointError, "efficientnet_lite0"),
+    (lambda: build("fcn", weights="bundled-drone"), ArgumentError, "bundled-drone.*\n.*fcn\n.*gcn"),
     (lambda: build("single_conv", 3, weights="bundled"), ArgumentError, "fcn or fcn_skip or deeplabv3 or gcn"),
     (lambda: build("single_conv", 3, weights="imagenet"), ArgumentError, "no backbone"),
     (lambda: build("fcn", weights="nowhere.safetensors"), CheckpointError, "nowhere.safetensors"),

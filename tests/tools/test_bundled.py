@@ -83,6 +83,7 @@ def test_a_stage_trains_exports_and_scores(data, tmp_path, name):
     history = train_stage(pairs, pairs[:2], tmp_path / "run", Stage(1, 64, 0.5, 0.3, 1e-4, 1e-3), name, num_workers=0)
     assert len(history) == 1
     export(tmp_path / "run" / "last.safetensors", tmp_path / "w.safetensors")
+    assert all(t.dtype != torch.float32 for t in load_checkpoint(tmp_path / "w.safetensors")["model"].values())
     model = load_model(tmp_path / "w.safetensors")
     assert model.card.architecture["name"] == name
     if name == "deeplabv3":
