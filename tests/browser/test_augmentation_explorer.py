@@ -60,13 +60,13 @@ def test_the_browser_computes_what_torchvision_computes(stage: Stage, odd: bool)
         image, mask = widget.apply()
         near = panel(page, 1)
         assert near.shape == (*mask.shape, 3), settings
-        assert (near == COLOURS.colourise(mask.numpy())).all(-1).mean() > 0.999, settings
+        assert (near == COLOURS.colourise(mask.numpy())).all(-1).mean() > 0.998, settings
         if not widget.picture_only:  # else the mask lies over it
             apart = np.abs(panel(page, 0).astype(int) - image.permute(1, 2, 0).numpy()).max(-1)
             assert (apart <= 2).mean() > 0.999, settings
             ids, invented = widget.interpolated()
             loud = (panel(page, 2) == LOUD).all(-1)
-            assert (loud == invented).mean() > 0.999, settings
+            assert (loud == invented).mean() > 0.998, settings
             rest = ~loud & ~invented
             assert (panel(page, 2)[rest] == COLOURS.colourise(ids)[rest] // 2 + 64).mean() > 0.999, settings
         assert page.locator("pre").text_content() == widget.code()

@@ -35,7 +35,7 @@ COLOURS = {"00_tour": (((86, 180, 233), (213, 94, 0)), 200),
            "04b_deeplabv3": (((219, 233, 246), (0, 114, 178)), 1_000),  # the diagram, the matrix
            "05a_gcn": (((219, 233, 246), (68, 1, 84)), 2_000),  # the diagram, the dark end of a heat map
            "05b_pets": (((86, 180, 233), (230, 159, 0)), 2_000),
-           "06a_your_own_data": (((128, 64, 128), (86, 180, 233)), 1_000),
+           "06a_your_own_data": (((128, 64, 128), (0, 114, 178)), 1_000),
            "06b_to_a_program": (((219, 233, 246),), 1_000)}  # the diagram
 FLAGS = ("--headless", "--no-sandbox", "--disable-gpu", "--disable-quic", "--no-first-run",
          "--disable-background-networking", "--disable-component-update", "--disable-sync")

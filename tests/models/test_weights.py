@@ -79,6 +79,7 @@ def test_coco_weights_come_from_the_torch_cache(cached):
 @pytest.mark.parametrize("weights_name", ["coco", "auto"])
 def test_coco_weights_of_deeplabv3(monkeypatch, tmp_path, weights_name):
     monkeypatch.setenv("TORCH_HOME", str(tmp_path))
+    monkeypatch.delenv("SEGLAB_OFFLINE")
     path = weights.cache_path(weights.coco_weights("deeplabv3", "mobilenet_v3_large"))
     path.parent.mkdir(parents=True)
     original = theirs("deeplabv3_mobilenet_v3_large")

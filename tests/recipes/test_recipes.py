@@ -150,9 +150,10 @@ def test_a_checkpoint_is_scored_where_its_classes_are(roots, tmp_path):
 
 @pytest.mark.slow
 @pytest.mark.parametrize(("changes", "kept"), [({"finetune_lr": 3.0}, False),
-                                               ({"finetune_lr": 1e-3, "lr": 1e-12, "epochs": 1}, True)])
+                                               ({"finetune_lr": 1e-3, "lr": 1e-12, "epochs": 1,
+                                                 "finetune_epochs": 6}, True)])
 def test_fine_tuning_is_kept_only_if_it_helps(roots, tmp_path, capsys, changes, kept):
-    recipe = PRESETS["transfer-catdog-finetune"].changed(size=48, finetune_epochs=1, **changes)
+    recipe = PRESETS["transfer-catdog-finetune"].changed(**{"size": 48, "finetune_epochs": 1, **changes})
     trained = recipes.train(recipe, data=roots["catdog"], folder=tmp_path)
     head = load_checkpoint(tmp_path / "head" / "best.safetensors")["history"]
     assert (trained.history.best_value > head["best_value"]) == kept, "else this tests nothing"
