@@ -133,9 +133,11 @@ def test_a_recipe_in_two_processes_takes_the_same_steps(two, name, tmp_path):
     for a, b in zip(one, both, strict=True):
         assert a["lr"] == b["lr"]
         # Where the last batch of an epoch cannot be shared out evenly, one process sees some of its pictures again.
-        # And a score of a classifier may differ by one picture, of 25 a class.
-        one_picture = {key: 0.041 for key in a.keys() - {"loss", "lr", "epoch"} if name == "transfer"}
-        assert all(abs(a[key] - b[key]) < one_picture.get(key, 1e-2) for key in a), (a, b)
+        # That moves a loss a little, and a classifier's scores by a picture, of 25 a class.
+        limits = {"loss": 2e-2, "lr": 1e-9} if name == "transfer" else {}
+        usual = 0.041 if name == "transfer" else 1e-2
+        apart = {key: (a[key], b[key]) for key in a if abs(a[key] - b[key]) >= limits.get(key, usual)}
+        assert not apart
 
 
 def test_only_the_main_process_writes(two):
