@@ -17,7 +17,6 @@ import pytest
 import torch
 from PIL import Image
 from skimage.data import chelsea
-from torch import nn
 
 from seglab import models
 from seglab.errors import ArgumentError, CheckpointError, SeglabError
@@ -25,7 +24,7 @@ from seglab.inference import cpp, predict
 from seglab.inference.cpp import export_cpp
 from seglab.labels import PETS
 from seglab.models import BUNDLED, build, load_model
-from tests.models.tester import SMALL, checkpoint, runner
+from tests.models.tester import SMALL, Frozen, checkpoint, runner
 
 pytestmark = pytest.mark.slow
 FILES = ["CMakeLists.txt", "README.md", "model.pt", "segment.cpp"]
@@ -94,22 +93,6 @@ def test_pictures_are_scaled_as_opencv_does_it(old, new):
         limit = 0 if platform.machine().lower() in {"x86_64", "amd64"} else 1
         worst = np.abs(found.numpy().astype(int) - expected).max()
         assert worst <= limit
-
-
-class Frozen(nn.Module):
-    """A network that computes with the picture's size in Python, where tracing cannot follow."""
-
-    def __init__(self, num_classes: int = 3, kind: str = "run") -> None:
-        super().__init__()
-        self.conv, self.kind = nn.Conv2d(3, num_classes, 1), kind
-
-    def forward(self, images):
-        logits, (height, width) = self.conv(images), (int(side) for side in images.shape[-2:])
-        if self.kind == "run":
-            logits = logits + logits.new_ones(height, width)
-        elif height > 100:
-            logits = logits + torch.linspace(-0.5, 0.5, 3)[:, None, None]
-        return {"out": logits}
 
 
 @pytest.mark.parametrize(("kind", "sizes", "message"), [

@@ -8,15 +8,13 @@ import pytest
 import torch
 from safetensors.torch import save_file
 from timm.layers import Conv2dSame
-from torch import nn
-from torch.nn import functional as F
 
 from seglab import models
 from seglab.errors import ArgumentError, CheckpointError, SeglabError
 from seglab.labels import PETS
 from seglab.models import BUNDLED, build
 from seglab.models.export import _SameConv, export
-from tests.models.tester import SMALL, agree, checkpoint, runner
+from tests.models.tester import SMALL, Frozen, agree, checkpoint, runner
 
 pytestmark = pytest.mark.slow
 
@@ -64,24 +62,6 @@ def test_same_padding_in_a_form_that_can_be_exported(kernel, size):
     images = torch.randn(1, 2, *size)
     assert _SameConv.fits(conv) and not _SameConv.fits(Conv2dSame(2, 4, kernel, stride=1))
     torch.testing.assert_close(_SameConv(conv)(images), conv(images))
-
-
-class Frozen(nn.Module):
-    """A network that computes with the picture's size in Python, where no exporter can follow."""
-
-    def __init__(self, num_classes: int = 3, kind: str = "shape") -> None:
-        super().__init__()
-        self.conv, self.kind = nn.Conv2d(3, num_classes, 1), kind
-
-    def forward(self, images):
-        logits, (height, width) = self.conv(images), (int(side) for side in images.shape[-2:])
-        if self.kind == "shape":
-            logits = F.interpolate(logits[..., ::2, ::2], size=(height, width))
-        elif self.kind == "run":
-            logits = logits + logits.new_ones(height, width)
-        elif height > 100:
-            logits = logits * 2
-        return {"out": logits}
 
 
 @pytest.mark.parametrize(("kind", "format", "message"), [

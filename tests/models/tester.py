@@ -11,6 +11,7 @@ import onnxruntime
 import pytest
 import torch
 from torch import Tensor, nn
+from torch.nn import functional as F
 
 from seglab.checkpoint import save_checkpoint
 from seglab.errors import CheckpointError
@@ -20,6 +21,24 @@ from seglab.models.export import export
 from seglab.training import cross_entropy
 
 SMALL = [(65, 43), (64, 96)]  # what `export` compares on here, for speed
+
+
+class Frozen(nn.Module):
+    """A network that computes with the picture's size in Python, where tracing and exporters cannot follow."""
+
+    def __init__(self, num_classes: int = 3, kind: str = "shape") -> None:
+        super().__init__()
+        self.conv, self.kind = nn.Conv2d(3, num_classes, 1), kind
+
+    def forward(self, images: Tensor) -> dict[str, Tensor]:
+        logits, (height, width) = self.conv(images), (int(side) for side in images.shape[-2:])
+        if self.kind == "shape":
+            logits = F.interpolate(logits[..., ::2, ::2], size=(height, width))
+        elif self.kind == "run":
+            logits = logits + logits.new_ones(height, width)
+        elif height > 100:
+            logits = logits + torch.linspace(-0.5, 0.5, logits.shape[1])[:, None, None]
+        return {"out": logits}
 
 
 @torch.no_grad()
