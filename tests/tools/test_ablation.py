@@ -34,9 +34,11 @@ def test_each_way_makes_another_network(name, write, changes, tmp_path, monkeypa
 
 @pytest.mark.parametrize(("name", "command"), [("deeplabv3", "python -m tools.ablation"),
                                                ("gcn", "python -m tools.ablation gcn"),
-                                               ("single_conv", "python -m tools.ablation single_conv")])
+                                               ("single_conv", "python -m tools.ablation single_conv"),
+                                               ("drone", "python -m tools.ablation drone"),
+                                               ("kernels", "python -m tools.ablation kernels --data pets")])
 def test_the_record_is_complete(name, command):
-    record = read_record(f"{name}_ablation")
+    record = read_record("gcn_kernels" if name == "kernels" else f"{name}_ablation")
     assert {(row["way"], row["seed"]) for row in record["rows"]} == {
         (way, seed) for way in STUDIES[name].ways for seed in (0, 1, 2)}
     assert record["command"] == command
