@@ -81,29 +81,35 @@ class Exercise:
         if not callable(answer):
             return Verdict(False, f"✗ {self.name}: expected a function or a class, found {_short(answer)}. Pass its "
                                   "name alone, without brackets.")
-        # First, since that also imports; and like the answer's, since networks draw their weights.
-        wanted = [call(partial(self.run, self.right, *copy.deepcopy(case.args)), 60).value for case in self.cases]
-        deadline, results = time.monotonic() + SECONDS, []
-        for case in self.cases:
-            args = copy.deepcopy(case.args)
-            ran = call(partial(_listed, self.run, answer, *args), max(0.05, deadline - time.monotonic()), self.errors)
-            if ran.problem is None and not _same_arguments(args, case.args):
-                ran = ran._replace(problem="It changes its arguments. Work on a copy: whoever calls it needs them as "
-                                           "they were.")
-            results.append(ran)
-            if ran.problem is not None:
-                break
-        for number, (ran, expected) in enumerate(zip(results, wanted, strict=False)):
-            if (difference := ran.problem or _difference(ran.value, expected)) is not None:
-                return Verdict(False, self._failure(answer, number, expected, difference, results))
+        return self.judged(self.results(answer), getattr(answer, "__name__", ""))
+
+    def results(self, answer: Any, seconds: float = SECONDS) -> list[Ran]:
+        """What the answer gives in each case, up to the first that stops; together they may take some seconds."""
+        # Of the right one first, since that also imports.
+        call(partial(self.run, self.right, *copy.deepcopy(self.cases[0].args)), 60)
+        return run_cases(self.run, answer, self.cases, self.errors, seconds)
+
+    def judged(self, results: Sequence[Ran], name: str = "") -> Verdict:
+        """The verdict about results; `name` is that of the function or class that gave them."""
+        if (wrong := self.first_wrong(results)) is not None:
+            return Verdict(False, self._failure(name, *wrong, results))
         count = len(self.cases)
         return Verdict(True, "\n".join([f"✓ {self.name}: {count} of {count} cases are right",
                                         *(f"  ✓ {case.what}" for case in self.cases)]))
 
-    def _failure(self, answer: Any, number: int, expected: Any, difference: str, results: Sequence[Ran]) -> str:
+    def first_wrong(self, results: Sequence[Ran]) -> tuple[int, Any, str] | None:
+        """(number of the case, what is expected, how the result differs, as a sentence); None if all are right."""
+        # Like the answer's, in a call of its own, since networks draw their weights.
+        wanted = [call(partial(self.run, self.right, *copy.deepcopy(case.args)), 60).value for case in self.cases]
+        for number, (ran, expected) in enumerate(zip(results, wanted, strict=False)):
+            if (difference := ran.problem or _difference(ran.value, expected)) is not None:
+                return number, expected, difference
+        return None
+
+    def _failure(self, name: str, number: int, expected: Any, difference: str, results: Sequence[Ran]) -> str:
         case, ran = self.cases[number], results[number]
         hint = f'check.hint("{self.name}") gives a hint.'
-        if ran.stub is not None and ran.stub not in {getattr(answer, "__name__", ""), "__init__", "forward"}:
+        if ran.stub is not None and ran.stub not in {name, "__init__", "forward"}:
             return f"○ {self.name}: your {ran.stub} is not written yet, and is needed here."
         if ran.stub is not None:
             return (f"○ {self.name}: it is your turn. Replace the line `{STUB.splitlines()[-1]}` above by your "
@@ -123,15 +129,15 @@ class Exercise:
                 parts = ran.value[name], expected[name]
                 lines += [f"      {name}:"]
             lines += [*_indented("yours:    ", _short(parts[0])), *_indented("expected: ", _short(parts[1]))]
-            known = self._mistake(results)
-            if known is None and number and (perhaps := self._mistake(results[:number + 1])):
+            known = self.mistake(results)
+            if known is None and number and (perhaps := self.mistake(results[:number + 1])):
                 known = f"Perhaps this: {perhaps}"
         lines += [f"  {line}" for line in (known or difference).splitlines()]
         if ran.printed:
             lines += ["  Your code printed:", *_indented("", ran.printed.rstrip())]
         return "\n".join([*lines, f"  {hint}"])
 
-    def _mistake(self, results: Sequence[Ran]) -> str | None:
+    def mistake(self, results: Sequence[Ran]) -> str | None:
         """The known mistake that gives exactly these results, where there is one."""
         finished = [(case, ran) for case, ran in zip(self.cases, results, strict=False) if ran.problem is None]
         for sentence, answers in self.mistakes.items():
@@ -141,6 +147,22 @@ class Exercise:
                                     for (_, ran), one in zip(finished, known, strict=True)):
                     return sentence
         return None
+
+
+def run_cases(run: Callable[..., Any], answer: Any, cases: Sequence[Case], errors: Mapping[str, str],
+              seconds: float = SECONDS) -> list[Ran]:
+    """What an answer gives in each case, up to the first that stops; together they may take some seconds."""
+    deadline, results = time.monotonic() + seconds, []
+    for case in cases:
+        args = copy.deepcopy(case.args)
+        ran = call(partial(_listed, run, answer, *args), max(0.05, deadline - time.monotonic()), errors)
+        if ran.problem is None and not _same_arguments(args, case.args):
+            ran = ran._replace(problem="It changes its arguments. Work on a copy: whoever calls it needs them as "
+                                       "they were.")
+        results.append(ran)
+        if ran.problem is not None:
+            break
+    return results
 
 
 def _listed(run: Callable[..., Any], *args: Any) -> Any:

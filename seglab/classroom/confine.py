@@ -1,0 +1,125 @@
+"""Start a program that is not trusted: without a network, with its own files alone, and with limits.
+
+Run as a script, `python confine.py '{"write": …}' PROGRAM …`, with nothing but the standard library. What the system
+cannot do is left out, and `available` says what it can:
+
+- files (Linux 5.13 and newer, Landlock): it reads libraries and the folders that are named, and writes one folder;
+- network (Linux, user namespaces): there is none, not even to this machine;
+- processes (the same): all that it started ends with it, and it sees no other;
+- memory, size of a file (Linux, macOS): limits of the process (POSIX rlimits).
+"""
+
+from __future__ import annotations
+
+import contextlib
+import ctypes
+import json
+import os
+import signal
+import struct
+import sys
+from collections.abc import Sequence
+from pathlib import Path
+from typing import NoReturn
+
+_NEWUSER, _NEWPID, _NEWNET, _NEWIPC = 0x10000000, 0x20000000, 0x40000000, 0x08000000
+#: Landlock's rights of files: 0 execute, 2 read a file, 3 read a folder; the others change something.
+_READ, _ALL = 0b1101, {1: (1 << 13) - 1, 2: (1 << 14) - 1, 3: (1 << 15) - 1}
+_OF_FILES = 0b1 | 0b10 | 0b100 | 1 << 14  # rights that a file can have: execute, write, read, truncate
+_SYSTEM = ("/usr", "/lib", "/lib64", "/bin", "/sbin", "/etc", "/proc", "/sys", "/dev", "/opt")
+
+
+def available() -> dict[str, bool]:
+    """What this system can do: {"files", "network", "memory": whether}; tried in a process of its own."""
+    if not hasattr(os, "fork"):
+        return {"files": False, "network": False, "memory": False}
+    return {"files": _landlock_version() > 0, "network": _in_child(_leave_network), "memory": True}
+
+
+def confine(write: Path, read: Sequence[Path], memory: float, size: float) -> None:
+    """Confine this process for the rest of its life.
+
+    Args:
+        write: the folder that it may write; it must be there.
+        read: folders that it may read, besides the system's and Python's.
+        memory: GB that it may take.
+        size: GB that a file may have.
+    """
+    with contextlib.suppress(ImportError):  # Windows
+        import resource
+
+        for limit, value in ((resource.RLIMIT_DATA, memory), (resource.RLIMIT_FSIZE, size), (resource.RLIMIT_CORE, 0)):
+            resource.setrlimit(limit, (int(value * 1e9),) * 2)
+    if hasattr(os, "fork"):
+        with contextlib.suppress(OSError):
+            _leave_network()
+            _first_process()
+    if _landlock_version() > 0:
+        ours = {Path(sys.prefix), Path(sys.base_prefix), Path(os.path.realpath(sys.executable)).parent,
+                *(Path(place) for place in sys.path if place)}
+        _only_files([*map(Path, _SYSTEM), *ours, *read], [write, Path("/dev/null"), Path("/dev/shm")])
+
+
+def _landlock_version() -> int:
+    """Of the kernel; 0 where it has none."""
+    if not sys.platform.startswith("linux"):
+        return 0
+    return max(0, ctypes.CDLL(None).syscall(444, None, 0, 1))
+
+
+def _only_files(read: Sequence[Path], write: Sequence[Path]) -> None:
+    """Landlock: from now on this process and its children read and write nothing else."""
+    libc, rights = ctypes.CDLL(None, use_errno=True), _ALL[min(3, _landlock_version())]
+    rules = libc.syscall(444, struct.pack("Q", rights), 8, 0)
+    for places, allowed in ((read, _READ), (write, rights)):
+        for place in places:
+            if not place.exists():
+                continue
+            handle = os.open(place, os.O_PATH | os.O_CLOEXEC)
+            known = allowed if place.is_dir() else allowed & rights & _OF_FILES
+            if libc.syscall(445, rules, 1, struct.pack("=Qi", known, handle), 0):
+                raise OSError(ctypes.get_errno(), f"landlock_add_rule for {place}")
+            os.close(handle)
+    libc.prctl(38, 1, 0, 0, 0)  # no new privileges: Landlock asks for it
+    if libc.syscall(446, rules, 0):
+        raise OSError(ctypes.get_errno(), "landlock_restrict_self")
+
+
+def _leave_network() -> None:
+    """Into namespaces without a network; the next child is the first process of its own."""
+    libc, user, group = ctypes.CDLL(None, use_errno=True), os.getuid(), os.getgid()
+    if libc.unshare(_NEWUSER | _NEWNET | _NEWPID | _NEWIPC):
+        raise OSError(ctypes.get_errno(), "unshare")
+    for name, text in (("setgroups", "deny"), ("uid_map", f"{user} {user} 1"), ("gid_map", f"{group} {group} 1")):
+        Path(f"/proc/self/{name}").write_text(text)
+
+
+def _first_process() -> None:
+    """Go on in a child; when it ends, all that it started ends, and this process with it."""
+    if child := os.fork():
+        for one in (signal.SIGINT, signal.SIGTERM):  # the child gets them, too: they go to the group
+            signal.signal(one, signal.SIG_IGN)
+        os._exit(os.waitstatus_to_exitcode(os.waitpid(child, 0)[1]) & 0xFF)
+    ctypes.CDLL(None).prctl(1, signal.SIGKILL)  # end with the parent
+
+
+def _in_child(function: object) -> bool:
+    child = os.fork()
+    if not child:
+        with contextlib.suppress(OSError, AttributeError):
+            function()  # type: ignore[operator]
+            os._exit(0)
+        os._exit(1)
+    return os.waitpid(child, 0)[1] == 0
+
+
+def main() -> NoReturn:
+    """Confine this process, and become the program."""
+    settings, *program = sys.argv[1:]
+    known = json.loads(settings)
+    confine(Path(known["write"]), [Path(one) for one in known["read"]], known["memory"], known["size"])
+    os.execv(program[0], program)
+
+
+if __name__ == "__main__":
+    main()

@@ -1,0 +1,246 @@
+"""A course's folder, and nbgrader's steps in it: release, grade, feedback, export."""
+
+from __future__ import annotations
+
+import logging
+import os
+import shutil
+import sys
+import time
+from collections.abc import Iterator
+from contextlib import contextmanager
+from pathlib import Path
+from typing import Any, NamedTuple
+
+import nbformat
+from nbformat.v4 import new_markdown_cell
+
+from seglab.errors import ArgumentError, DataError
+from seglab.files import atomic_write
+
+_CONFIG = '''"""Settings of nbgrader for this course; its own commands read them, too."""
+
+from seglab.classroom.grading import FillRelease, RunConfined
+from nbgrader.preprocessors import (
+    AssignLatePenalties, CheckCellMetadata, ClearOutput, DeduplicateIds, LimitOutput, OverwriteCells,
+    OverwriteKernelspec, SaveAutoGrades)
+
+c = get_config()
+c.CourseDirectory.course_id = "seglab"
+c.Autograde.sanitize_preprocessors = [
+    FillRelease, ClearOutput, DeduplicateIds, OverwriteKernelspec, OverwriteCells, CheckCellMetadata]
+c.Autograde.autograde_preprocessors = [RunConfined, LimitOutput, SaveAutoGrades, AssignLatePenalties, CheckCellMetadata]
+
+# Limits of a submission: GB, seconds a cell, seconds of all cells together.
+c.RunConfined.memory = 6.0
+c.RunConfined.cell_seconds = 60.0
+c.RunConfined.seconds = 600.0
+'''
+
+
+class Graded(NamedTuple):
+    """A submission after grading: the points of the machine, those it could have given, seconds, and what went wrong."""
+
+    student: str
+    points: float
+    most: float
+    seconds: float
+    problem: str | None
+
+
+def masters() -> Path:
+    """The folder `assignments/` of the clone that seglab runs from; the wheel, which students have, does not hold it.
+
+    Raises:
+        DataError: there is none.
+    """
+    folder = Path(__file__).parents[2] / "assignments"
+    if not (folder / "grader").is_dir():
+        raise DataError("assignments", found=f"none in {folder}", expected="a clone of the course",
+                        fix="Clone seglab's repository, and install from there: pip install --editable '.[classroom]'.")
+    return folder
+
+
+class Course:
+    """A folder that `Course.new` made.
+
+    Args:
+        root: that folder.
+
+    Raises:
+        DataError: it is not a course's.
+        ArgumentError: nbgrader is not installed.
+    """
+
+    def __init__(self, root: str | Path) -> None:
+        try:
+            import nbgrader  # noqa: F401
+        except ImportError as error:
+            raise ArgumentError("seglab classroom", found="nbgrader is not installed",
+                                expected="the packages for teachers",
+                                fix="pip install 'seglab[classroom]', or make setup in a clone") from error
+        self.root = Path(root).expanduser().resolve()
+        if not (self.root / "nbgrader_config.py").is_file():
+            raise DataError(f"{root}", found="no nbgrader_config.py", expected="a course's folder",
+                            fix=f"Make one: seglab classroom new {root}")
+
+    @classmethod
+    def new(cls, root: str | Path) -> Course:
+        """Make a course's folder with all assignments: solved in `source/`, with their graders in `grader/`.
+
+        Raises:
+            ArgumentError: there is something already.
+        """
+        root, ours = Path(root).expanduser(), masters()
+        if root.exists() and (not root.is_dir() or any(root.iterdir())):
+            raise ArgumentError("folder", found=f"{root}, which is not empty", expected="a new or empty folder")
+        hidden = shutil.ignore_patterns("__pycache__", ".*")
+        for name in ("source", "grader"):
+            shutil.copytree(ours / name, root / name, ignore=hidden)
+        shutil.copy(ours / "README.md", root / "README.md")
+        atomic_write(root / "nbgrader_config.py", _CONFIG.encode())
+        return cls(root)
+
+    @property
+    def assignments(self) -> list[str]:
+        """Names of the assignments."""
+        return sorted(path.name for path in (self.root / "source").iterdir() if any(path.glob("*.ipynb")))
+
+    def release(self, assignment: str) -> Path:
+        """Write the students' edition; returns its folder, which is to be handed out."""
+        from nbgrader.converters import GenerateAssignment
+
+        self._known(assignment)
+        self._convert(GenerateAssignment, assignment)
+        return self.root / "release" / assignment
+
+    def grade(self, assignment: str, students: list[str] | None = None) -> Iterator[Graded]:
+        """Grade submissions, one after the other; yields each when it is done.
+
+        Args:
+            students: of these only; by default of all who handed something in. Who is graded already is graded anew.
+
+        Raises:
+            DataError: the assignment was not released, or nobody handed it in.
+        """
+        from nbgrader.api import Gradebook
+        from nbgrader.converters import Autograde
+
+        self._known(assignment)
+        if not (self.root / "release" / assignment).is_dir():
+            raise DataError(f"{self.root / 'release' / assignment}", found="nothing", expected="the released assignment",
+                            fix=f"seglab classroom release {self.root} {assignment}")
+        there = sorted(path.parent.name for path in (self.root / "submitted").glob(f"*/{assignment}"))
+        if unknown := sorted(set(students or ()) - set(there)) or ([] if there else ["nobody"]):
+            raise DataError(f"submissions of {assignment}", found=f"none of {', '.join(unknown)}",
+                            expected=f"a folder {self.root / 'submitted' / 'STUDENT' / assignment}",
+                            fix=f"seglab classroom collect {self.root} {assignment} FOLDER_OR_ZIP")
+        for student in students or there:
+            start, problem = time.monotonic(), self._readable(assignment, student)
+            try:
+                self._convert(Autograde, assignment, student)
+            except Exception as error:  # whatever it is, the others are graded
+                problem = f"could not be graded: {type(error).__name__}: {str(error)[:300]}"
+            with Gradebook(self._database) as gradebook:
+                points, most = _points(gradebook, assignment, student)
+            yield Graded(student, points, most, time.monotonic() - start, problem)
+
+    def feedback(self, assignment: str) -> list[Path]:
+        """Write a page for each graded submission; returns them."""
+        from nbgrader.converters import GenerateFeedback
+
+        self._known(assignment)
+        self._convert(GenerateFeedback, assignment, "*")
+        return sorted((self.root / "feedback").glob(f"*/{assignment}/*.html"))
+
+    def export(self, path: str | Path) -> Path:
+        """Write all points as a table, CSV, a row a student and assignment."""
+        from nbgrader.api import Gradebook
+        from nbgrader.plugins import CsvExportPlugin
+
+        path = Path(path).expanduser()
+        with Gradebook(self._database) as gradebook:
+            CsvExportPlugin(to=str(path)).export(gradebook)
+        return path
+
+    @property
+    def _database(self) -> str:
+        return f"sqlite:///{self.root / 'gradebook.db'}"
+
+    def _known(self, assignment: str) -> None:
+        if assignment not in self.assignments:
+            raise ArgumentError("assignment", found=repr(assignment), expected=", ".join(self.assignments))
+
+    def _convert(self, step: type, assignment: str, student: str | None = None) -> None:
+        from nbgrader.coursedir import CourseDirectory
+        from traitlets.config import PyFileConfigLoader
+
+        with _quiet() as log:
+            config = PyFileConfigLoader("nbgrader_config.py", path=str(self.root)).load_config()
+            config.CourseDirectory.root, config.CourseDirectory.db_url = str(self.root), self._database
+            where = CourseDirectory(config=config, assignment_id=assignment, **({"student_id": student} if student else {}))
+            made = step(coursedir=where, config=config)
+            made.force = True
+            try:
+                made.start()
+            except Exception as error:
+                if told := [line for line in log if "Traceback" in line]:
+                    raise RuntimeError(told[0].strip().splitlines()[-1]) from error
+                raise
+
+    def _readable(self, assignment: str, student: str) -> str | None:
+        """Put the empty release in place of notebooks that are none, so that they can be graded: with no points.
+
+        What was handed in is kept beside it. Returns what is wrong.
+        """
+        problems = []
+        for release in sorted((self.root / "release" / assignment).glob("*.ipynb")):
+            path = self.root / "submitted" / student / assignment / release.name
+            if not path.is_file():
+                problems.append(f"{release.name} is missing")
+                continue
+            try:
+                if path.stat().st_size > 50_000_000:
+                    raise ValueError("larger than 50 MB")
+                nbformat.validate(nbformat.read(path, as_version=4))
+            except Exception as error:  # nbformat raises whatever json, jsonschema and its own converters do
+                path.rename(path.with_name(f"{path.name}.unreadable"))
+                empty = nbformat.read(release, as_version=4)
+                told = f"This submission is not a notebook that can be read: {type(error).__name__}: {str(error)[:200]}"
+                empty.cells.insert(0, new_markdown_cell(told))
+                nbformat.write(empty, path)
+                problems.append(f"{release.name} cannot be read ({type(error).__name__})")
+        return "; ".join(problems) or None
+
+
+def _points(gradebook: Any, assignment: str, student: str) -> tuple[float, float]:
+    """Of the machine: what a submission has, and the most that it can have."""
+    from nbgrader.api import MissingEntry
+
+    try:
+        grades = [grade for notebook in gradebook.find_submission(assignment, student).notebooks
+                  for grade in notebook.grades]
+    except MissingEntry:
+        return 0.0, 0.0
+    mine = [grade for grade in grades if grade.cell_type == "code"]
+    return sum(grade.auto_score or 0.0 for grade in mine), sum(grade.max_score for grade in mine)
+
+
+@contextmanager
+def _quiet() -> Iterator[list[str]]:
+    """Keep what nbgrader logs, instead of printing it."""
+    lines: list[str] = []
+
+    class Keep(logging.Handler):
+        def emit(self, record: logging.LogRecord) -> None:
+            lines.append(record.getMessage())
+
+    handler, logger = Keep(level=logging.WARNING), logging.getLogger("traitlets")
+    before, propagate, path = list(logger.handlers), logger.propagate, os.environ.get("PATH", "")
+    logger.handlers, logger.propagate = [handler], False
+    os.environ["PATH"] = os.pathsep.join([str(Path(sys.executable).parent), path])  # it calls `alembic` by its name
+    try:
+        yield lines
+    finally:
+        logger.handlers, logger.propagate = before, propagate
+        os.environ["PATH"] = path

@@ -1,0 +1,183 @@
+"""A kernel for code that is not trusted: confined, with a time for each cell, and with little memory for its output."""
+
+from __future__ import annotations
+
+import json
+import os
+import queue
+import shutil
+import sys
+import tempfile
+import time
+from collections.abc import Sequence
+from pathlib import Path
+from typing import Any, NamedTuple
+
+import zmq
+from jupyter_client import KernelManager
+from nbformat import NotebookNode
+from nbformat.v4 import new_output, output_from_msg
+
+from seglab.classroom import confine
+from seglab.files import data_home
+
+#: Characters of printed text that a cell keeps; more is thrown away.
+_TEXT = 20_000
+#: Bytes of a picture that a cell keeps, and how many pictures.
+_PICTURE, _PICTURES = 3_000_000, 20
+#: Bytes of a message from the kernel: who sends more is cut off.
+_MESSAGE = 40_000_000
+
+
+class Done(NamedTuple):
+    """What a cell did: its outputs, what ended it if nothing in it did, and what an expression gave, by type."""
+
+    outputs: list[NotebookNode]
+    stopped: str | None
+    data: dict[str, str]
+
+
+class _Manager(KernelManager):
+    """Starts Python's kernel through `confine`."""
+
+    settings: dict[str, Any]
+
+    def format_kernel_cmd(self, extra_arguments: list[str] | None = None) -> list[str]:
+        return [sys.executable, confine.__file__, json.dumps(self.settings), sys.executable, "-m",
+                "ipykernel_launcher", "-f", self.connection_file, "--HistoryManager.enabled=False",
+                "--log-level=ERROR"]
+
+
+class ConfinedKernel:
+    """A context in which cells run.
+
+    Args:
+        student: whose code it is.
+        files: that the code may read and change; they are copied.
+        read: folders that it may read.
+        memory: GB that it may take.
+        seconds: that all cells may take together.
+    """
+
+    def __init__(self, student: str, files: Sequence[Path] = (), read: Sequence[Path] = (), memory: float = 6.0,
+                 seconds: float = 900.0) -> None:
+        self._student, self._files, self._read, self._memory, self._seconds = student, files, read, memory, seconds
+        self._dead: str | None = None
+
+    def __enter__(self) -> ConfinedKernel:
+        # A short path: those of sockets have 107 characters at most.
+        self.folder = Path(tempfile.mkdtemp(prefix="seglab-")).resolve()
+        work = self.folder / "work"
+        for folder in (work, self.folder / "home", self.folder / "tmp"):
+            folder.mkdir()
+        for file in self._files:
+            (shutil.copytree if file.is_dir() else shutil.copy)(file, work / file.name)
+        package = Path(__file__).parents[1]
+        self._manager = _Manager(transport="ipc", ip=str(self.folder / "s"),
+                                 connection_file=str(self.folder / "kernel.json"))
+        self._manager.context.setsockopt(zmq.MAXMSGSIZE, _MESSAGE)
+        self._manager.settings = {"write": str(self.folder), "memory": self._memory, "size": 0.5,
+                                  "read": [str(package), str(data_home()), *map(str, self._read)]}
+        self._manager.start_kernel(cwd=str(work), env=self._environment(package.parent))
+        self._client = self._manager.blocking_client()
+        self._client.start_channels()
+        self._end = time.monotonic() + self._seconds
+        try:
+            self._client.wait_for_ready(timeout=120)
+        except RuntimeError:
+            self._dead = "The kernel did not start."
+        return self
+
+    def __exit__(self, *_: object) -> None:
+        self._client.stop_channels()
+        if self._manager.has_kernel:
+            self._manager.shutdown_kernel(now=True)
+        self._manager.context.destroy(linger=0)
+        shutil.rmtree(self.folder, ignore_errors=True)
+
+    def _environment(self, package: Path) -> dict[str, str]:
+        """What the code may know: nothing of the teacher's own environment."""
+        home = str(self.folder / "home")
+        kept = {name: os.environ[name] for name in ("PATH", "LANG", "LC_ALL", "SYSTEMROOT", "SEGLAB_HOME",
+                                                    "OMP_NUM_THREADS") if name in os.environ}
+        return {"PYTHONPATH": str(package), "PYTHONDONTWRITEBYTECODE": "1", "SEGLAB_HOME": str(data_home()),
+                **kept, "HOME": home, "USERPROFILE": home, "TMPDIR": str(self.folder / "tmp"), "MPLCONFIGDIR": home,
+                "IPYTHONDIR": home, "SEGLAB_OFFLINE": "1", "CUDA_VISIBLE_DEVICES": "",
+                "NBGRADER_EXECUTION": "autograde", "SEGLAB_STUDENT": self._student}
+
+    def run(self, source: str, seconds: float, expression: str | None = None) -> Done:
+        """Run a cell, and then evaluate an expression.
+
+        A cell that takes longer is interrupted; if that does not help, the kernel is stopped, and no cell runs any more.
+        """
+        if self._dead is not None:
+            return Done([], self._dead, {})
+        message = self._client.execute(source, store_history=False, allow_stdin=False, stop_on_error=False,
+                                       user_expressions={"it": expression} if expression else {})
+        outputs, stopped = _Outputs(), None
+        end = min(time.monotonic() + seconds, self._end)
+        idle, reply = False, None
+        while not (idle and reply):
+            if reply is None and (found := self._next(self._client.get_shell_msg, 0.0 if idle else 0.01)):
+                reply = found if found["parent_header"].get("msg_id") == message else None
+            elif found := self._next(self._client.get_iopub_msg, 0.5):
+                if found["parent_header"].get("msg_id") == message:
+                    idle = (found["msg_type"], found["content"].get("execution_state")) == ("status", "idle")
+                    outputs.add(found)
+            elif reply is not None:
+                break  # all is said; "idle" was lost among very many outputs
+            elif not self._manager.is_alive():
+                self._dead = stopped = "The kernel died. (Did it use too much memory, or call exit?)"
+                break
+            if time.monotonic() > end and reply is None:
+                if stopped is None:
+                    stopped = f"It took longer than {seconds:g} s, or all cells together longer than allowed."
+                    self._manager.interrupt_kernel()
+                    end = time.monotonic() + 5
+                else:
+                    self._dead = f"{stopped} It could not be interrupted, so the kernel was stopped."
+                    stopped = self._dead
+                    self._manager.shutdown_kernel(now=True)
+                    break
+        return Done(outputs.kept, stopped, self._value(reply))
+
+    @staticmethod
+    def _next(get: Any, seconds: float) -> dict[str, Any] | None:
+        try:
+            return get(timeout=seconds)  # type: ignore[no-any-return]
+        except queue.Empty:
+            return None
+
+    @staticmethod
+    def _value(reply: dict[str, Any] | None) -> dict[str, str]:
+        """Of the expression: its data by type, or {"error": why there is none}."""
+        found = (reply or {}).get("content", {}).get("user_expressions", {}).get("it", {})
+        if found.get("status") == "error":
+            return {"error": f"{found.get('ename')}: {found.get('evalue')}"[:300]}
+        data = found.get("data", {})
+        return {str(kind): str(text) for kind, text in data.items()} if isinstance(data, dict) else {}
+
+
+class _Outputs:
+    """Of one cell, as far as they are kept."""
+
+    def __init__(self) -> None:
+        self.kept: list[NotebookNode] = []
+        self._text = self._pictures = 0
+
+    def add(self, message: dict[str, Any]) -> None:
+        """Keep it, a part of it, or nothing."""
+        kind, content = message["msg_type"], message["content"]
+        if kind == "stream":
+            text = str(content["text"])[:max(0, _TEXT - self._text)]
+            if text and self.kept and self.kept[-1].get("name") == content["name"]:
+                self.kept[-1].text += text
+            elif text:
+                self.kept.append(new_output("stream", name=content["name"], text=text))
+            if self._text < _TEXT <= self._text + len(content["text"]):
+                self.kept[-1].text += "\n… more was printed\n"
+            self._text += len(content["text"])
+        elif kind in {"display_data", "execute_result", "error"} and self._pictures < _PICTURES:
+            self._pictures += 1
+            if len(str(content)) <= _PICTURE:
+                self.kept.append(output_from_msg(message))
