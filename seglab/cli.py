@@ -13,6 +13,7 @@ import typer
 from typer.core import TyperGroup
 
 from seglab import __version__
+from seglab.classroom.commands import app as classroom
 from seglab.errors import ArgumentError, DataError, SeglabError
 
 
@@ -410,6 +411,9 @@ def run(
     from seglab import lessons
 
     lessons.run(notebooks, html=html, in_place=in_place, progress=sys.stderr.isatty() or html is not None)
+
+
+app.add_typer(classroom, name="classroom")
 
 
 if __name__ == "__main__":

@@ -38,18 +38,18 @@ from seglab.checks.transfer import frozen, layer_rates, swap_head
 from seglab.checks.visible import WrongAnswer, expect, seed_of, student
 from seglab.errors import ArgumentError
 
-__all__ = ["EXERCISES", "Case", "Exercise", "Verdict", "WrongAnswer", "agreement", "aspp", "atrous_conv", "band_accuracy",
-           "best_epoch", "boundary_refinement", "calibration_error", "cam", "category_to_class", "class_shares",
-           "class_weights", "colourise", "confusion_matrix", "constant_rule", "count_parameters", "crop_and_flip",
-           "cross_entropy", "deeplabv3", "dice_loss", "differing_pixels", "enlarge", "expect", "fcn_head", "features_once",
-           "flicker", "fold_border", "frozen", "full_kernel", "gcn", "global_conv_block", "grad_cam", "hint",
-           "ignore_rim", "iou", "iou_loss", "kernel_for_size", "layer_getter", "layer_rates", "loss_with_aux",
-           "measure_speed", "merge_objects", "overlay", "per_picture_accuracy", "picture_losses", "plateau_rates",
-           "poly_rate", "polygon_area", "polygon_to_mask", "preprocess", "quantise", "reach", "read_counts",
-           "read_map", "read_run_lengths", "receptive_field", "seed_of", "single_conv", "skip_decoder", "solution",
-           "split_by_place", "student", "suspects", "swap_head", "test_accuracy", "tile_starts", "to_convolution", "to_ppm",
-           "train_epoch", "training_step", "trimap_to_mask", "two_convs", "voc_colour", "weights_on_map", "window",
-           "write_mask"]
+__all__ = ["EXERCISES", "Case", "Exercise", "Verdict", "WrongAnswer", "agreement", "aspp", "atrous_conv",
+           "band_accuracy", "best_epoch", "boundary_refinement", "calibration_error", "cam", "category_to_class",
+           "class_shares", "class_weights", "colourise", "confusion_matrix", "constant_rule", "count_parameters",
+           "crop_and_flip", "cross_entropy", "deeplabv3", "dice_loss", "differing_pixels", "enlarge", "expect",
+           "fcn_head", "features_once", "flicker", "fold_border", "frozen", "full_kernel", "gcn", "global_conv_block",
+           "grad_cam", "hint", "ignore_rim", "iou", "iou_loss", "kernel_for_size", "layer_getter", "layer_rates",
+           "loss_with_aux", "measure_speed", "merge_objects", "overlay", "per_picture_accuracy", "picture_losses",
+           "plateau_rates", "poly_rate", "polygon_area", "polygon_to_mask", "preprocess", "quantise", "reach",
+           "read_counts", "read_map", "read_run_lengths", "receptive_field", "seed_of", "single_conv", "skip_decoder",
+           "solution", "split_by_place", "student", "suspects", "swap_head", "test_accuracy", "tile_starts",
+           "to_convolution", "to_ppm", "train_epoch", "training_step", "trimap_to_mask", "two_convs", "voc_colour",
+           "weights_on_map", "window", "write_mask"]
 
 #: By name, in the lessons' order.
 EXERCISES = {one.name: one for one in (colourise, class_shares, single_conv, cross_entropy, training_step,

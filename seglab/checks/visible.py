@@ -1,5 +1,4 @@
-"""Visible tests of assignments: `expect` compares a result with a known one, and names the mistake; and a student's own data.
-"""
+"""Visible tests of assignments: `expect` compares, and names the mistake; `student` and `seed_of` for own data."""
 
 from __future__ import annotations
 

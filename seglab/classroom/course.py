@@ -39,7 +39,7 @@ c.RunConfined.seconds = 600.0
 
 
 class Graded(NamedTuple):
-    """A submission after grading: the points of the machine, those it could have given, seconds, and what went wrong."""
+    """A submission after grading: the points of the machine, the most it can give, seconds, and what went wrong."""
 
     student: str
     points: float
@@ -128,7 +128,8 @@ class Course:
 
         self._known(assignment)
         if not (self.root / "release" / assignment).is_dir():
-            raise DataError(f"{self.root / 'release' / assignment}", found="nothing", expected="the released assignment",
+            raise DataError(f"{self.root / 'release' / assignment}", found="nothing",
+                            expected="the released assignment",
                             fix=f"seglab classroom release {self.root} {assignment}")
         there = sorted(path.parent.name for path in (self.root / "submitted").glob(f"*/{assignment}"))
         if unknown := sorted(set(students or ()) - set(there)) or ([] if there else ["nobody"]):
@@ -173,12 +174,13 @@ class Course:
 
     def _convert(self, step: type, assignment: str, student: str | None = None) -> None:
         from nbgrader.coursedir import CourseDirectory
-        from traitlets.config import PyFileConfigLoader
+        from traitlets.config.loader import PyFileConfigLoader
 
         with _quiet() as log:
             config = PyFileConfigLoader("nbgrader_config.py", path=str(self.root)).load_config()
             config.CourseDirectory.root, config.CourseDirectory.db_url = str(self.root), self._database
-            where = CourseDirectory(config=config, assignment_id=assignment, **({"student_id": student} if student else {}))
+            where = CourseDirectory(config=config, assignment_id=assignment)
+            where.student_id = student or where.student_id
             made = step(coursedir=where, config=config)
             made.force = True
             try:

@@ -27,10 +27,10 @@ from seglab.classroom.kernel import ConfinedKernel
 from seglab.classroom.questions import Question
 from seglab.errors import DataError
 
-_HIDDEN = re.compile(r"^[ \t]*### BEGIN HIDDEN TESTS\n(.*?)^[ \t]*### END HIDDEN TESTS[ \t]*\n?", re.MULTILINE | re.DOTALL)
+_HIDDEN = re.compile(r"^#+ BEGIN HIDDEN TESTS\n(.*?)^#+ END HIDDEN TESTS\n?", re.MULTILINE | re.DOTALL)
 
 
-class FillRelease(NbGraderPreprocessor):
+class FillRelease(NbGraderPreprocessor):  # type: ignore[misc]
     """The released notebook with the student's answers in it, and cells that the student added.
 
     So it does not matter which cells a student deleted, moved, copied or changed.
@@ -48,7 +48,8 @@ def filled(release: NotebookNode, submission: NotebookNode) -> NotebookNode:
 
     A cell that the student added stands behind the cell of the release before it.
     """
-    made, answers, added = copy.deepcopy(release), {}, {}
+    made, answers = copy.deepcopy(release), {}
+    added: dict[str | None, list[NotebookNode]] = {}
     known = {_id(cell): cell for cell in release.cells if _id(cell) is not None}
     last = None
     for cell in submission.cells:
@@ -81,7 +82,7 @@ def _id(cell: NotebookNode) -> str | None:
     return found.get("grade_id") if isinstance(found, Mapping) else None
 
 
-class RunConfined(NbGraderPreprocessor):
+class RunConfined(NbGraderPreprocessor):  # type: ignore[misc]
     """Execute all cells in a confined kernel, and put the verdicts of the hidden tests into the graded cells."""
 
     memory = Float(6.0, help="GB that a submission may take").tag(config=True)
@@ -113,8 +114,7 @@ class RunConfined(NbGraderPreprocessor):
         if not graded:
             return outputs
         # nbgrader reads a number as points, and a warning as an error.
-        outputs = [one for one in outputs if one.output_type == "error"
-                   or one.output_type == "stream" and one.name == "stdout"]
+        outputs = [one for one in outputs if one.output_type == "error" or one.get("name") == "stdout"]
         for name, expression in calls:
             verdict = self._verdict(questions[name], expression, kernel, student)
             outputs.append(new_output("stream", text=f"{verdict.text}\n") if verdict.passed else

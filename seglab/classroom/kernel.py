@@ -14,7 +14,7 @@ from pathlib import Path
 from typing import Any, NamedTuple
 
 import zmq
-from jupyter_client import KernelManager
+from jupyter_client.manager import KernelManager
 from nbformat import NotebookNode
 from nbformat.v4 import new_output, output_from_msg
 
@@ -108,7 +108,7 @@ class ConfinedKernel:
     def run(self, source: str, seconds: float, expression: str | None = None) -> Done:
         """Run a cell, and then evaluate an expression.
 
-        A cell that takes longer is interrupted; if that does not help, the kernel is stopped, and no cell runs any more.
+        A cell that takes longer is interrupted; if that does not help, the kernel is stopped, and no other cell runs.
         """
         if self._dead is not None:
             return Done([], self._dead, {})
@@ -144,7 +144,7 @@ class ConfinedKernel:
     @staticmethod
     def _next(get: Any, seconds: float) -> dict[str, Any] | None:
         try:
-            return get(timeout=seconds)  # type: ignore[no-any-return]
+            return get(timeout=seconds)
         except queue.Empty:
             return None
 
