@@ -51,6 +51,7 @@ def confine(write: Path, read: Sequence[Path], memory: float, size: float) -> No
         for limit, value in ((resource.RLIMIT_DATA, memory), (resource.RLIMIT_FSIZE, size), (resource.RLIMIT_CORE, 0)):
             resource.setrlimit(limit, (int(value * 1e9),) * 2)
     if hasattr(os, "fork"):
+        _end_with_parent()
         with contextlib.suppress(OSError):
             _leave_network()
             _first_process()
@@ -100,7 +101,12 @@ def _first_process() -> None:
         for one in (signal.SIGINT, signal.SIGTERM):  # the child gets them, too: they go to the group
             signal.signal(one, signal.SIG_IGN)
         os._exit(os.waitstatus_to_exitcode(os.waitpid(child, 0)[1]) & 0xFF)
-    ctypes.CDLL(None).prctl(1, signal.SIGKILL)  # end with the parent
+    _end_with_parent()
+
+
+def _end_with_parent() -> None:
+    if sys.platform.startswith("linux"):
+        ctypes.CDLL(None).prctl(1, signal.SIGKILL)
 
 
 def _in_child(function: object) -> bool:

@@ -7,6 +7,7 @@ import os
 import shutil
 import sys
 import time
+import warnings
 from collections.abc import Iterator
 from contextlib import contextmanager
 from pathlib import Path
@@ -32,7 +33,7 @@ c.Autograde.sanitize_preprocessors = [
 c.Autograde.autograde_preprocessors = [RunConfined, LimitOutput, SaveAutoGrades, AssignLatePenalties, CheckCellMetadata]
 
 # Limits of a submission: GB, seconds a cell, seconds of all cells together.
-c.RunConfined.memory = 6.0
+c.RunConfined.memory = 4.0
 c.RunConfined.cell_seconds = 60.0
 c.RunConfined.seconds = 600.0
 '''
@@ -142,7 +143,7 @@ class Course:
                 self._convert(Autograde, assignment, student)
             except Exception as error:  # whatever it is, the others are graded
                 problem = f"could not be graded: {type(error).__name__}: {str(error)[:300]}"
-            with Gradebook(self._database) as gradebook:
+            with _quiet(), Gradebook(self._database) as gradebook:
                 points, most = _points(gradebook, assignment, student)
             yield Graded(student, points, most, time.monotonic() - start, problem)
 
@@ -242,7 +243,9 @@ def _quiet() -> Iterator[list[str]]:
     logger.handlers, logger.propagate = [handler], False
     os.environ["PATH"] = os.pathsep.join([str(Path(sys.executable).parent), path])  # it calls `alembic` by its name
     try:
-        yield lines
+        with warnings.catch_warnings():
+            warnings.simplefilter("ignore")  # nbgrader's own, of sqlalchemy: about its order of saving
+            yield lines
     finally:
         logger.handlers, logger.propagate = before, propagate
         os.environ["PATH"] = path

@@ -85,7 +85,7 @@ def _id(cell: NotebookNode) -> str | None:
 class RunConfined(NbGraderPreprocessor):  # type: ignore[misc]
     """Execute all cells in a confined kernel, and put the verdicts of the hidden tests into the graded cells."""
 
-    memory = Float(6.0, help="GB that a submission may take").tag(config=True)
+    memory = Float(4.0, help="GB that a submission may take").tag(config=True)
     cell_seconds = Float(60.0, help="that a cell may take").tag(config=True)
     seconds = Float(600.0, help="that all cells of a submission may take together").tag(config=True)
 

@@ -59,7 +59,7 @@ class ConfinedKernel:
         seconds: that all cells may take together.
     """
 
-    def __init__(self, student: str, files: Sequence[Path] = (), read: Sequence[Path] = (), memory: float = 6.0,
+    def __init__(self, student: str, files: Sequence[Path] = (), read: Sequence[Path] = (), memory: float = 4.0,
                  seconds: float = 900.0) -> None:
         self._student, self._files, self._read, self._memory, self._seconds = student, files, read, memory, seconds
         self._dead: str | None = None

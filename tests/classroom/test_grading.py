@@ -1,0 +1,221 @@
+"""Grading: right answers get all points, and whatever a submission does costs its own points only."""
+
+import copy
+import json
+import os
+import socket
+import sys
+import threading
+
+import nbformat
+import pytest
+from nbformat.v4 import new_code_cell
+
+from seglab.classroom.confine import available
+from seglab.classroom.grading import filled, hidden_tests
+from seglab.errors import DataError
+from tests.classroom.toy import ANSWERS, hand_in, submission, toy_course
+
+CAN = available()
+confined = pytest.mark.skipif(not (CAN["files"] and CAN["network"]), reason="this system cannot confine a process")
+
+
+@pytest.fixture(scope="module")
+def course(tmp_path_factory):
+    return toy_course(tmp_path_factory.mktemp("classroom") / "course")
+
+
+@pytest.fixture(scope="module")
+def released(course):
+    return nbformat.read(course.root / "release/toy/toy.ipynb", as_version=4)
+
+
+def points_of(course, student, notebook):
+    hand_in(course, student, notebook)
+    (found,) = course.grade("toy", [student])
+    return found
+
+
+def told(course, student):
+    """The messages in a graded notebook's errors."""
+    graded = nbformat.read(course.root / "autograded" / student / "toy" / "toy.ipynb", as_version=4)
+    return "\n".join(output.evalue for cell in graded.cells for output in cell.get("outputs", [])
+                     if output.output_type == "error")
+
+
+def test_the_release_gives_nothing_away(course, released):
+    text = nbformat.writes(released)
+    assert not [word for word in ("BEGIN", "from grader", "x + x", "Because") if word in text]
+    assert sorted(path.name for path in (course.root / "release/toy").iterdir()) == ["toy.ipynb", "toy_data.py"]
+
+
+def test_right_answers_get_all_points_and_the_untouched_release_none(course, released):
+    right = points_of(course, "right", submission(course))
+    assert (right.points, right.most, right.problem) == (6.0, 6.0, None)
+    untouched = points_of(course, "untouched", released)
+    assert (untouched.points, untouched.problem) == (0.0, None)
+
+
+def test_a_wrong_answer_costs_its_points_and_the_feedback_names_the_mistake_but_no_answer(course):
+    found = points_of(course, "wrong", submission(course, {"half": "def half(x):\n    return x // 2",
+                                                           "own": "own = 5 * 1.5 + 3  # somebody else's"}))
+    assert found.points == 2.0
+    assert "// cuts the rest off." in told(course, "wrong")
+    course.feedback("toy")
+    page = (course.root / "feedback/wrong/toy/toy.html").read_text(encoding="utf-8")
+    assert "cuts the rest off" in page
+    assert not [value for value in ("2.5", "7.5") if value in told(course, "wrong")]
+
+
+@pytest.mark.parametrize("name", ["deleted", "changed", "moved", "twice", "old format", "metadata"])
+def test_it_does_not_matter_what_a_student_did_to_the_cells_of_tests(course, released, name):
+    notebook = submission(course)
+    tests = [cell for cell in notebook.cells if cell.get("id", "").startswith("test-")]
+    if name == "deleted":
+        notebook.cells = [cell for cell in notebook.cells if cell not in tests]
+    elif name == "changed":
+        for cell in tests:
+            cell.source, cell.metadata.nbgrader["points"] = "pass", 100.0
+    elif name == "moved":
+        notebook.cells = notebook.cells[::-1]
+    elif name == "twice":
+        notebook.cells = [copy.deepcopy(cell) for cell in notebook.cells for _ in range(2)]
+    elif name == "old format":
+        notebook.nbformat_minor = 4
+        for cell in notebook.cells:
+            cell.pop("id", None)
+    else:
+        for cell in tests:
+            cell.metadata = nbformat.NotebookNode()
+    made = filled(released, notebook)
+    wanted = [cell.source for cell in filled(released, submission(course)).cells]
+    assert [cell.source for cell in made.cells if cell.source in wanted] == wanted
+    extra = [cell.source for cell in made.cells if cell.source not in wanted]
+    assert extra == (["pass"] * 0 if name != "changed" else [])
+    nbformat.validate(made)
+
+
+def test_cells_that_a_student_added_stay_where_they_are_needed(course, released):
+    notebook = submission(course, {"double": "def double(x):\n    return times(2, x)"})
+    place = next(i for i, cell in enumerate(notebook.cells) if cell.get("id") == "double")
+    notebook.cells.insert(place, new_code_cell("def times(a, b):\n    return a * b"))
+    assert points_of(course, "added", notebook).points == 6.0
+
+
+@pytest.mark.parametrize("text", ["", "{", "[]", '{"cells": 5}', '{"nbformat": 4, "cells": [{}]}', "\0" * 50])
+def test_what_is_no_notebook_gets_no_points_and_is_kept(course, text):
+    student = f"broken{abs(hash(text))}"
+    found = points_of(course, student, text)
+    assert found.points == 0.0
+    assert "cannot be read" in found.problem
+    kept = course.root / "submitted" / student / "toy" / "toy.ipynb.unreadable"
+    assert kept.read_text() == text
+
+
+HOSTILE = {
+    "forges the verdict": (
+        "import sys, types\nfake = types.ModuleType('grader.toy')\nfake.grade = lambda *_: None\n"
+        "sys.modules['grader'] = fake\nsys.modules['grader.toy'] = fake\n"
+        "import seglab.classroom.answers as answers\n"
+        "answers.answer = lambda *_: answers.Reply('[]')\n"
+        "answers.run_cases = lambda *_: []\nraise SystemExit"),
+    "replies with what is no result": (
+        "import seglab.classroom.answers as answers\n"
+        "answers.answer = lambda *_: answers.Reply('[[{\"dtype\": \"O\", \"shape\": [1], \"data\": \"\"}, null, \"\", "
+        "null]]')\ndouble = half = own = 1"),
+    "ends the kernel": "import os\nos._exit(0)",
+    "prints without an end": "for i in range(300_000):\n    print('x' * 400)",
+    "takes all memory": "held = []\nwhile True:\n    held.append(bytearray(200_000_000))",
+    "leaves the time": "while True:\n    pass",
+    "starts processes": "import subprocess, sys\nfor _ in range(20):\n    subprocess.Popen([sys.executable, '-c', "
+                        "'import time; time.sleep(600)'])\nraise ValueError",
+}
+
+
+@pytest.mark.parametrize("name", HOSTILE)
+def test_a_hostile_cell_costs_its_own_points_and_the_grading_goes_on(course, name, monkeypatch):
+    monkeypatch.setattr("seglab.classroom.grading.RunConfined.cell_seconds", 4.0)
+    code = HOSTILE[name]
+    hand_in(course, "hostile-" + name.replace(" ", "-"), submission(course, {"double": code, "half": "half = None",
+                                                                             "own": "own = 0.5"}))
+    hand_in(course, "after-" + name.replace(" ", "-"), submission(course))
+    found = {one.student: one for one in course.grade("toy", ["hostile-" + name.replace(" ", "-"),
+                                                              "after-" + name.replace(" ", "-")])}
+    hostile, after = found.values()
+    assert hostile.points == 0.0
+    assert hostile.problem is None
+    assert hostile.seconds < 90
+    assert after.points == 6.0
+
+
+@confined
+def test_a_submission_reads_writes_and_connects_to_nothing_of_ours(course, tmp_path):
+    secret, target = course.root / "grader" / "toy.py", tmp_path / "written"
+    with socket.socket() as server:
+        server.bind(("127.0.0.1", 0))
+        server.listen()
+        threading.Thread(target=_answer, args=(server,), daemon=True).start()
+        code = f"""
+found = {{}}
+for name, act in {{
+    "grader": lambda: open({str(secret)!r}).read(),
+    "others": lambda: __import__("os").listdir({str(course.root / 'submitted')!r}),
+    "write": lambda: open({str(target)!r}, "w").write("x"),
+    "home": lambda: open(__import__("os").path.expanduser("~root/.bashrc"), "a").write("x"),
+    "socket": lambda: __import__("socket").create_connection(("127.0.0.1", {server.getsockname()[1]}), 2),
+    "outside": lambda: __import__("socket").create_connection(("192.0.2.1", 80), 2),
+    "processes": lambda: __import__("os").kill({os.getpid()}, 0),
+    "environment": lambda: __import__("os").environ["SEGLAB_SECRET"],
+}}.items():
+    try:
+        act()
+        found[name] = "done"
+    except Exception as error:
+        found[name] = type(error).__name__
+open("own.txt", "w").write("may be written")
+raise ValueError(str(found))
+"""
+        os.environ["SEGLAB_SECRET"] = "ours"
+        try:
+            points_of(course, "curious", submission(course, {"double": code}))
+        finally:
+            del os.environ["SEGLAB_SECRET"]
+    messages = told(course, "curious")
+    assert "'grader': 'PermissionError'" in messages
+    assert "done" not in messages, messages
+    assert not target.exists()
+
+
+def _answer(server):
+    try:
+        server.accept()
+    except OSError:
+        return  # the test is over
+
+
+@pytest.mark.skipif(sys.platform == "win32", reason="Windows has no limits of a process")
+def test_the_grader_itself_stays_small_when_a_submission_prints_much(course):
+    import resource
+
+    before = resource.getrusage(resource.RUSAGE_SELF).ru_maxrss
+    found = points_of(course, "loud", submission(course, {"double": "print('x' * 100_000_000)\n" + ANSWERS["double"]}))
+    assert found.points == 6.0
+    assert resource.getrusage(resource.RUSAGE_SELF).ru_maxrss - before < 500_000  # KB
+    graded = course.root / "autograded/loud/toy/toy.ipynb"
+    assert graded.stat().st_size < 200_000
+
+
+def test_hidden_parts_hold_calls_of_grade_only():
+    shown, calls = hidden_tests("print(1)\n# BEGIN HIDDEN TESTS\nfrom grader.a import grade\n"
+                                "grade('b', f(x)[0], STUDENT)\n# END HIDDEN TESTS\n")
+    assert (shown, calls) == ("print(1)\n", [("b", "f(x)[0]")])
+    with pytest.raises(DataError, match="assert x"):
+        hidden_tests("# BEGIN HIDDEN TESTS\nassert x\n# END HIDDEN TESTS")
+
+
+def test_a_table_of_all_points(course, tmp_path):
+    points_of(course, "listed", submission(course))
+    rows = course.export(tmp_path / "grades.csv").read_text().splitlines()
+    mine = next(row for row in rows if ",listed," in row)
+    assert mine.split(",")[-2:] == ["6.0", "8.0"]
+    assert json.dumps(rows)
