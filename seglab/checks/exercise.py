@@ -14,7 +14,6 @@ import numpy as np
 import torch
 
 from seglab.checks.guard import SECONDS, Ran, call
-from seglab.editions import STUB
 
 
 class Verdict(NamedTuple):
@@ -107,6 +106,8 @@ class Exercise:
         return None
 
     def _failure(self, name: str, number: int, expected: Any, difference: str, results: Sequence[Ran]) -> str:
+        from seglab.editions import STUB  # here: reading notebooks takes two seconds to import
+
         case, ran = self.cases[number], results[number]
         hint = f'check.hint("{self.name}") gives a hint.'
         if ran.stub is not None and ran.stub not in {name, "__init__", "forward"}:

@@ -102,14 +102,23 @@ def test_cells_that_a_student_added_stay_where_they_are_needed(course, released)
     assert points_of(course, "added", notebook).points == 6.0
 
 
-@pytest.mark.parametrize("text", ["", "{", "[]", '{"cells": 5}', '{"nbformat": 4, "cells": [{}]}', "\0" * 50])
-def test_what_is_no_notebook_gets_no_points_and_is_kept(course, text):
-    student = f"broken{abs(hash(text))}"
-    found = points_of(course, student, text)
-    assert found.points == 0.0
+@pytest.mark.parametrize("text", ["", "{", "[]", '{"cells": 5}', '{"nbformat": 4, "cells": [{}]}', "\0" * 50,
+                                  "[" * 100_000])
+def test_what_is_no_notebook_is_kept_and_an_empty_one_takes_its_place(course, released, text):
+    student = f"broken-{len(text)}"
+    hand_in(course, student, text)
+    assert "cannot be read" in course._readable("toy", student)
+    folder = course.root / "submitted" / student / "toy"
+    assert (folder / "toy.ipynb.unreadable").read_text() == text
+    instead = nbformat.read(folder / "toy.ipynb", as_version=4)
+    assert "not a notebook that can be read" in instead.cells[0].source
+    assert [cell.source for cell in instead.cells[1:]] == [cell.source for cell in released.cells]
+
+
+def test_what_is_no_notebook_gets_no_points(course):
+    found = points_of(course, "broken", "{")
+    assert (found.points, found.most) == (0.0, 6.0)
     assert "cannot be read" in found.problem
-    kept = course.root / "submitted" / student / "toy" / "toy.ipynb.unreadable"
-    assert kept.read_text() == text
 
 
 HOSTILE = {
@@ -132,20 +141,19 @@ HOSTILE = {
 }
 
 
-@pytest.mark.parametrize("name", HOSTILE)
-def test_a_hostile_cell_costs_its_own_points_and_the_grading_goes_on(course, name, monkeypatch):
+def test_hostile_submissions_cost_their_own_points_and_the_grading_goes_on(course, monkeypatch):
     monkeypatch.setattr("seglab.classroom.grading.RunConfined.cell_seconds", 4.0)
-    code = HOSTILE[name]
-    hand_in(course, "hostile-" + name.replace(" ", "-"), submission(course, {"double": code, "half": "half = None",
-                                                                             "own": "own = 0.5"}))
-    hand_in(course, "after-" + name.replace(" ", "-"), submission(course))
-    found = {one.student: one for one in course.grade("toy", ["hostile-" + name.replace(" ", "-"),
-                                                              "after-" + name.replace(" ", "-")])}
-    hostile, after = found.values()
-    assert hostile.points == 0.0
-    assert hostile.problem is None
-    assert hostile.seconds < 90
-    assert after.points == 6.0
+    monkeypatch.setattr("seglab.classroom.grading.RunConfined.memory", 2.0)
+    for name, code in HOSTILE.items():
+        hand_in(course, f"hostile {name}", submission(course, {"double": code, "half": "half = None",
+                                                               "own": "own = 0.5"}))
+    hand_in(course, "hostile z after all", submission(course))
+    graded = {one.student: one for one in course.grade("toy", [f"hostile {name}" for name in
+                                                               (*HOSTILE, "z after all")])}
+    assert graded.pop("hostile z after all").points == 6.0
+    for student, found in graded.items():
+        assert (found.points, found.problem) == (0.0, None), student
+        assert found.seconds < 120, student
 
 
 @confined
