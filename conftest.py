@@ -5,6 +5,7 @@ from __future__ import annotations
 import gc
 import importlib.util
 import os
+from pathlib import Path
 from typing import Any
 
 import pytest
@@ -20,7 +21,13 @@ TOGETHER = {"tests/browser/test_lab.py": "jupyterlab", "tests/browser/test_tour.
             **dict.fromkeys(("tests/datasets/coco/test_dataset.py", "tests/datasets/test_cache.py",
                              "tests/datasets/test_sample.py", "tests/test_checkpoint.py",
                              "tests/training/test_kill.py", "tests/training/test_processes.py"), "fork server"),
+            "tests/classroom/test_grading.py": "grading",
             "tests/test_benchmarks.py": "benchmarks", "tests/test_lesson_cells.py": "cells"}
+
+# The masters of assignments are run as the notebook of a student, and their hidden tests import the grader.
+os.environ["SEGLAB_STUDENT"] = "ada"
+os.environ["PYTHONPATH"] = os.pathsep.join(filter(None, [str(Path(__file__).parent / "assignments"),
+                                                         os.environ.get("PYTHONPATH")]))
 
 if "PYTEST_XDIST_WORKER" in os.environ:
     # One thread for each worker, and for the kernels and processes that it starts: several would wait for each other.

@@ -52,8 +52,8 @@ def student(name: str) -> str:
         WrongAnswer: the name is empty.
 
     Example:
-        >>> student("Ada")
-        'Ada'
+        >>> student("ada")
+        'ada'
     """
     name = os.environ.get("SEGLAB_STUDENT") or name
     if not isinstance(name, str) or not name.strip():

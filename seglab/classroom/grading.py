@@ -166,9 +166,14 @@ def questions_of(course: Path, assignment: str) -> Mapping[str, Question]:
     if not (course / "grader" / f"{assignment}.py").is_file():
         raise DataError(f"{course / 'grader'}", found=f"no {assignment}.py", expected="the grader's module",
                         fix="Make the course anew with `seglab classroom new`, or write the module.")
-    if str(course) not in sys.path:
-        sys.path.insert(0, str(course))
-    return importlib.import_module(f"grader.{assignment}").QUESTIONS
+    if (known := sys.modules.get("grader")) is not None and Path(str(known.__file__)).parent != course / "grader":
+        for name in [name for name in sys.modules if name.partition(".")[0] == "grader"]:  # of another course
+            del sys.modules[name]
+    sys.path.insert(0, str(course))
+    try:
+        return importlib.import_module(f"grader.{assignment}").QUESTIONS
+    finally:
+        sys.path.remove(str(course))
 
 
 def _error(name: str, text: str) -> NotebookNode:
