@@ -16,6 +16,7 @@ import ctypes
 import json
 import os
 import signal
+import stat
 import struct
 import sys
 from collections.abc import Sequence
@@ -74,10 +75,11 @@ def _only_files(read: Sequence[Path], write: Sequence[Path]) -> None:
     rules = libc.syscall(444, struct.pack("Q", rights), 8, 0)
     for places, allowed in ((read, _READ), (write, rights)):
         for place in places:
-            if not place.exists():
+            try:
+                handle = os.open(place, os.O_PATH | os.O_CLOEXEC)
+            except OSError:  # not there, or closed to us as well
                 continue
-            handle = os.open(place, os.O_PATH | os.O_CLOEXEC)
-            known = allowed if place.is_dir() else allowed & rights & _OF_FILES
+            known = allowed if stat.S_ISDIR(os.fstat(handle).st_mode) else allowed & rights & _OF_FILES
             if libc.syscall(445, rules, 1, struct.pack("=Qi", known, handle), 0):
                 raise OSError(ctypes.get_errno(), f"landlock_add_rule for {place}")
             os.close(handle)
