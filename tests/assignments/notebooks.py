@@ -16,6 +16,7 @@ import nbformat
 from nbformat import NotebookNode
 
 ASSIGNMENTS = Path(__file__).parents[2] / "assignments"
+NAMES = sorted(path.name for path in (ASSIGNMENTS / "source").iterdir() if path.is_dir())
 STUDENT = "ada"
 
 
@@ -79,9 +80,11 @@ def _place(folder: Path, student: str):
             os.environ["SEGLAB_STUDENT"] = before
 
 
-def without_marks(source: str) -> str:
-    """A solution as a student would hand it in."""
-    return "\n".join(line for line in source.splitlines() if line.strip() not in {"# BEGIN SOLUTION", "# END SOLUTION"})
+def solutions(name: str) -> dict[str, str]:
+    """{grade_id: what a student would hand in} of the cells in which students write."""
+    return {cell.metadata.nbgrader.grade_id: "\n".join(
+        line for line in cell.source.splitlines() if line.strip() not in {"# BEGIN SOLUTION", "# END SOLUTION"})
+        for cell in master(name).cells if cell.metadata.get("nbgrader", {}).get("solution")}
 
 
 def handed_in(release: NotebookNode, answers: Mapping[str, str]) -> NotebookNode:

@@ -6,9 +6,8 @@ import pytest
 
 from seglab.classroom.grading import hidden_tests
 from seglab.classroom.questions import NumberQuestion
-from tests.assignments.notebooks import ASSIGNMENTS, graded, lost, master
+from tests.assignments.notebooks import NAMES, graded, lost, master
 
-NAMES = sorted(path.name for path in (ASSIGNMENTS / "source").iterdir() if path.is_dir())
 ANSWERS = {name: importlib.import_module(f"tests.assignments.answers.{name}") for name in NAMES}
 
 

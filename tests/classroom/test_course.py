@@ -7,7 +7,7 @@ from typer.testing import CliRunner
 from seglab.classroom.course import Course, masters
 from seglab.cli import app
 from seglab.errors import ArgumentError, DataError
-from tests.assignments.notebooks import handed_in, without_marks
+from tests.assignments.notebooks import NAMES, handed_in, solutions
 
 
 def seglab(*args):
@@ -29,6 +29,7 @@ def test_a_wheel_has_no_assignments_and_says_where_they_are(monkeypatch, tmp_pat
         masters()
 
 
+@pytest.mark.slow
 def test_the_commands_in_the_order_of_the_guide(tmp_path):
     course = tmp_path / "mycourse"
     assert "a1" in seglab("new", course).output
@@ -37,11 +38,8 @@ def test_the_commands_in_the_order_of_the_guide(tmp_path):
     assert "seglab classroom release" in seglab("grade", course, "a1").output
     result = seglab("release", course, "a1")
     assert result.exit_code == 0, result.output
-    master = nbformat.read(course / "source/a1/a1.ipynb", as_version=4)
-    answers = {cell.metadata.nbgrader.grade_id: without_marks(cell.source) for cell in master.cells
-               if cell.metadata.get("nbgrader", {}).get("solution")}
     released = nbformat.read(course / "release/a1/a1.ipynb", as_version=4)
-    for student, notebook in (("Grace", handed_in(released, answers)), ("alan", released)):
+    for student, notebook in (("Grace", handed_in(released, solutions("a1"))), ("alan", released)):
         (tmp_path / "in" / student).mkdir(parents=True)
         nbformat.write(notebook, tmp_path / "in" / student / "a1.ipynb")
     assert "2 collected: Grace, alan" in seglab("collect", course, "a1", tmp_path / "in").output
@@ -56,3 +54,18 @@ def test_the_commands_in_the_order_of_the_guide(tmp_path):
     again = seglab("grade", course, "a1", "--student", "nobody")
     assert again.exit_code == 1
     assert "nobody" in again.output
+
+
+@pytest.mark.slow
+@pytest.mark.parametrize("name", [name for name in NAMES if name != "a1"])  # a1 is in the test above
+def test_a_solution_gets_all_points_and_an_untouched_release_none(name, tmp_path):
+    course = Course.new(tmp_path / "course")
+    released = nbformat.read(course.release(name) / f"{name}.ipynb", as_version=4)
+    for student, answers in (("Grace", solutions(name)), ("alan", {})):
+        path = course.root / "submitted" / student / name / f"{name}.ipynb"
+        path.parent.mkdir(parents=True)
+        nbformat.write(handed_in(released, answers), path)
+    solved, untouched = course.grade(name)
+    assert (solved.points, solved.problem) == (solved.most, None)
+    assert (untouched.points, untouched.problem) == (0.0, None)
+    assert solved.most >= 20

@@ -141,6 +141,7 @@ HOSTILE = {
 }
 
 
+@pytest.mark.slow
 def test_hostile_submissions_cost_their_own_points_and_the_grading_goes_on(course, monkeypatch):
     monkeypatch.setattr("seglab.classroom.grading.RunConfined.cell_seconds", 4.0)
     monkeypatch.setattr("seglab.classroom.grading.RunConfined.memory", 2.0)
