@@ -69,6 +69,8 @@ def filled(release: NotebookNode, submission: NotebookNode) -> NotebookNode:
     cells = list(added.get(None, []))
     for cell in made.cells:
         cell.source = answers.get(_id(cell), cell.source)
+        if cell.cell_type == "markdown" and _id(cell) in answers:  # tags of HTML are text in pages that teachers read
+            cell.source = re.sub(r"<(?=[A-Za-z/!?])", "&lt;", cell.source)
         cells += [cell, *added.get(cell.get("id"), [])]
     made.cells = cells
     for number, cell in enumerate(cells):

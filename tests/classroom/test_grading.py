@@ -214,6 +214,22 @@ def test_the_grader_itself_stays_small_when_a_submission_prints_much(course):
     assert graded.stat().st_size < 200_000
 
 
+def test_what_a_student_shows_runs_no_script_in_the_teachers_browser(course):
+    show = ("from IPython.display import HTML, Javascript, display\ndisplay(HTML('<script>evil(1)</script>'))\n"
+            "display(Javascript('evil(2)'))\n")
+    points_of(course, "scripts", submission(course, {"double": show + ANSWERS["double"], "words":
+                                                     "Because <script>evil(3)</script><img src=x onerror=evil(4)>"}))
+    graded = nbformat.read(course.root / "autograded/scripts/toy/toy.ipynb", as_version=4)
+    kinds = {kind for cell in graded.cells for output in cell.get("outputs", []) for kind in output.get("data", {})}
+    assert kinds == {"text/plain"}
+    course.feedback("toy")
+    page = (course.root / "feedback/scripts/toy/toy.html").read_text(encoding="utf-8")
+    assert "Because" in page
+    assert "<script>evil" not in page
+    assert "<img src=x" not in page
+    assert "&lt;script&gt;evil(3)" in page
+
+
 def test_hidden_parts_hold_calls_of_grade_only():
     shown, calls = hidden_tests("print(1)\n# BEGIN HIDDEN TESTS\nfrom grader.a import grade\n"
                                 "grade('b', f(x)[0], STUDENT)\n# END HIDDEN TESTS\n")
