@@ -56,7 +56,9 @@ def lost(name: str, answers: Mapping[str, str], student: str = STUDENT) -> dict[
 @contextlib.contextmanager
 def _place(folder: Path, student: str):
     before, path, here = os.environ.get("SEGLAB_STUDENT"), list(sys.path), Path.cwd()
-    own = {name: module for name, module in sys.modules.items() if name.partition("_")[0] == folder.name}
+    # What was imported from this very folder stays: it remembers the pictures of a student.
+    own = {name: module for name, module in sys.modules.items() if name.partition("_")[0] == folder.name
+           and Path(getattr(module, "__file__", None) or "").parent != folder}
     for name in own:
         del sys.modules[name]
     importlib.invalidate_caches()
