@@ -15,6 +15,8 @@ import matplotlib as mpl
 import nbformat
 from nbformat import NotebookNode
 
+from seglab.classroom.grading import questions_of
+
 ASSIGNMENTS = Path(__file__).parents[2] / "assignments"
 NAMES = sorted(path.name for path in (ASSIGNMENTS / "source").iterdir() if path.is_dir())
 STUDENT = "ada"
@@ -62,6 +64,7 @@ def _place(folder: Path, student: str):
     for name in own:
         del sys.modules[name]
     importlib.invalidate_caches()
+    questions_of(ASSIGNMENTS, folder.name)  # our grader, and not that of a course which another test has made
     backend = mpl.get_backend()
     mpl.use("agg")
     try:

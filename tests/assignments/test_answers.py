@@ -4,9 +4,9 @@ import importlib
 
 import pytest
 
-from seglab.classroom.grading import hidden_tests
-from seglab.classroom.questions import NumberQuestion
-from tests.assignments.notebooks import NAMES, graded, lost, master
+from seglab.classroom.grading import hidden_tests, questions_of
+from seglab.classroom.questions import NumberQuestion, grade
+from tests.assignments.notebooks import ASSIGNMENTS, NAMES, graded, lost, master
 
 ANSWERS = {name: importlib.import_module(f"tests.assignments.answers.{name}") for name in NAMES}
 
@@ -50,20 +50,20 @@ def test_every_wrong_answer_loses_exactly_the_points_that_it_should(name):
 
 @pytest.mark.parametrize("name", NAMES)
 def test_a_question_names_each_of_its_known_mistakes(name):
-    module = importlib.import_module(f"grader.{name}")
-    for question in module.QUESTIONS.values():
+    questions = questions_of(ASSIGNMENTS, name)
+    for question in questions.values():
         of_students = isinstance(question, NumberQuestion)
         for sentence, answers in getattr(question, "mistakes", {}).items():
             for answer in answers if isinstance(answers, (list, tuple)) else [answers]:
                 # Some mistakes give the right number on the pictures of some students.
-                told = [_told(module.grade, question.name, answer(student) if of_students else answer, student)
+                told = [_told(questions, question.name, answer(student) if of_students else answer, student)
                         for student in (("ada", "grace", "alan", "7") if of_students else ("ada",))]
                 assert any(sentence in one for one in told), f"{question.name}: {sentence}: {told}"
 
 
-def _told(grade, name, answer, student):
+def _told(questions, name, answer, student):
     try:
-        grade(name, answer, student)
+        grade(questions, name, answer, student)
     except AssertionError as error:
         return str(error)
     return "all is right"
