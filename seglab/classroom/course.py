@@ -16,6 +16,7 @@ from typing import Any, NamedTuple
 import nbformat
 from nbformat.v4 import new_markdown_cell
 
+from seglab.classroom.collect import MOST
 from seglab.errors import ArgumentError, DataError
 from seglab.files import atomic_write
 
@@ -203,8 +204,8 @@ class Course:
                 problems.append(f"{release.name} is missing")
                 continue
             try:
-                if path.stat().st_size > 50_000_000:
-                    raise ValueError("larger than 50 MB")
+                if path.stat().st_size > MOST:
+                    raise ValueError(f"larger than {MOST // 1_000_000} MB")
                 nbformat.validate(nbformat.read(path, as_version=4))
             except Exception as error:  # nbformat raises whatever json, jsonschema and its own converters do
                 path.rename(path.with_name(f"{path.name}.unreadable"))

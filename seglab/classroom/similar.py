@@ -6,6 +6,7 @@ import io
 import keyword
 import statistics
 import tokenize
+from collections import Counter
 from collections.abc import Iterable, Mapping
 from itertools import combinations
 from pathlib import Path
@@ -58,12 +59,10 @@ def similar(course: Path, assignment: str, most: int = 20) -> list[Pair]:
         of[path.parts[-3]] = {name: pieces(source) - pieces(release.get(name, "")) for name, source in written.items()}
     if len(of) < 2:
         raise DataError(f"submissions of {assignment}", found=len(of), expected="two or more that can be read")
-    counts: dict[tuple[str, ...], int] = {}
-    for cells in of.values():
-        for piece in set().union(*cells.values()):
-            counts[piece] = counts.get(piece, 0) + 1
+    own = {student: set().union(*cells.values()) for student, cells in of.items()}
+    counts = Counter(piece for found in own.values() for piece in found)
     common = {piece for piece, count in counts.items() if count > max(2, len(of) / 3)}
-    rare = {student: set().union(*cells.values()) - common for student, cells in of.items()}
+    rare = {student: found - common for student, found in own.items()}
     pairs = []
     for first, second in combinations(sorted(of), 2):
         shared = rare[first] & rare[second]
@@ -84,7 +83,7 @@ def pieces(source: str) -> set[tuple[str, ...]]:
         >>> pieces("total = sum(a[i] * 2 for i in b)") == pieces("s=sum(x[k]*3 for k in values)  # the sum")
         True
     """
-    words = [word for word in _words(source)]
+    words = list(_words(source))
     return {tuple(words[i:i + _LENGTH]) for i in range(max(0, len(words) - _LENGTH + 1))}
 
 
