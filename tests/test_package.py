@@ -29,6 +29,13 @@ def test_import_is_quick_since_it_loads_no_library():
     assert others == {"seglab"}
 
 
+def test_checks_are_imported_when_they_are_used():
+    code = "import sys; from seglab import checks as check; print(*sys.modules); check.iou, check.gcn; dir(check)"
+    found = subprocess.run([sys.executable, "-c", code], capture_output=True, text=True, check=True).stdout.split()
+    assert "torch" in found
+    assert not {"timm", "torchvision", "cv2"} & set(found)
+
+
 def test_public_names_exist():
     for name in seglab.__all__:
         assert getattr(seglab, name) is not None, name

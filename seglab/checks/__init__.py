@@ -1,73 +1,65 @@
 """Instant checks for what learners write: `check.iou(iou)` says what passed, or what is wrong; with hints.
 
-In a lesson, `from seglab import checks as check`.
+In a lesson, `from seglab import checks as check`. A check is imported when it is first used: what some of them need,
+such as timm, takes seconds.
 """
 
 from __future__ import annotations
 
-from seglab.checks.atrous import atrous_conv, poly_rate, weights_on_map
-from seglab.checks.confidence import calibration_error, suspects
-from seglab.checks.deeplab import aspp, deeplabv3, layer_getter
-from seglab.checks.epochs import test_accuracy, train_epoch
-from seglab.checks.evidence import cam, grad_cam
+from collections.abc import Iterator, Mapping
+from importlib import import_module
+
 from seglab.checks.exercise import Case, Exercise, Verdict
-from seglab.checks.fcn import fcn_head, skip_decoder, to_convolution
-from seglab.checks.features import features_once, read_map
-from seglab.checks.kernels import count_parameters, full_kernel, global_conv_block, kernel_for_size, reach
-from seglab.checks.losses import cross_entropy, loss_with_aux, training_step
-from seglab.checks.maps import enlarge, receptive_field
-from seglab.checks.masks import class_shares, class_weights, colourise, constant_rule
-from seglab.checks.networks import single_conv, two_convs, window
-from seglab.checks.objects import category_to_class, crop_and_flip, merge_objects
-from seglab.checks.outlines import polygon_area, polygon_to_mask, read_counts, read_run_lengths
-from seglab.checks.own_data import agreement, ignore_rim, picture_losses, split_by_place, write_mask
-from seglab.checks.pets import (
-    band_accuracy,
-    best_epoch,
-    fold_border,
-    per_picture_accuracy,
-    plateau_rates,
-    trimap_to_mask,
-)
-from seglab.checks.pictures import flicker, overlay, tile_starts, voc_colour
-from seglab.checks.program import differing_pixels, measure_speed, preprocess, quantise, to_ppm
-from seglab.checks.refinement import boundary_refinement, gcn
-from seglab.checks.regions import dice_loss, iou_loss
-from seglab.checks.scores import confusion_matrix, iou
-from seglab.checks.transfer import frozen, layer_rates, swap_head
 from seglab.checks.visible import WrongAnswer, expect, seed_of, student
 from seglab.errors import ArgumentError
 
-__all__ = ["EXERCISES", "Case", "Exercise", "Verdict", "WrongAnswer", "agreement", "aspp", "atrous_conv",
-           "band_accuracy", "best_epoch", "boundary_refinement", "calibration_error", "cam", "category_to_class",
-           "class_shares", "class_weights", "colourise", "confusion_matrix", "constant_rule", "count_parameters",
-           "crop_and_flip", "cross_entropy", "deeplabv3", "dice_loss", "differing_pixels", "enlarge", "expect",
-           "fcn_head", "features_once", "flicker", "fold_border", "frozen", "full_kernel", "gcn", "global_conv_block",
-           "grad_cam", "hint", "ignore_rim", "iou", "iou_loss", "kernel_for_size", "layer_getter", "layer_rates",
-           "loss_with_aux", "measure_speed", "merge_objects", "overlay", "per_picture_accuracy", "picture_losses",
-           "plateau_rates", "poly_rate", "polygon_area", "polygon_to_mask", "preprocess", "quantise", "reach",
-           "read_counts", "read_map", "read_run_lengths", "receptive_field", "seed_of", "single_conv", "skip_decoder",
-           "solution", "split_by_place", "student", "suspects", "swap_head", "test_accuracy", "tile_starts",
-           "to_convolution", "to_ppm", "train_epoch", "training_step", "trimap_to_mask", "two_convs", "voc_colour",
-           "weights_on_map", "window", "write_mask"]
+#: {exercise: its module}, in the lessons' order.
+_MODULES = {name: module for module, names in (
+    ("masks", "colourise class_shares"), ("networks", "single_conv"), ("losses", "cross_entropy training_step"),
+    ("scores", "confusion_matrix iou"), ("masks", "constant_rule"), ("networks", "window"),
+    ("masks", "class_weights"), ("networks", "two_convs"), ("fcn", "to_convolution"), ("maps", "receptive_field"),
+    ("fcn", "fcn_head skip_decoder"), ("losses", "loss_with_aux"),
+    ("pictures", "overlay flicker voc_colour tile_starts"), ("maps", "enlarge"), ("features", "read_map"),
+    ("transfer", "swap_head frozen"), ("epochs", "train_epoch test_accuracy"), ("features", "features_once"),
+    ("evidence", "cam"), ("transfer", "layer_rates"), ("confidence", "calibration_error suspects"),
+    ("evidence", "grad_cam"), ("outlines", "polygon_to_mask read_run_lengths"),
+    ("objects", "category_to_class merge_objects crop_and_flip"), ("outlines", "polygon_area read_counts"),
+    ("atrous", "atrous_conv"), ("deeplab", "aspp layer_getter deeplabv3"), ("atrous", "poly_rate weights_on_map"),
+    ("kernels", "reach global_conv_block count_parameters kernel_for_size"),
+    ("refinement", "boundary_refinement gcn"), ("kernels", "full_kernel"), ("pets", "trimap_to_mask"),
+    ("regions", "dice_loss iou_loss"),
+    ("pets", "best_epoch per_picture_accuracy fold_border band_accuracy plateau_rates"),
+    ("program", "measure_speed"), ("own_data", "split_by_place write_mask agreement picture_losses ignore_rim"),
+    ("program", "preprocess differing_pixels to_ppm quantise"),
+) for name in names.split()}
+__all__ = ["EXERCISES", "Case", "Exercise", "Verdict", "WrongAnswer", "expect", "hint", "seed_of", "solution",
+           "student", *_MODULES]
+
+
+class _Exercises(Mapping[str, Exercise]):
+    def __getitem__(self, name: str) -> Exercise:
+        return getattr(import_module(f"seglab.checks.{_MODULES[name]}"), name)
+
+    def __iter__(self) -> Iterator[str]:
+        return iter(_MODULES)
+
+    def __len__(self) -> int:
+        return len(_MODULES)
+
 
 #: By name, in the lessons' order.
-EXERCISES = {one.name: one for one in (colourise, class_shares, single_conv, cross_entropy, training_step,
-                                       confusion_matrix, iou, constant_rule, window, class_weights, two_convs,
-                                       to_convolution, receptive_field, fcn_head, skip_decoder, loss_with_aux, overlay,
-                                       flicker, voc_colour, tile_starts, enlarge,
-                                       read_map, swap_head, frozen, train_epoch, test_accuracy, features_once, cam,
-                                       layer_rates, calibration_error, suspects, grad_cam,
-                                       polygon_to_mask, read_run_lengths, category_to_class, merge_objects,
-                                       crop_and_flip, polygon_area, read_counts,
-                                       atrous_conv, aspp, layer_getter, deeplabv3, poly_rate, weights_on_map,
-                                       reach, global_conv_block, count_parameters, kernel_for_size,
-                                       boundary_refinement, gcn, full_kernel,
-                                       trimap_to_mask, dice_loss, iou_loss, best_epoch, per_picture_accuracy,
-                                       fold_border, band_accuracy, plateau_rates,
-                                       measure_speed, split_by_place, write_mask, agreement, picture_losses, ignore_rim,
-                                       preprocess, differing_pixels, to_ppm, quantise)}
+EXERCISES: Mapping[str, Exercise] = _Exercises()
 _given: dict[str, int] = {}
+
+
+def __getattr__(name: str) -> Exercise:
+    if name not in _MODULES:
+        raise AttributeError(f"module {__name__!r} has no attribute {name!r}")
+    return EXERCISES[name]
+
+
+def __dir__() -> list[str]:
+    return sorted(__all__)
 
 
 def hint(name: str, level: int | None = None) -> None:
