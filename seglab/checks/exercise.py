@@ -156,7 +156,8 @@ def run_cases(run: Callable[..., Any], answer: Any, cases: Sequence[Case], error
     deadline, results = time.monotonic() + seconds, []
     for case in cases:
         args = copy.deepcopy(case.args)
-        ran = call(partial(_listed, run, answer, *args), max(0.05, deadline - time.monotonic()), errors)
+        ran = call(partial(_listed, run, answer, *args), max(0.05, deadline - time.monotonic()), errors,
+                   together=seconds)
         if ran.problem is None and not _same_arguments(args, case.args):
             ran = ran._replace(problem="It changes its arguments. Work on a copy: whoever calls it needs them as "
                                        "they were.")

@@ -71,10 +71,12 @@ class Ran(NamedTuple):
     stub: str | None = None
 
 
-def call(function: Callable[[], Any], seconds: float = SECONDS, errors: Mapping[str, str] | None = None) -> Ran:
+def call(function: Callable[[], Any], seconds: float = SECONDS, errors: Mapping[str, str] | None = None,
+         together: float | None = None) -> Ran:
     """Call a learner's code; whatever it raises or prints, and however long it runs, this returns.
 
-    `errors` are {a part of an exception's text: what it means}, before those that are known everywhere.
+    `errors` are {a part of an exception's text: what it means}, before those that are known everywhere. `together` are
+    the seconds of several calls, of which `seconds` are left.
     """
     printed, stub, value, problem = io.StringIO(), None, None, None
     try:
@@ -82,8 +84,8 @@ def call(function: Callable[[], Any], seconds: float = SECONDS, errors: Mapping[
               _time_limit(seconds)):
             value = function()
     except _TooLongError:
-        problem = (f"It took longer than {SECONDS:g} s. Is there a loop that does not end, or one over single pixels? "
-                   "(If it imports a library, run this cell once more.)")
+        problem = (f"It took longer than {together or seconds:g} s. Is there a loop that does not end, or one over "
+                   "single pixels? (If it imports a library, run this cell once more.)")
     except (Exception, SystemExit) as error:
         frames = [one for one in traceback.extract_tb(error.__traceback__) if not one.filename.startswith(_LIBRARIES)]
         problem = _in_words(error, frames, errors or {})

@@ -83,11 +83,12 @@ def feedback(course: Folder, assignment: Name) -> None:
 
 
 @app.command()
-def export(course: Folder, to: Annotated[Path, typer.Option(help="The table to write.")] = Path("grades.csv")) -> None:
+def export(course: Folder, to: Annotated[Path, typer.Option(help="The table to write.")] = Path("grades.csv"),
+           overwrite: Annotated[bool, typer.Option("--overwrite", help="Replace it if it is there.")] = False) -> None:
     """Write all points as a table (CSV)."""
     from seglab.classroom.course import Course
 
-    typer.echo(Course(course).export(to))
+    typer.echo(Course(course).export(to, overwrite=overwrite))
 
 
 @app.command()

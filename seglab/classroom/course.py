@@ -10,6 +10,7 @@ import time
 import warnings
 from collections.abc import Iterator
 from contextlib import contextmanager
+from itertools import chain, count
 from pathlib import Path
 from typing import Any, NamedTuple
 
@@ -18,7 +19,7 @@ from nbformat.v4 import new_markdown_cell
 
 from seglab.classroom.collect import MOST
 from seglab.errors import ArgumentError, DataError
-from seglab.files import atomic_write
+from seglab.files import atomic_file, atomic_write, output_file
 
 _CONFIG = '''"""Settings of nbgrader for this course; its own commands read them, too."""
 
@@ -156,14 +157,18 @@ class Course:
         self._convert(GenerateFeedback, assignment, "*")
         return sorted((self.root / "feedback").glob(f"*/{assignment}/*.html"))
 
-    def export(self, path: str | Path) -> Path:
-        """Write all points as a table, CSV, a row a student and assignment."""
+    def export(self, path: str | Path, *, overwrite: bool = False) -> Path:
+        """Write all points as a table, CSV, a row a student and assignment.
+
+        Raises:
+            ArgumentError: the file is there already, or cannot be written.
+        """
         from nbgrader.api import Gradebook
         from nbgrader.plugins import CsvExportPlugin
 
-        path = Path(path).expanduser()
-        with Gradebook(self._database) as gradebook:
-            CsvExportPlugin(to=str(path)).export(gradebook)
+        path = output_file(path, "grades.csv", {".csv"}, overwrite)
+        with _quiet(), Gradebook(self._database) as gradebook, atomic_file(path) as temporary:
+            CsvExportPlugin(to=str(temporary)).export(gradebook)
         return path
 
     @property
@@ -208,13 +213,19 @@ class Course:
                     raise ValueError(f"larger than {MOST // 1_000_000} MB")
                 nbformat.validate(nbformat.read(path, as_version=4))
             except Exception as error:  # nbformat raises whatever json, jsonschema and its own converters do
-                path.rename(path.with_name(f"{path.name}.unreadable"))
+                path.rename(_free(path.with_name(f"{path.name}.unreadable")))
                 empty = nbformat.read(release, as_version=4)
                 told = f"This submission is not a notebook that can be read: {type(error).__name__}: {str(error)[:200]}"
                 empty.cells.insert(0, new_markdown_cell(told))
                 nbformat.write(empty, path)
                 problems.append(f"{release.name} cannot be read ({type(error).__name__})")
         return "; ".join(problems) or None
+
+
+def _free(path: Path) -> Path:
+    """The path, or the first of PATH-2, PATH-3 … that is free."""
+    more = (path.with_name(f"{path.name}-{number}") for number in count(2))
+    return next(one for one in chain([path], more) if not one.exists())
 
 
 def _points(gradebook: Any, assignment: str, student: str) -> tuple[float, float]:

@@ -13,6 +13,7 @@ import torch
 
 from seglab import checks
 from seglab.checks import EXERCISES, Case, Exercise
+from seglab.checks.exercise import run_cases
 from seglab.checks.guard import call
 from seglab.errors import ArgumentError
 
@@ -87,6 +88,12 @@ def test_a_check_that_ran_too_long_leaves_nothing_behind():
         assert "took longer" in call(lambda: endless(1), seconds).problem
         assert threading.active_count() == threads
         time.sleep(0.1)  # an exception that was late would come here
+
+
+def test_the_time_of_all_cases_together_is_named():
+    cases = [Case("short", (0.1,)), Case("long", (0.5,))]
+    last = run_cases(lambda answer, seconds: answer(seconds), time.sleep, cases, {}, seconds=0.2)[-1]
+    assert "took longer than 0.2 s" in last.problem
 
 
 def test_an_error_is_named_with_the_line_that_led_to_it():

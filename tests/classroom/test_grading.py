@@ -1,7 +1,6 @@
 """Grading: right answers get all points, and whatever a submission does costs its own points only."""
 
 import copy
-import json
 import os
 import socket
 import sys
@@ -13,7 +12,7 @@ from nbformat.v4 import new_code_cell
 
 from seglab.classroom.confine import available
 from seglab.classroom.grading import filled, hidden_tests
-from seglab.errors import DataError
+from seglab.errors import ArgumentError, DataError
 from tests.classroom.toy import ANSWERS, hand_in, submission, toy_course
 
 CAN = available()
@@ -113,6 +112,16 @@ def test_what_is_no_notebook_is_kept_and_an_empty_one_takes_its_place(course, re
     instead = nbformat.read(folder / "toy.ipynb", as_version=4)
     assert "not a notebook that can be read" in instead.cells[0].source
     assert [cell.source for cell in instead.cells[1:]] == [cell.source for cell in released.cells]
+
+
+def test_of_several_that_cannot_be_read_each_is_kept(course):
+    hand_in(course, "twice-broken", "{")
+    folder = course.root / "submitted" / "twice-broken" / "toy"
+    for text in ("{", "[", "("):
+        (folder / "toy.ipynb").write_text(text)
+        assert "cannot be read" in course._readable("toy", "twice-broken")
+    kept = sorted(path for path in folder.iterdir() if "unreadable" in path.name)
+    assert [path.read_text() for path in kept] == ["{", "[", "("]
 
 
 def test_what_is_no_notebook_gets_no_points(course):
@@ -243,4 +252,6 @@ def test_a_table_of_all_points(course, tmp_path):
     rows = course.export(tmp_path / "grades.csv").read_text().splitlines()
     mine = next(row for row in rows if ",listed," in row)
     assert mine.split(",")[-2:] == ["6.0", "8.0"]
-    assert json.dumps(rows)
+    with pytest.raises(ArgumentError, match="is there already"):
+        course.export(tmp_path / "grades.csv")
+    assert course.export(tmp_path / "grades.csv", overwrite=True).read_text().splitlines() == rows
