@@ -4,8 +4,8 @@ Run as a script, `python confine.py '{"write": …}' PROGRAM …`, with nothing 
 cannot do is left out, and `available` says what it can:
 
 - files (Linux 5.13 and newer, Landlock): it reads libraries and the folders that are named, and writes one folder;
-- network (Linux, user namespaces): there is none, not even to this machine;
-- processes (the same): all that it started ends with it, and it sees no other;
+- network (Linux, user namespaces): there is none, not even to this machine, and no socket that is a file;
+- processes (the same): all that it started ends with it, and it sees no other; there are not too many of them;
 - memory, size of a file (Linux, macOS): limits of the process (POSIX rlimits).
 """
 
@@ -23,10 +23,13 @@ from collections.abc import Sequence
 from pathlib import Path
 from typing import NoReturn
 
-_NEWUSER, _NEWPID, _NEWNET, _NEWIPC = 0x10000000, 0x20000000, 0x40000000, 0x08000000
+_NEWUSER, _NEWPID, _NEWNET, _NEWIPC, _NEWNS = 0x10000000, 0x20000000, 0x40000000, 0x08000000, 0x00020000
+_BIND, _RECURSIVE, _PRIVATE = 0x1000, 0x4000, 0x40000  # flags of mount(2)
 #: Landlock's rights of files: 0 execute, 2 read a file, 3 read a folder; the others change something.
 _READ, _ALL = 0b1101, {1: (1 << 13) - 1, 2: (1 << 14) - 1, 3: (1 << 15) - 1}
 _OF_FILES = 0b1 | 0b10 | 0b100 | 1 << 14  # rights that a file can have: execute, write, read, truncate
+#: Threads that it may have, in all processes together; not where the user is root.
+_THREADS = 512
 _SYSTEM = ("/usr", "/lib", "/lib64", "/bin", "/sbin", "/etc", "/proc", "/sys", "/dev", "/opt")
 
 
@@ -51,15 +54,18 @@ def confine(write: Path, read: Sequence[Path], memory: float, size: float) -> No
 
         for limit, value in ((resource.RLIMIT_DATA, memory), (resource.RLIMIT_FSIZE, size), (resource.RLIMIT_CORE, 0)):
             resource.setrlimit(limit, (int(value * 1e9),) * 2)
+    ours = {Path(sys.prefix), Path(sys.base_prefix), Path(os.path.realpath(sys.executable)).parent,
+            *(Path(place) for place in sys.path if place)}
+    seen = [*map(Path, _SYSTEM), *ours, *read]
     if hasattr(os, "fork"):
         _end_with_parent()
         with contextlib.suppress(OSError):
-            _leave_network()
+            _leave_network([*seen, write])
+            os.chdir(Path.cwd())  # the same folder, where it is mounted now
+            resource.setrlimit(resource.RLIMIT_NPROC, (_THREADS, _THREADS))
             _first_process()
     if _landlock_version() > 0:
-        ours = {Path(sys.prefix), Path(sys.base_prefix), Path(os.path.realpath(sys.executable)).parent,
-                *(Path(place) for place in sys.path if place)}
-        _only_files([*map(Path, _SYSTEM), *ours, *read], [write, Path("/dev/null"), Path("/dev/shm")])
+        _only_files(seen, [write, Path("/dev/null"), Path("/dev/shm")])
 
 
 def _landlock_version() -> int:
@@ -88,13 +94,40 @@ def _only_files(read: Sequence[Path], write: Sequence[Path]) -> None:
         raise OSError(ctypes.get_errno(), "landlock_restrict_self")
 
 
-def _leave_network() -> None:
-    """Into namespaces without a network; the next child is the first process of its own."""
+def _leave_network(kept: Sequence[Path] = ()) -> None:
+    """Into namespaces without a network; the next child is the first process of its own.
+
+    A socket that is a file, such as Docker's, can be reached from there, and Landlock does not look at it. So of the
+    folders at the root, only the system's stay, and what is kept below the others.
+    """
     libc, user, group = ctypes.CDLL(None, use_errno=True), os.getuid(), os.getgid()
-    if libc.unshare(_NEWUSER | _NEWNET | _NEWPID | _NEWIPC):
+    if libc.unshare(_NEWUSER | _NEWNET | _NEWPID | _NEWIPC | _NEWNS):
         raise OSError(ctypes.get_errno(), "unshare")
     for name, text in (("setgroups", "deny"), ("uid_map", f"{user} {user} 1"), ("gid_map", f"{group} {group} 1")):
         Path(f"/proc/self/{name}").write_text(text)
+    places = sorted({Path(os.path.realpath(place)) for place in kept if place.exists()})
+    places = [one for one in places if not any(other in one.parents for other in places)]
+    _mount("none", "/", None, _RECURSIVE | _PRIVATE)
+    _mount("tmpfs", "/dev/shm", "tmpfs", 0, "size=1g")  # for arrays that processes share
+    for top in sorted(Path("/").iterdir()):
+        if str(top) in _SYSTEM or top.is_symlink() or not top.is_dir() or top in places:
+            continue
+        handles = {place: os.open(place, os.O_PATH) for place in places if top in place.parents}
+        _mount("tmpfs", top, "tmpfs", 0, "size=1m,mode=755")
+        for place, handle in handles.items():
+            if stat.S_ISDIR(os.fstat(handle).st_mode):
+                place.mkdir(parents=True)
+            else:
+                place.parent.mkdir(parents=True, exist_ok=True)
+                place.touch()
+            _mount(f"/proc/self/fd/{handle}", place, None, _BIND | _RECURSIVE)
+            os.close(handle)
+
+
+def _mount(source: str, target: str | Path, kind: str | None, flags: int, data: str | None = None) -> None:
+    texts = [text and os.fsencode(text) for text in (source, target, kind)]
+    if ctypes.CDLL(None, use_errno=True).mount(*texts, ctypes.c_ulong(flags), data and data.encode()):
+        raise OSError(ctypes.get_errno(), f"mount {target}")
 
 
 def _first_process() -> None:

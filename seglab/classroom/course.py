@@ -100,7 +100,8 @@ class Course:
         hidden = shutil.ignore_patterns("__pycache__", ".*")
         for name in ("source", "grader"):
             shutil.copytree(ours / name, root / name, ignore=hidden)
-        shutil.copy(ours / "README.md", root / "README.md")
+        for name in ("README.md", "MISTAKES.md"):
+            shutil.copy(ours / name, root / name)
         atomic_write(root / "nbgrader_config.py", _CONFIG.encode())
         return cls(root)
 

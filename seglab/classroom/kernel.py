@@ -13,6 +13,7 @@ from collections.abc import Sequence
 from pathlib import Path
 from typing import Any, NamedTuple
 
+import psutil
 import zmq
 from jupyter_client.manager import KernelManager
 from nbformat import NotebookNode
@@ -27,6 +28,8 @@ _TEXT = 20_000
 _PICTURE, _PICTURES = 3_000_000, 20
 #: What an output may be.
 _KINDS = {"text/plain", "image/png", "image/jpeg"}
+#: Processes that the code may have; and bytes and files by which the disk may fill while it runs.
+_PROCESSES, _DISK, _FILES = 64, 4_000_000_000, 200_000
 #: Bytes of a message from the kernel: who sends more is cut off.
 _MESSAGE = 40_000_000
 
@@ -84,6 +87,7 @@ class ConfinedKernel:
         self._client = self._manager.blocking_client()
         self._client.start_channels()
         self._end = time.monotonic() + self._seconds
+        self._looked, self._free = 0.0, self._free_now()
         try:
             self._client.wait_for_ready(timeout=120)
         except RuntimeError:
@@ -131,6 +135,10 @@ class ConfinedKernel:
             elif not self._manager.is_alive():
                 self._dead = stopped = "The kernel died. (Did it use too much memory, or call exit?)"
                 break
+            if (excess := self._excess()) is not None:
+                self._dead = stopped = f"{excess} So the kernel was stopped."
+                self._manager.shutdown_kernel(now=True)
+                break
             if time.monotonic() > end and reply is None:
                 if stopped is None:
                     stopped = f"It took longer than {seconds:g} s, or all cells together longer than allowed."
@@ -142,6 +150,30 @@ class ConfinedKernel:
                     self._manager.shutdown_kernel(now=True)
                     break
         return Done(outputs.kept, stopped, self._value(reply))
+
+    def _excess(self) -> str | None:
+        """What the code takes too much of, all its processes together; looked at a few times a second."""
+        started = getattr(self._manager.provisioner, "pid", None)
+        if started is None or time.monotonic() - self._looked < 0.3:
+            return None
+        try:
+            mine = psutil.Process(started).children(recursive=True)
+        except psutil.NoSuchProcess:
+            return None
+        if len(mine) > _PROCESSES:
+            return f"It started more than {_PROCESSES} processes."
+        if len(mine) > 2 and sum(map(_memory, mine)) > self._memory * 1e9:  # a single one is limited by itself
+            return f"Its processes took more than {self._memory:g} GB together."
+        if any(before - now > most for before, now, most in zip(self._free, self._free_now(), (_DISK, _FILES),
+                                                                strict=True)):
+            return f"The disk filled by more than {_DISK // 1_000_000_000} GB, or {_FILES:,} files, while it ran."
+        self._looked = time.monotonic()
+        return None
+
+    def _free_now(self) -> tuple[int, int]:
+        """Bytes, and where the system counts them, files that the disk has room for."""
+        files = os.statvfs(self.folder).f_favail if hasattr(os, "statvfs") else 0
+        return shutil.disk_usage(self.folder).free, files
 
     @staticmethod
     def _next(get: Any, seconds: float) -> dict[str, Any] | None:
@@ -158,6 +190,15 @@ class ConfinedKernel:
             return {"error": f"{found.get('ename')}: {found.get('evalue')}"[:300]}
         data = found.get("data", {})
         return {str(kind): str(text) for kind, text in data.items()} if isinstance(data, dict) else {}
+
+
+def _memory(process: psutil.Process) -> int:
+    """Bytes of a process; what it shares with others is divided by their number, where the system says so."""
+    try:
+        found = process.memory_full_info()
+    except psutil.Error:  # it has ended
+        return 0
+    return int(getattr(found, "pss", found.rss))
 
 
 class _Outputs:

@@ -7,6 +7,7 @@ import pytest
 from seglab.classroom.grading import hidden_tests, questions_of
 from seglab.classroom.questions import NumberQuestion, grade
 from tests.assignments.notebooks import ASSIGNMENTS, NAMES, graded, lost, master
+from tools.mistakes import PAGE, page
 
 ANSWERS = {name: importlib.import_module(f"tests.assignments.answers.{name}") for name in NAMES}
 
@@ -59,6 +60,10 @@ def test_a_question_names_each_of_its_known_mistakes(name):
                 told = [_told(questions, question.name, answer(student) if of_students else answer, student)
                         for student in (("ada", "grace", "alan", "7") if of_students else ("ada",))]
                 assert any(sentence in one for one in told), f"{question.name}: {sentence}: {told}"
+
+
+def test_the_page_of_mistakes_is_that_of_the_graders():
+    assert PAGE.read_text(encoding="utf-8") == page(), "Write it anew: python -m tools.mistakes"
 
 
 def _told(questions, name, answer, student):
