@@ -11,6 +11,9 @@ HOSTILE = {
         "import seglab.classroom.answers as answers\n"
         "answers.answer = lambda *_: answers.Reply('[[{\"dtype\": \"O\", \"shape\": [1], \"data\": \"\"}, null, \"\", "
         "null]]')"),
+    "replies with what cannot be counted": (
+        "import seglab.classroom.answers as answers\n"
+        "answers.answer = lambda *_: answers.Reply('[[{\"value\": ' + '9' * 4000 + '}, null, \"\", null]]')"),
     "ends the kernel": "import os\nos._exit(0)",
     "prints without an end": "for i in range(300_000):\n    print('x' * 400)",
     "takes all memory": "held = []\nwhile True:\n    held.append(bytearray(200_000_000))",
