@@ -384,9 +384,13 @@ def _interval_of_new(student):
     return np.quantile(resampled_miou(_networks(student)[1], _networks(student)[2]), [0.025, 0.975])
 
 
+#: Which sets are hidden: nobody has seen them.
+_PARTS = 37, 58, 71
+
+
 @cache
 def _pools(student):
-    return [data.pool(student, part) for part in (1, 2)]
+    return [data.pool(student, part) for part in _PARTS]
 
 
 def _pool_args(student):
@@ -394,7 +398,7 @@ def _pool_args(student):
 
 
 def _suspects_run(answer, sets):
-    return [[int(number) for number in answer(maps, masks, 6)] for maps, masks in sets]
+    return [[int(number) for number in answer(maps.clone(), masks.clone(), 6)] for maps, masks in sets]
 
 
 def _found(said, student):
@@ -541,7 +545,7 @@ QUESTIONS = {one.name: one for one in (
              lambda mean, std, order: (-mean / std)[order]),
          "The three numbers are those of the channels. Give them in the order of the picture's colours.": _pad(
              lambda mean, std, order: 255 * mean)}, run=_pad_run),
-    ScoreQuestion("suspects", "the number of wrong masks that it finds in two other sets of yours", _pool_args,
-                  _suspects_run, _found, lambda student: 7.0),
+    ScoreQuestion("suspects", "the number of wrong masks that it finds in three other sets of yours", _pool_args,
+                  _suspects_run, _found, lambda student: 11.0),
 )}
 grade = partial(questions.grade, QUESTIONS)

@@ -288,6 +288,99 @@ def suspects(maps, masks, count):
     return loss.topk(count).indices
 """,
     },
+    {  # other ways again
+        "ids": """
+def ids_of(picture, colours):
+    number = {bytes(colour): i for i, colour in enumerate(np.ascontiguousarray(colours))}
+    rows = [[number.get(bytes(pixel), 255) for pixel in row] for row in picture]
+    return np.array(rows, dtype=np.uint8)
+""",
+        "kappa": """
+def kappa(first, second):
+    table = np.zeros((256, 256))
+    np.add.at(table, (first.ravel(), second.ravel()), 1)
+    table[255], table[:, 255] = 0, 0
+    n = table.sum()
+    if n == 0 or (table.sum(1) == n).any() and (table.sum(0) == n).any() and table.max() == n:
+        return np.nan
+    same, a, b = np.trace(table) / n, table.sum(1) / n, table.sum(0) / n
+    return 1 - (1 - same) / (1 - a @ b)
+""",
+        "folds": """
+def folds(places, pixels, count):
+    table = {}
+    for i, place in enumerate(places):
+        table.setdefault(place, []).append(i)
+    order = sorted(table.values(), key=lambda own: (-sum(pixels[i] for i in own), own[0]))
+    result, bins = np.zeros(len(places), int), [[] for _ in range(count)]
+    for own in order:
+        k = min(range(count), key=lambda k: (sum(bins[k]), k))
+        bins[k] += [pixels[i] for i in own]
+        result[own] = k
+    return result
+""",
+        "kappas": """
+from itertools import combinations
+kappas = np.array([kappa(a.copy(), b.copy()) for a, b in combinations(masks_of.values(), 2)])
+""",
+        "bootstrap": """
+def resampled_miou(matrices, picks):
+    weights = torch.zeros(len(picks), len(matrices), dtype=torch.float64)
+    weights.scatter_add_(1, torch.from_numpy(picks), torch.ones(picks.shape, dtype=torch.float64))
+    m = torch.einsum("sp,pij->sij", weights, torch.from_numpy(matrices).double())
+    right = torch.einsum("sii->si", m)
+    union = m.sum(1) + m.sum(2) - right
+    there = union > 0
+    return (right / union.clamp(min=1) * there).sum(1) / there.sum(1)
+""",
+        "card": """
+def card_of(picture, inputs):
+    from itertools import permutations
+    h, w, _ = picture.shape
+    p = torch.from_numpy(picture).permute(2, 0, 1).flatten(1).double() / 255
+    x = torch.from_numpy(inputs)[0, :, :h, :w].flatten(1).double()
+    best = None
+    for order in permutations([0, 1, 2]):
+        q = p[list(order)]
+        std = q.std(1) / x.std(1)
+        mean = q.mean(1) - std * x.mean(1)
+        away = (std[:, None] * x + mean[:, None] - q).abs().sum()
+        if best is None or away < best[0]:
+            best = away, order, mean, std
+    return best[1:]
+""",
+        "raw": """
+def raw_weights(weight, bias, order, mean, std):
+    size = weight.shape[-1]
+    def prepared(picture):
+        return torch.stack([(picture[:, k] / 255 - mean[c]) / std[c] for c, k in enumerate(order)], dim=1)
+    dots = torch.zeros(3 * size * size + 1, 3, size, size)  # one for each weight, and a black picture
+    for place in range(3 * size * size):
+        dots[place].view(-1)[place] = 255.0
+    found = F.conv2d(prepared(dots), weight, bias)[..., 0, 0]  # (dots, D)
+    pad = torch.empty(3)
+    for c, k in enumerate(order):
+        pad[k] = mean[c] * 255
+    return ((found[:-1] - found[-1]) / 255).T.reshape(weight.shape), found[-1], pad
+""",
+        "suspects": """
+def suspects(maps, masks, count):
+    # A Gaussian with one common covariance for each class, without the pictures of the own fold.
+    score = torch.zeros(len(maps))
+    for fold in range(6):
+        own = torch.arange(len(maps)) % 6 == fold
+        x, y = maps[~own].permute(0, 2, 3, 1).reshape(-1, maps.shape[1]).double(), masks[~own].flatten()
+        centres = torch.stack([x[y == c].mean(0) for c in range(3)])
+        known = y < 255
+        away = x[known] - centres[y[known].long()]
+        inverse = torch.linalg.inv(away.T @ away / len(away) + 0.01 * torch.eye(x.shape[1]))
+        for i in torch.where(own)[0].tolist():
+            d = maps[i].permute(1, 2, 0).double()[..., None, :] - centres
+            wrong = torch.einsum("hwci,ij,hwcj->hwc", d, inverse, d).argmin(-1) != masks[i]
+            score[i] = wrong[masks[i] < 255].float().mean()
+    return set(score.topk(count).indices.tolist())
+""",
+    },
 ]
 
 _KAPPA = """
@@ -561,8 +654,51 @@ def suspects(maps, masks, count):
     wrong = ((x @ weights).argmax(-1) != masks) & known
     return (wrong.sum((1, 2)) / known.sum((1, 2))).argsort()[:count]
 """}, ["test-suspects"]),
-    ("suspects: 255 is a right answer that is never given", {"suspects": """
+    ("suspects: all of them", {"suspects": """
 def suspects(maps, masks, count):
     return list(range(len(masks)))
+"""}, ["test-suspects"]),
+    ("ids: colours that are nearly equal", {"ids": """
+def ids_of(picture, colours):
+    mask = np.full(picture.shape[:2], 255, dtype=np.uint8)
+    for class_id, colour in enumerate(colours):
+        mask[np.isclose(picture.astype(int), colour.astype(int), atol=3).all(-1)] = class_id
+    return mask
+"""}, ["test-ids-unknown"]),
+    ("kappa: writes 255 into the masks", {"kappa": _kappa()["kappa"].replace(
+        "    known = ", "    first[second == 255] = 255\n    known = ")}, ["test-kappa-255", "test-kappas"]),
+    ("folds: the largest picture of a place", _folds(sums="sums[place] = max(sums.get(place, 0), number)"),
+     ["test-folds"]),
+    ("folds: sorts the list of pixels", _folds(sums="sums[place] = sums.get(place, 0) + number; pixels.sort()"),
+     ["test-folds"]),
+    ("bootstrap: the mean of each class's IoUs", {"bootstrap": """
+def resampled_miou(matrices, picks):
+    right = np.diagonal(matrices, axis1=1, axis2=2)
+    union = matrices.sum(1) + matrices.sum(2) - right
+    iou = np.where(union > 0, right / np.maximum(union, 1), np.nan)  # (pictures, classes)
+    values = []
+    for row in picks:
+        there = ~np.isnan(iou[row])
+        own = np.where(there, iou[row], 0).sum(0)[there.any(0)] / there.sum(0)[there.any(0)]
+        values.append(own.mean())
+    return np.array(values)
+"""}, ["test-bootstrap", "test-bootstrap-absent", "test-interval"]),
+    ("interval: quantiles as percent", {"interval": """
+interval = np.percentile(resampled_miou(new, picks) - resampled_miou(old, picks), [0.025, 0.975])
+"""}, ["test-interval"]),
+    ("card: the order by how bright the channels are", {"card": """
+def card_of(picture, inputs):
+    h, w, _ = picture.shape
+    p, x = picture.reshape(-1, 3) / 255, inputs[0, :, :h, :w].reshape(3, -1).astype(float)
+    order = np.argsort(p.mean(0))[np.argsort(np.argsort(x.mean(1)))]
+    std = p.std(0)[order] / x.std(1)
+    return order, p.mean(0)[order] - std * x.mean(1), std
+"""}, ["test-card"]),
+    ("raw: 255 times the mean in the bias", _raw(shift="(weight.sum((2, 3)) * 255 * mean / std).sum(1)"), ["test-raw"]),
+    ("suspects: unusual shares of the classes", {"suspects": """
+def suspects(maps, masks, count):
+    shares = torch.stack([(masks == c).float().mean((1, 2)) for c in range(3)])  # (3, N)
+    away = (shares - shares.median(dim=1, keepdim=True).values).abs().sum(0)
+    return away.argsort(descending=True)[:count]
 """}, ["test-suspects"]),
 ]
