@@ -1,0 +1,725 @@
+"""Assignment 5: right answers that look different, and wrong ones with the graded cells that each should cost."""
+
+_BEGINNER_OWN = """
+def truths(trimap):
+    pet, border = trimap == 1, trimap == 3
+    return [(pet, ~border), (pet | border, trimap > 0), (pet, trimap > 0)]
+
+table, wins = np.zeros((2, 3)), 0
+for row in range(2):
+    for column in range(3):
+        inter = union = 0
+        for picture, trimap, *programs in my_pets:
+            true, known = truths(trimap)[column]
+            seen = programs[row]
+            inter += int((seen & true & known).sum())
+            union += int(((seen | true) & known).sum())
+        table[row][column] = inter / union
+for picture, trimap, wide, narrow in my_pets:
+    known, true = trimap != 3, trimap == 1
+    ious = [(one & true)[known].sum() / (one | true)[known].sum() for one in (wide, narrow)]
+    if ious[0] > ious[1]:
+        wins += 1
+"""
+
+RIGHT = [
+    {   # a beginner, with loops
+        "strips": """
+def best_strips(kernel, pairs):
+    U, S, Vt = np.linalg.svd(kernel)
+    k = len(kernel)
+    result = np.zeros((k, k))
+    for i in range(min(pairs, k)):
+        for y in range(k):
+            for x in range(k):
+                result[y, x] += S[i] * U[y, i] * Vt[i, x]
+    size = np.sqrt(np.sum(kernel ** 2))
+    if size == 0:
+        return result, 0
+    return result, np.sqrt(np.sum((kernel - result) ** 2)) / size
+""",
+        "border": """
+def border_of(mask):
+    height, width = mask.shape
+    border = np.zeros((height, width), dtype=bool)
+    for y in range(height):
+        for x in range(width):
+            if mask[y, x]:
+                for dy, dx in [(-1, 0), (1, 0), (0, -1), (0, 1)]:
+                    yy, xx = y + dy, x + dx
+                    if 0 <= yy < height and 0 <= xx < width and not mask[yy, xx]:
+                        border[y, x] = True
+    return border
+""",
+        "border-score": """
+def border_score(found, true, tolerance):
+    a = [(y, x) for y in range(found.shape[0]) for x in range(found.shape[1]) if found[y, x]]
+    b = [(y, x) for y in range(true.shape[0]) for x in range(true.shape[1]) if true[y, x]]
+    if not a and not b:
+        return 1
+    if not a or not b:
+        return 0
+    def share(one, other):
+        near = 0
+        for y, x in one:
+            if min((y - v) ** 2 + (x - u) ** 2 for v, u in other) <= tolerance ** 2:
+                near += 1
+        return near / len(one)
+    p, r = share(a, b), share(b, a)
+    if p + r == 0:
+        return 0
+    return 2 * p * r / (p + r)
+""",
+        "own": _BEGINNER_OWN,
+        "tversky": """
+def tversky_loss(logits, masks, alpha, beta):
+    total, count = 0 * logits.sum(), 0
+    for one, mask in zip(logits, masks):
+        if (mask == 1).sum() == 0:
+            continue
+        p = torch.sigmoid(one[mask != 255])
+        y = mask[mask != 255].float()
+        tp, fp, fn = (p * y).sum(), (p * (1 - y)).sum(), ((1 - p) * y).sum()
+        total = total + tp / (tp + alpha * fp + beta * fn)
+        count += 1
+    if count == 0:
+        return total
+    return 1 - total / count
+""",
+        "stop": """
+def when_to_stop(losses, patience, margin):
+    best, best_loss, bad = 0, None, 0
+    for epoch in range(1, len(losses) + 1):
+        loss = losses[epoch - 1]
+        if np.isnan(loss):
+            better = False
+        elif best_loss is None:
+            better = True
+        else:
+            better = loss < best_loss - margin
+        if better:
+            best, best_loss, bad = epoch, loss, 0
+        else:
+            bad += 1
+            if bad >= patience:
+                return best, epoch
+    return best, len(losses)
+""",
+        "scale": """
+def best_scale(gradients):
+    scale = 1.0
+    while scale < 65536:
+        for gradient in gradients:
+            if torch.isinf((gradient * (2 * scale)).half()).any():
+                return scale
+        scale = 2 * scale
+    return scale
+""",
+        "lost": """
+def lost_share(gradients, scale):
+    lost, count = 0, 0
+    for gradient in gradients:
+        for value in gradient.flatten().tolist():
+            if value != 0:
+                count += 1
+                stored = torch.tensor(value * scale).to(torch.float16)
+                if stored == 0 or torch.isinf(stored):
+                    lost += 1
+    return lost / count if count > 0 else 0
+""",
+        "refinement": """
+class Refinement(nn.Module):
+    def __init__(self, channels, width):
+        super().__init__()
+        self.conv1 = nn.Conv2d(channels + 1, width, 3, padding=1)
+        self.conv2 = nn.Conv2d(width, 1, 3, padding=1)
+        self.conv2.weight.data[:] = 0
+        self.conv2.bias.data[:] = 0
+    def forward(self, coarse, fine):
+        big = F.interpolate(coarse, size=(fine.shape[2], fine.shape[3]), mode="bilinear", align_corners=False)
+        return big + self.conv2(F.relu(self.conv1(torch.cat([big, fine], 1))))
+""",
+        "network": """
+torch.manual_seed(0)
+network = Refinement(24, 32)
+opt = torch.optim.Adam(network.parameters(), lr=0.01)
+y = (trimaps[:, 2::4, 2::4] != 2).float().unsqueeze(1)
+for epoch in range(40):
+    for i in range(0, 32, 8):
+        loss = F.binary_cross_entropy_with_logits(network(coarse[i:i + 8], fine[i:i + 8]), y[i:i + 8])
+        opt.zero_grad()
+        loss.backward()
+        opt.step()
+""",
+    },
+    {   # whole arrays, and OpenCV
+        "strips": """
+def best_strips(kernel, pairs):
+    u, s, v = np.linalg.svd(np.float64(kernel), full_matrices=False)
+    s_kept = np.where(np.arange(len(s)) < pairs, s, 0)
+    total = (s ** 2).sum()
+    return u @ np.diag(s_kept) @ v, np.sqrt((s[pairs:] ** 2).sum() / total) if total else 0.0
+""",
+        "border": """
+def border_of(mask):
+    cross = cv2.getStructuringElement(cv2.MORPH_CROSS, (3, 3))
+    return mask & (cv2.erode(mask.astype(np.uint8), cross) == 0)
+""",
+        "border-score": """
+def border_score(found, true, tolerance):
+    a, b = np.argwhere(found), np.argwhere(true)
+    if len(a) == 0 or len(b) == 0:
+        return 1.0 if len(a) == len(b) else 0.0
+    square = ((a[:, None] - b[None]) ** 2).sum(-1)
+    near = square <= tolerance ** 2
+    hits = near.any(1).mean(), near.any(0).mean()
+    return 2 * np.prod(hits) / np.maximum(np.sum(hits), 1e-12)
+""",
+        "own": """
+programs = [np.concatenate([pet[place].ravel() for pet in my_pets]) for place in (2, 3)]
+all_trimaps = np.concatenate([pet[1].ravel() for pet in my_pets])
+def iou(seen, tri, border):
+    known = tri != 3 if border is None else np.full(tri.shape, True)
+    true = np.where(tri == 3, bool(border), tri == 1)
+    return np.count_nonzero(seen[known] & true[known]) / np.count_nonzero(seen[known] | true[known])
+table = [[iou(program, all_trimaps, border) for border in (None, True, False)] for program in programs]
+wins = sum(iou(wide, tri, None) > iou(narrow, tri, None) for _, tri, wide, narrow in my_pets)
+""",
+        "tversky": """
+def tversky_loss(logits, masks, alpha, beta):
+    kept = (masks == 1).flatten(1).any(1)
+    if not bool(kept.any()):
+        return (logits * 0).sum()
+    z, m = logits[kept].flatten(1), masks[kept].flatten(1)
+    w, y = (m != 255).float(), (m == 1).float()
+    p = torch.sigmoid(z) * w
+    tp = torch.einsum("ni,ni->n", p, y)
+    fp, fn = p.sum(1) - tp, y.sum(1) - tp
+    return (1 - tp / (tp + alpha * fp + beta * fn)).mean()
+""",
+        "stop": """
+def when_to_stop(losses, patience, margin):
+    improved = [0]
+    reference = np.inf
+    for number, loss in enumerate(losses, 1):
+        if np.isfinite(loss) and (reference == np.inf or reference - loss > margin):
+            improved.append(number)
+            reference = loss
+        elif number - improved[-1] == patience:
+            return improved[-1], number
+    return improved[-1], len(losses)
+""",
+        "scale": """
+def best_scale(gradients):
+    top = torch.cat([g.abs().flatten() for g in gradients]).max().item()
+    if top == 0:
+        return 65536
+    return min(65536, 2 ** int(np.floor(np.log2(65504 / top))))
+""",
+        "lost": """
+def lost_share(gradients, scale):
+    before = np.concatenate([g.numpy().ravel() for g in gradients])
+    with np.errstate(all="ignore"):
+        after = (before * np.float32(scale)).astype(np.float16)
+    nonzero = np.count_nonzero(before)
+    return np.count_nonzero((before != 0) & ((after == 0) | ~np.isfinite(after))) / max(nonzero, 1)
+""",
+        "refinement": """
+class Refinement(nn.Module):
+    def __init__(self, channels, width):
+        super().__init__()
+        self.net = nn.Sequential(nn.Conv2d(channels + 1, width, 3, padding=1), nn.BatchNorm2d(width), nn.ReLU(),
+                                 nn.Conv2d(width, width, 3, padding=1), nn.ReLU(), nn.Conv2d(width, 1, 1))
+        self.gain = nn.Parameter(torch.zeros(1))
+    def forward(self, coarse, fine):
+        up = nn.functional.interpolate(coarse, size=fine.shape[-2:], mode="bilinear", align_corners=False)
+        return up + self.gain * self.net(torch.concat((fine, up), dim=1))
+""",
+    },
+    {   # PyTorch
+        "strips": """
+def best_strips(kernel, pairs):
+    k = torch.as_tensor(kernel)
+    u, s, vh = torch.linalg.svd(k)
+    s[pairs:] = 0
+    made = (u * s) @ vh
+    norm = torch.linalg.norm(k)
+    return made, (torch.linalg.norm(k - made) / norm).item() if norm > 0 else 0.0
+""",
+        "border": """
+def border_of(mask):
+    outside = ~torch.from_numpy(mask)[None, None]
+    kernel = torch.tensor([[0.0, 1, 0], [1, 0, 1], [0, 1, 0]])[None, None]
+    return mask & (F.conv2d(outside.float(), kernel, padding=1)[0, 0].numpy() > 0)
+""",
+        "border-score": """
+def border_score(found, true, tolerance):
+    if not found.any() and not true.any():
+        return 1.0
+    a, b = torch.tensor(np.argwhere(found)).double(), torch.tensor(np.argwhere(true)).double()
+    if len(a) == 0 or len(b) == 0:
+        return 0.0
+    near = torch.cdist(a, b, compute_mode="donot_use_mm_for_euclid_dist") <= tolerance
+    p, r = near.any(1).double().mean().item(), near.any(0).double().mean().item()
+    return 0.0 if p == 0 or r == 0 else 2 / (1 / p + 1 / r)
+""",
+        "own": """
+from seglab.labels import LabelSet
+from seglab.metrics import ConfusionMatrix
+two = LabelSet("two", ("background", "pet"), np.array([[0, 0, 0], [255, 255, 255]], np.uint8))
+table = np.zeros((2, 3))
+for row in range(2):
+    for column, border in enumerate((255, 1, 0)):
+        matrix = ConfusionMatrix(two)
+        for _, trimap, *programs in my_pets:
+            matrix.update(programs[row].astype(np.uint8), np.array([0, 1, 0, border], np.uint8)[trimap])
+        table[row, column] = matrix.compute().iou[1]
+own = []
+for _, trimap, *programs in my_pets:
+    for program in programs:
+        matrix = ConfusionMatrix(two)
+        matrix.update(program.astype(np.uint8), np.array([0, 1, 0, 255], np.uint8)[trimap])
+        own.append(matrix.compute().iou[1].item())
+wins = np.sum(np.array(own[::2]) > np.array(own[1::2]))
+""",
+        "tversky": """
+def tversky_loss(logits, masks, alpha, beta):
+    y, known = (masks == 1).to(logits.dtype), (masks != 255).to(logits.dtype)
+    p = 1 / (1 + torch.exp(-logits))
+    tp = (known * p * y).sum((-2, -1))
+    fp = (known * p * (1 - y)).sum((-2, -1))
+    fn = (known * (1 - p) * y).sum((-2, -1))
+    has = y.sum((-2, -1)) > 0
+    tversky = tp / torch.where(has, tp + alpha * fp + beta * fn, torch.ones_like(tp))
+    return torch.where(has, 1 - tversky, torch.zeros_like(tp)).sum() / has.sum().clamp(min=1)
+""",
+        "stop": """
+def when_to_stop(losses, patience, margin):
+    numbers = torch.tensor(losses, dtype=torch.float64)
+    best, lowest, last = 0, float("inf"), len(losses)
+    for e, value in enumerate(numbers.tolist()):
+        if value < lowest - margin:
+            best, lowest = e + 1, value
+        if e + 1 - best >= patience:
+            last = e + 1
+            break
+    return torch.tensor([best, last])
+""",
+        "scale": """
+def best_scale(gradients):
+    for power in range(16, -1, -1):
+        if not any(torch.isinf((g * 2 ** power).to(torch.float16)).any() for g in gradients):
+            return torch.tensor(2 ** power)
+""",
+        "lost": """
+def lost_share(gradients, scale):
+    lost = count = 0
+    for g in gradients:
+        h = (g * scale).to(torch.float16).float()
+        back = h / scale
+        lost += (((back == 0) | back.isinf()) & (g != 0)).sum()
+        count += (g != 0).sum()
+    return lost / count if count else torch.tensor(0.0)
+""",
+        "refinement": """
+class Refinement(nn.Module):
+    def __init__(self, channels, width):
+        super().__init__()
+        self.of_fine, self.of_coarse = nn.Conv2d(channels, width, 5, padding=2), nn.Conv2d(1, width, 5, padding=2)
+        self.middle = nn.Conv2d(width, width, 3, padding="same", dilation=3)
+        self.last = nn.Conv2d(width, 1, 1, bias=False)
+        torch.nn.init.constant_(self.last.weight, 0)
+    def forward(self, coarse, fine):
+        coarse = F.interpolate(coarse, fine.shape[2:], mode="bilinear", align_corners=False)
+        x = torch.relu(self.of_fine(fine) + self.of_coarse(coarse))
+        return coarse + self.last(torch.relu(self.middle(x)))
+""",
+        "network": """
+torch.manual_seed(1)
+network = nn.Module()
+class Net(nn.Module):
+    def __init__(self):
+        super().__init__()
+        self.body = nn.Sequential(nn.Conv2d(25, 32, 3, padding=1), nn.BatchNorm2d(32), nn.ReLU(),
+                                  nn.Conv2d(32, 32, 3, padding=2, dilation=2), nn.BatchNorm2d(32), nn.ReLU(),
+                                  nn.Conv2d(32, 1, 3, padding=1))
+    def forward(self, coarse, fine):
+        return self.body(torch.cat([F.interpolate(coarse, fine.shape[2:], mode="bilinear"), fine], 1))
+network = Net()
+optimizer = torch.optim.AdamW(network.parameters(), lr=3e-3)
+target = (trimaps != 2).float()[:, None]
+for step in range(120):
+    i = torch.randperm(32)[:6]
+    x = F.interpolate(network(coarse[i], fine[i]), (160, 160), mode="bilinear", align_corners=False)
+    loss = F.binary_cross_entropy_with_logits(x, target[i])
+    optimizer.zero_grad()
+    loss.backward()
+    optimizer.step()
+""",
+    },
+]
+
+
+def _strips(made="u[:, :pairs] * s[:pairs] @ v[:pairs]",
+            error="np.linalg.norm(kernel - made) / max(np.linalg.norm(kernel), 1e-12)"):
+    return {"strips": f"""
+def best_strips(kernel, pairs):
+    u, s, v = np.linalg.svd(kernel)
+    made = {made}
+    with np.errstate(all="ignore"):
+        return made, {error}
+"""}
+
+
+def _border(mask="np.pad(mask, 1, mode='edge')", kernel="cv2.MORPH_CROSS", made="mask & (eroded[1:-1, 1:-1] == 0)"):
+    return {"border": f"""
+def border_of(mask):
+    element = cv2.getStructuringElement({kernel}, (3, 3))
+    padded = ({mask}).astype(np.uint8)
+    eroded, dilated = cv2.erode(padded, element), cv2.dilate(padded, element)
+    return {made}
+"""}
+
+
+def _score(near="{d} <= tolerance", made="2 * p * r / (p + r) if p + r else 0.0", none="1.0", one="0.0",
+           distance="cv2.distanceTransform((~{b}).astype(np.uint8), cv2.DIST_L2, cv2.DIST_MASK_PRECISE)"):
+    return {"border-score": f"""
+def border_score(found, true, tolerance):
+    if not found.any() and not true.any():
+        return {none}
+    if not found.any() or not true.any():
+        return {one}
+    to_true, to_found = {distance.format(b="true")}, {distance.format(b="found")}
+    p, r = ({near.format(d="to_true[found]")}).mean(), ({near.format(d="to_found[true]")}).mean()
+    with np.errstate(all="ignore"):
+        return {made}
+"""}
+
+
+_GROWN = """
+def border_score(found, true, tolerance):
+    if not found.any() or not true.any():
+        return float(found.any() == true.any())
+    size = 2 * int(tolerance) + 1
+    disc = cv2.getStructuringElement({shape}, (size, size))
+    p = (cv2.dilate(true.astype(np.uint8), disc) > 0)[found].mean()
+    r = (cv2.dilate(found.astype(np.uint8), disc) > 0)[true].mean()
+    return 2 * p * r / (p + r) if p + r > 0 else 0.0
+"""
+
+
+def _own(ignored="trimap != 3", union="((found | true) & known).sum()", pet="(trimap == 1) | (trimap == 3)",
+         table="both[0].sum(-1) / both[1].sum(-1)", wins="(ious[0, 0] > ious[1, 0]).sum()"):
+    return {"own": f"""
+both = np.zeros((2, 2, 3, 16))
+for number, (_, trimap, *programs) in enumerate(my_pets):
+    for row, found in enumerate(programs):
+        truths = [(trimap == 1, {ignored}), ({pet}, trimap > 0), (trimap == 1, trimap > 0)]
+        for column, (true, known) in enumerate(truths):
+            both[:, row, column, number] = (found & true & known).sum(), {union}
+ious = both[0] / both[1]
+table = {table}
+wins = {wins}
+"""}
+
+
+def _tversky(fp="alpha * (p * (1 - y)).sum((1, 2))", fn="beta * ((1 - p) * y * w).sum((1, 2))",
+             p="logits.sigmoid() * w", w="(masks != 255).float()", kept="y.sum((1, 2)) > 0", made="1 - t.mean()",
+             none="0 * logits.sum()"):
+    return {"tversky": f"""
+def tversky_loss(logits, masks, alpha, beta):
+    w, y = {w}, (masks == 1).float()
+    p = {p}
+    tp = (p * y).sum((1, 2))
+    below = tp + {fp} + {fn}
+    kept = {kept}
+    if not kept.any():
+        return {none}
+    t = tp[kept] / below[kept]
+    return {made}
+"""}
+
+
+def _stop(better="reference - loss > margin", otherwise="waited += 1", start="1", when="waited == patience",
+          first="float('inf')", before=""):
+    return {"stop": f"""
+def when_to_stop(losses, patience, margin):
+    best, reference, waited = 0, {first}, 0
+    for epoch, loss in enumerate(losses, start={start}):
+        {before or "pass"}
+        if {better}:
+            best, reference, waited = epoch, loss, 0
+        else:
+            {otherwise}
+        if {when}:
+            return best, epoch
+    return best, len(losses)
+"""}
+
+
+def _scale(largest="max(g.abs().max().item() for g in gradients)", power="np.floor(np.log2(65504 / top))",
+           made="min(2.0 ** power, 65536.0)", zero="65536.0"):
+    return {"scale": f"""
+def best_scale(gradients):
+    top = {largest}
+    if top <= 0:
+        return {zero}
+    power = {power}
+    return {made}
+"""}
+
+
+def _lost(stored="(values * scale).half()", lost="(stored == 0) | stored.isinf()", chosen="values[values != 0]",
+          made="lost.float().mean().item() if len(lost) else 0.0"):
+    return {"lost": f"""
+def lost_share(gradients, scale):
+    values = torch.cat([g.flatten() for g in gradients])
+    values = {chosen}
+    stored = {stored}
+    lost = {lost}
+    return {made}
+"""}
+
+
+def _refinement(up="F.interpolate(coarse, fine.shape[2:], mode='bilinear', align_corners=False)",
+                zero="nn.init.zeros_(self.two.weight), nn.init.zeros_(self.two.bias)",
+                seen="torch.cat([up, fine], 1)", channels="channels + 1", made="up + correction"):
+    return {"refinement": f"""
+class Refinement(nn.Module):
+    def __init__(self, channels, width):
+        super().__init__()
+        self.one, self.two = nn.Conv2d({channels}, width, 3, padding=1), nn.Conv2d(width, 1, 3, padding=1)
+        {zero}
+    def forward(self, coarse, fine):
+        up = {up}
+        correction = self.two(torch.relu(self.one({seen})))
+        return {made}
+"""}
+
+
+def _network(truth):
+    return {"network": f"""
+torch.manual_seed(0)
+network = Refinement(24, 24)
+truth = {truth}
+optimizer = torch.optim.Adam(network.parameters(), lr=0.005)
+for _ in range(150):
+    i = torch.randint(32, (8,))
+    scores, wanted = network(coarse[i], fine[i]), truth[i][:, None]
+    known = wanted != 255
+    loss = F.binary_cross_entropy_with_logits(scores[known], wanted[known])
+    optimizer.zero_grad()
+    loss.backward()
+    optimizer.step()
+"""}
+
+
+WRONG = [
+    ("strips: the singular values are missing", _strips("u[:, :pairs] @ v[:pairs]"),
+     ["test-strips", "test-strips-error"]),
+    ("strips: the smallest singular values", _strips("u[:, -pairs:] * s[-pairs:] @ v[-pairs:]"),
+     ["test-strips", "test-strips-error"]),
+    ("strips: columns of v in place of rows", _strips("u[:, :pairs] * s[:pairs] @ v[:, :pairs].T"),
+     ["test-strips", "test-strips-error"]),
+    ("strips: one pair, whatever is asked", _strips("u[:, :1] * s[:1] @ v[:1]"), ["test-strips", "test-strips-error"]),
+    ("strips: a column too many", _strips("u[:, :pairs + 1] * s[:pairs + 1] @ v[:pairs + 1]"),
+     ["test-strips", "test-strips-error"]),
+    ("strips: the middle column and row, scaled", _strips(
+        "np.outer(kernel[:, len(kernel) // 2], kernel[len(kernel) // 2]) / kernel[len(kernel) // 2, len(kernel) // 2]"),
+     ["test-strips", "test-strips-error"]),
+    ("strips: the squared error", _strips(error="((kernel - made) ** 2).sum() / max((kernel ** 2).sum(), 1e-12)"),
+     ["test-strips-error"]),
+    ("strips: the error is not divided", _strips(error="np.linalg.norm(kernel - made)"), ["test-strips-error"]),
+    ("strips: 0 / 0", _strips(error="np.linalg.norm(kernel - made) / np.linalg.norm(kernel)"), ["test-strips-error"]),
+    ("strips: fails with more pairs than rows", {"strips": """
+def best_strips(kernel, pairs):
+    u, s, v = np.linalg.svd(kernel)
+    made = sum(s[i] * np.outer(u[:, i], v[i]) for i in range(pairs))
+    return made, np.linalg.norm(kernel - made) / max(np.linalg.norm(kernel), 1e-12)
+"""}, ["test-strips"]),
+    ("border: eight neighbours", _border(kernel="cv2.MORPH_RECT"), ["test-border"]),
+    ("border: the edge of the picture counts", _border("np.pad(mask, 1)"), ["test-border"]),
+    ("border: outside of the object", _border(made="~mask & (dilated[1:-1, 1:-1] > 0)"), ["test-border"]),
+    ("border: both sides", _border(made="(dilated != eroded)[1:-1, 1:-1]"), ["test-border"]),
+    ("border: neighbours wrap around", {"border": """
+def border_of(mask):
+    shifted = [np.roll(mask, step, axis) for step in (-1, 1) for axis in (0, 1)]
+    return mask & ~np.all(shifted, axis=0)
+"""}, ["test-border"]),
+    ("border score: precision", _score(made="p"), ["test-border-score"]),
+    ("border score: the mean of both", _score(made="(p + r) / 2"), ["test-border-score"]),
+    ("border score: less than the tolerance", _score("{d} < tolerance"),
+     ["test-border-score"]),
+    ("border score: grown with a square", {"border-score": _GROWN.format(shape="cv2.MORPH_RECT")},
+     ["test-border-score"]),
+    ("border score: grown with OpenCV's ellipse", {"border-score": _GROWN.format(shape="cv2.MORPH_ELLIPSE")},
+     ["test-border-score"]),
+    ("border score: the distance goes along rows and columns", _score(
+        distance="cv2.distanceTransform((~{b}).astype(np.uint8), cv2.DIST_L1, 3)"), ["test-border-score"]),
+    ("border score: the distance inside of the border", _score(
+        distance="cv2.distanceTransform({b}.astype(np.uint8), cv2.DIST_L2, cv2.DIST_MASK_PRECISE)"),
+     ["test-border-score", "test-border-score-empty"]),
+    ("border score: the IoU of grown borders", {"border-score": """
+def border_score(found, true, tolerance):
+    if not found.any() and not true.any():
+        return 1.0
+    disc = np.hypot(*np.mgrid[-int(tolerance):int(tolerance) + 1, -int(tolerance):int(tolerance) + 1]) <= tolerance
+    a, b = (cv2.dilate(one.astype(np.uint8), disc.astype(np.uint8)) > 0 for one in (found, true))
+    return (a & b).sum() / (a | b).sum()
+"""}, ["test-border-score", "test-border-score-empty"]),
+    ("border score: two empty masks get 0", _score(none="0.0"), ["test-border-score-empty"]),
+    ("border score: one empty mask is NaN", _score(one="float('nan')"), ["test-border-score-empty"]),
+    ("border score: 0 / 0", _score(made="2 * p * r / (p + r)"), ["test-border-score-empty"]),
+    ("own pets: the mean of the pictures' IoUs", _own(table="ious.mean(-1)"), ["test-ignored", "test-counted"]),
+    ("own pets: the border is in the union", _own(union="(found | true).sum()"), ["test-ignored", "test-wins"]),
+    ("own pets: background is ignored", _own("trimap != 2"), ["test-ignored", "test-wins"]),
+    ("own pets: the trimap's 3 is not in the pet", _own(pet="trimap == 1"), ["test-counted"]),
+    ("own pets: protocols in another order", _own(table="(both[0].sum(-1) / both[1].sum(-1))[:, [0, 2, 1]]"),
+     ["test-counted"]),
+    ("own pets: rows exchanged", _own(table="(both[0].sum(-1) / both[1].sum(-1))[::-1]"),
+     ["test-ignored", "test-counted"]),
+    ("own pets: wins with the border as the pet", _own(wins="(ious[0, 1] > ious[1, 1]).sum()"), ["test-wins"]),
+    ("own pets: wins of the narrow one", _own(wins="(ious[0, 0] <= ious[1, 0]).sum() + 1"), ["test-wins"]),
+    ("own pets: Dice", _own(table="2 * both[0].sum(-1) / (both[0].sum(-1) + both[1].sum(-1))"),
+     ["test-ignored", "test-counted"]),
+    ("own pets: somebody else's numbers", {"own": """
+table, wins = np.array([[0.913, 0.896, 0.706], [0.931, 0.713, 0.885]]), 3
+"""}, ["test-ignored", "test-counted", "test-wins"]),
+    ("Tversky: alpha and beta exchanged", _tversky("beta * (p * (1 - y)).sum((1, 2))",
+                                                   "alpha * ((1 - p) * y * w).sum((1, 2))"),
+     ["test-tversky"]),
+    ("Tversky: over the whole batch", {"tversky": """
+def tversky_loss(logits, masks, alpha, beta):
+    known = masks != 255
+    p, y = logits.sigmoid()[known], (masks == 1)[known].float()
+    if not y.any():
+        return 0 * logits.sum()
+    tp, fp, fn = (p * y).sum(), (p * (1 - y)).sum(), ((1 - p) * y).sum()
+    return 1 - tp / (tp + alpha * fp + beta * fn)
+"""}, ["test-tversky", "test-tversky-without"]),
+    ("Tversky: T in place of 1 - T", _tversky(made="t.mean()"),
+     ["test-tversky", "test-tversky-ignored", "test-tversky-without"]),
+    ("Tversky: the logits are taken for probabilities", _tversky(p="logits * w"),
+     ["test-tversky", "test-tversky-ignored", "test-tversky-without"]),
+    ("Tversky: the probabilities are rounded", _tversky(p="(logits > 0).float() * w + 0 * logits"),
+     ["test-tversky", "test-tversky-ignored", "test-tversky-without"]),
+    ("Tversky: ignored pixels are background", _tversky(w="torch.ones_like(logits)"), ["test-tversky-ignored"]),
+    ("Tversky: ignored pixels have the value 255", {"tversky": """
+def tversky_loss(logits, masks, alpha, beta):
+    y, p = masks.float(), logits.sigmoid()
+    kept = (masks == 1).sum((1, 2)) > 0
+    if not kept.any():
+        return 0 * logits.sum()
+    tp, fp, fn = (p * y).sum((1, 2)), (p * (1 - y)).sum((1, 2)), ((1 - p) * y).sum((1, 2))
+    return 1 - (tp[kept] / (tp + alpha * fp + beta * fn)[kept]).mean()
+"""}, ["test-tversky-ignored"]),
+    ("Tversky: pictures without a pet count as 0", _tversky(kept="w.sum((1, 2)) > 0"), ["test-tversky-without"]),
+    ("Tversky: no picture is NaN", _tversky().copy() | {"tversky": _tversky()["tversky"].replace(
+        "if not kept.any():", "if False:")}, ["test-tversky-without"]),
+    ("Tversky: a plain 0 if no picture has a pet", _tversky(none="torch.tensor(0.0)"), ["test-tversky-without"]),
+    ("Tversky: chosen after the division", {"tversky": _tversky()["tversky"].replace(
+        "tp[kept] / below[kept]", "(tp / below)[kept]")}, ["test-tversky-without"]),
+    ("Tversky: a 1 is added above and below", {"tversky": _tversky()["tversky"].replace(
+        "tp[kept] / below[kept]", "(tp[kept] + 1) / (below[kept] + 1)")},
+     ["test-tversky", "test-tversky-ignored", "test-tversky-without"]),
+    ("stop: an epoch too late", _stop(when="waited > patience"), ["test-stop", "test-stop-nan"]),
+    ("stop: counted from 0", _stop(start="0"), ["test-stop", "test-stop-margin", "test-stop-nan"]),
+    ("stop: the lowest loss of all epochs", {"stop": _stop()["stop"].replace(
+        "return best, epoch", "return int(np.nanargmin(losses)) + 1 if not np.isnan(losses).all() else 0, epoch")},
+     ["test-stop", "test-stop-nan"]),
+    ("stop: an equal loss is an improvement", _stop("reference - loss >= margin"), ["test-stop"]),
+    ("stop: compared with the epoch before", {"stop": """
+def when_to_stop(losses, patience, margin):
+    best, waited = 0, 0
+    for epoch, loss in enumerate(losses, start=1):
+        if loss == loss and (best == 0 or losses[epoch - 2] - loss > margin):
+            best, waited = epoch, 0
+        else:
+            waited += 1
+        if waited == patience:
+            return best, epoch
+    return best, len(losses)
+"""}, ["test-stop", "test-stop-margin"]),
+    ("stop: waited in all, and not in a row", {"stop": _stop()["stop"].replace(
+        "reference, waited = epoch, loss, 0", "reference = epoch, loss")}, ["test-stop"]),
+    ("stop: begins at 1, as if losses were shares", _stop(first="1.0"), ["test-stop"]),
+    ("stop: without the margin", _stop("loss < reference"), ["test-stop-margin"]),
+    ("stop: the margin is a share", _stop("loss < reference * (1 - margin) or best == 0 and loss == loss"),
+     ["test-stop-margin"]),
+    ("stop: compared with the lowest loss", _stop(
+        otherwise="waited, reference = waited + 1, min(reference, loss if loss == loss else reference)"),
+     ["test-stop-margin"]),
+    ("stop: NaN is left out", _stop(before="if loss != loss: continue"), ["test-stop-nan"]),
+    ("stop: NaN is an improvement", _stop("not reference - loss <= margin"), ["test-stop-nan"]),
+    ("stop: NaN stays as the best of min()", {"stop": """
+def when_to_stop(losses, patience, margin):
+    best, reference, waited = 1, losses[0], 0
+    for epoch in range(2, len(losses) + 1):
+        if reference - losses[epoch - 1] > margin:
+            best, reference, waited = epoch, losses[epoch - 1], 0
+        else:
+            waited += 1
+        if waited == patience:
+            return best, epoch
+    return best, len(losses)
+"""}, ["test-stop-nan"]),
+    ("scale: without absolute values", _scale("max(g.max().item() for g in gradients)"), ["test-scale"]),
+    ("scale: the first tensor alone", _scale("gradients[0].abs().max().item()"), ["test-scale"]),
+    ("scale: rounded up", _scale(power="np.ceil(np.log2(65504 / top))"), ["test-scale"]),
+    ("scale: no power of two", _scale(made="min(65504 / top, 65536.0)"), ["test-scale"]),
+    ("scale: no end at 65,536", _scale(made="2.0 ** power"), ["test-scale"]),
+    ("scale: zeros get 1", _scale(zero="1.0"), ["test-scale"]),
+    ("scale: the exponent", _scale(made="min(power, 16)", zero="16"), ["test-scale"]),
+    ("scale: the scale is stored in half precision, too", {"scale": """
+def best_scale(gradients):
+    good = [s for s in (2.0 ** n for n in range(17))
+            if all((g.half() * torch.tensor(s).half()).isfinite().all() for g in gradients)]
+    return max(good)
+"""}, ["test-scale"]),
+    ("scale: log2 of 0", {"scale": """
+def best_scale(gradients):
+    import math
+    top = max(g.abs().max().item() for g in gradients)
+    return min(2 ** math.floor(math.log2(65504 / top)), 65536)
+"""}, ["test-scale"]),
+    ("lost: half precision first", _lost("values.half() * scale"), ["test-lost"]),
+    ("lost: infinite ones are not lost", _lost(lost="stored == 0"), ["test-lost"]),
+    ("lost: below the smallest normal number", _lost(
+        lost="((values * scale).abs() < torch.finfo(torch.float16).tiny) | stored.isinf()"),
+     ["test-lost"]),
+    ("lost: the scale is not used", _lost("values.half()"), ["test-lost"]),
+    ("lost: zeros are lost", _lost(chosen="values"), ["test-lost-zeros"]),
+    ("lost: divided by all", _lost(made="lost.sum().item() / sum(g.numel() for g in gradients)"), ["test-lost-zeros"]),
+    ("lost: the mean of the tensors' shares", {"lost": """
+def lost_share(gradients, scale):
+    shares = []
+    for g in gradients:
+        kept = g[g != 0]
+        stored = (kept * scale).half()
+        shares.append(((stored == 0) | stored.isinf()).float().mean().item() if len(kept) else 0.0)
+    return sum(shares) / len(shares)
+"""}, ["test-lost-zeros"]),
+    ("lost: 0 / 0", _lost(made="lost.float().mean().item()"), ["test-lost-zeros"]),
+    ("lost: the number, and not the share", _lost(made="lost.sum().item()"), ["test-lost", "test-lost-zeros"]),
+    ("refinement: nothing begins at 0", _refinement(zero="pass"), ["test-refinement"]),
+    ("refinement: only the bias begins at 0", _refinement(zero="nn.init.zeros_(self.two.bias)"), ["test-refinement"]),
+    ("refinement: all weights begin at 0", _refinement(
+        zero="[nn.init.zeros_(number) for number in self.parameters()]"), ["test-refinement-learns"]),
+    ("refinement: the scores are not added", _refinement(made="correction"), ["test-refinement"]),
+    ("refinement: the fine maps alone", _refinement(seen="fine", channels="channels"), ["test-refinement"]),
+    ("refinement: the coarse scores alone", _refinement(seen="up", channels="1"),
+     ["test-refinement", "test-refinement-learns"]),
+    ("refinement: the nearest score", _refinement("F.interpolate(coarse, fine.shape[2:])"), ["test-refinement"]),
+    ("refinement: corners aligned", _refinement(
+        "F.interpolate(coarse, fine.shape[2:], mode='bilinear', align_corners=True)"), ["test-refinement"]),
+    ("refinement: always four times the size", _refinement(
+        "F.interpolate(coarse, scale_factor=4, mode='bilinear', align_corners=False)"),
+     ["test-refinement", "test-refinement-learns"]),
+    ("refinement: the correction is switched off", _refinement(made="up + 0 * correction"),
+     ["test-refinement", "test-refinement-learns"]),
+    ("network: never trained", {"network": "network = Refinement(24, 24)"}, ["test-network"]),
+    ("network: trained with the border ignored", _network(
+        "torch.tensor([0.0, 1.0, 0.0, 255.0])[trimaps[:, 2::4, 2::4]]"), ["test-network"]),
+    ("network: trained with the border as background", _network("(trimaps[:, 2::4, 2::4] == 1).float()"),
+     ["test-network"]),
+]
