@@ -202,6 +202,12 @@ class _CoarseAlone(Refinement):
         return scores + self.last(torch.relu(self.first(torch.cat([0 * fine, scores], dim=1))))
 
 
+class _Linear(Refinement):
+    def forward(self, coarse, fine):
+        scores = self.enlarged(coarse, fine)
+        return scores + self.last(self.first(torch.cat([fine, scores], dim=1)))
+
+
 class _Dead(Refinement):
     def __init__(self, channels, width):
         super().__init__(channels, width)
@@ -252,11 +258,13 @@ def _refinement_run(answer, channels, width, small, size):
     for number in module.parameters():
         torch.nn.init.normal_(number, 0, 0.5)
     with torch.no_grad():
-        first, second = module(coarse, fine) - enlarged, module(2 * coarse, fine) - 2 * enlarged
+        first, second, third = (module(factor * coarse, fine) - factor * enlarged for factor in (1, 2, 3))
         found["with other weights, it depends on the fine maps"] = bool(
             (module(coarse, 2 * fine) - enlarged - first).abs().max() > 1e-5)
         found["with other weights, the correction depends on the coarse scores"] = bool(
             (first - second).abs().max() > 1e-4)
+        found["with other weights, the correction is not linear"] = bool(
+            (first - 2 * second + third).abs().max() > 1e-4)
     return found
 
 
@@ -354,6 +362,11 @@ def _by_picture(student):
     return both[..., 1] / both[..., 2]  # (2, 3, 16)
 
 
+def _both_classes(student):
+    right, hit, union, labelled = np.moveaxis(_counts(student).sum(axis=2), -1, 0)
+    return (hit / union + (right - hit) / (labelled - hit)) / 2
+
+
 def _with_border_below(student):
     """With the border ignored in the intersection, and not in the union."""
     pixels = [[((found | (trimap == 1)).sum(), (found & (trimap == 1)).sum()) for found in programs]
@@ -445,6 +458,8 @@ QUESTIONS = {one.name: one for one in (
         "Border pixels are in the union. If they are ignored, they count nowhere.": _with_border_below,
         "It is the share of right pixels. Divide the intersection by the union.":
         lambda student: _table(student, 0, 3)[:, 0],
+        "It is the mean IoU of background and pet. Take that of the pet.":
+        lambda student: _both_classes(student)[:, 0],
         "The rows are exchanged: wide comes first.": lambda student: _table(student)[::-1, 0]}, 1e-4),
     NumberQuestion("counted", lambda student: _table(student)[:, 1:], {
         "It is the mean of the pictures' IoUs. Add up the pixels of all pictures first.":
@@ -453,6 +468,8 @@ QUESTIONS = {one.name: one for one in (
         lambda student: _table(student)[:, :0:-1],
         "It is the share of right pixels. Divide the intersection by the union.":
         lambda student: _table(student, 0, 3)[:, 1:],
+        "It is the mean IoU of background and pet. Take that of the pet.":
+        lambda student: _both_classes(student)[:, 1:],
         "The rows are exchanged: wide comes first.": lambda student: _table(student)[::-1, 1:]}, 1e-4),
     NumberQuestion("wins", _wins, {
         "These are the pictures in which the narrow program has the higher IoU.": lambda student: _wins(student, row=1),
@@ -561,11 +578,12 @@ QUESTIONS = {one.name: one for one in (
          "Before training, the correction is not 0.": _Free,
          "The coarse scores are not added to the correction.": _WithoutCoarse,
          "The correction does not depend on the coarse scores.": _FineAlone,
-         "The correction does not depend on the fine maps.": _CoarseAlone}, run=_refinement_run),
+         "The correction does not depend on the fine maps.": _CoarseAlone,
+         "The correction is linear: there is no ReLU between two convolutions.": _Linear}, run=_refinement_run),
     FunctionQuestion(
         "refinement_learns", [Case("five steps of training", (5, 8, (4, 5), (12, 15)))], Refinement,
         {"All weights begin at 0, so that no kernel gets a gradient other than 0.": _Dead}, run=_learns_run),
     ScoreQuestion("network", "the IoU of the pet on your test pictures", lambda student: _test(student)[:2],
-                  _scores_run, _iou, lambda student: _coarse_iou(student) + 0.06),
+                  _scores_run, _iou, lambda student: _coarse_iou(student) + 0.05),
 )}
 grade = partial(questions.grade, QUESTIONS)

@@ -36,7 +36,7 @@ def _answered(student, index):
 def refine_data(student, split):
     """Coarse scores, fine maps and trimaps of a student's pets.
 
-    student: the name, str. split: "train" (32 pets) or "test" (16 others).
+    student: the name, str. split: "train" (60 pets) or "test" (32 others).
     coarse: (N, 1, 10, 10) float, above 0 where a coarse program sees the pet; one place for 16×16 pixels.
     fine: (N, 24, 40, 40) float, early maps of a backbone; one place for 4×4 pixels.
     trimaps: (N, 160, 160) int64, 1 pet, 2 background, 3 border.
@@ -46,16 +46,16 @@ def refine_data(student, split):
 
 @cache
 def _refine_data(student, split):
-    maps, trimaps = _maps(seed_of(student), {"train": range(24, 56), "test": range(100, 116)}[split])
+    maps, trimaps = _maps(seed_of(student), {"train": range(24, 84), "test": range(100, 132)}[split])
     weights = _coarse_weights()
     scores = maps["c4"].permute(0, 2, 3, 1) @ weights[:-1] + weights[-1]
-    return 4 * scores[:, None], maps["c2"], trimaps
+    return 4 * scores[:, None] + 0.5, maps["c2"], trimaps
 
 
 @cache
 def _coarse_weights():
     """Weights for the scores of the maps at stride 16, found by least squares on pets that are nobody's own."""
-    maps, trimaps = _maps(0, range(200, 232))
+    maps, trimaps = _maps(0, range(200, 248))
     wanted = 2 * F.avg_pool2d((trimaps != 2)[:, None].double(), 16).flatten() - 1
     values = maps["c4"].permute(0, 2, 3, 1).reshape(-1, maps["c4"].shape[1]).double()  # (places, channels)
     values = torch.cat([values, torch.ones(len(values), 1, dtype=torch.float64)], dim=1)

@@ -144,12 +144,84 @@ torch.manual_seed(0)
 network = Refinement(24, 32)
 opt = torch.optim.Adam(network.parameters(), lr=0.01)
 y = (trimaps[:, 2::4, 2::4] != 2).float().unsqueeze(1)
-for epoch in range(40):
-    for i in range(0, 32, 8):
+for epoch in range(20):
+    for i in range(0, len(coarse), 8):
         loss = F.binary_cross_entropy_with_logits(network(coarse[i:i + 8], fine[i:i + 8]), y[i:i + 8])
         opt.zero_grad()
         loss.backward()
         opt.step()
+""",
+    },
+    {   # other libraries
+        "strips": """
+def best_strips(kernel, pairs):
+    w, v = np.linalg.eigh(kernel.T @ kernel)
+    v = v[:, np.argsort(-w)[:pairs]]
+    a = kernel @ v @ v.T
+    n = np.sqrt((kernel ** 2).sum())
+    return a, 0 if n == 0 else np.sqrt(((kernel - a) ** 2).sum()) / n
+""",
+        "border": """
+def border_of(mask):
+    from skimage.segmentation import find_boundaries
+    return find_boundaries(mask, connectivity=1, mode="inner")
+""",
+        "border-score": """
+def border_score(found, true, tolerance):
+    from scipy.ndimage import distance_transform_edt
+    if found.sum() == 0 or true.sum() == 0:
+        return float(found.sum() == true.sum())
+    p = np.mean(distance_transform_edt(~true)[found] <= tolerance)
+    r = np.mean(distance_transform_edt(~found)[true] <= tolerance)
+    return 0.0 if p + r == 0 else 2 * p * r / (p + r)
+""",
+        "tversky": """
+def tversky_loss(logits, masks, alpha, beta):
+    losses = []
+    for z, m in zip(logits.double(), masks):
+        pet, background = m.eq(1), m.eq(0)
+        if pet.any():
+            tp, fn, fp = z[pet].sigmoid().sum(), (-z[pet]).sigmoid().sum(), z[background].sigmoid().sum()
+            losses.append(1 - tp / (tp + alpha * fp + beta * fn + 1e-9))
+    return torch.stack(losses).mean() if losses else 0 * logits.mean()
+""",
+        "stop": """
+def when_to_stop(losses, patience, margin):
+    losses = np.array(losses)
+    best, reference = 0, np.nan
+    for i in range(len(losses)):
+        if not np.isnan(losses[i]) and (np.isnan(reference) or losses[i] + margin < reference):
+            best, reference = i + 1, losses[i]
+        if i + 1 - best == patience:
+            return [best, i + 1]
+    return np.array([best, len(losses)])
+""",
+        "scale": """
+def best_scale(gradients):
+    with np.errstate(over="ignore"):
+        for n in range(16, -1, -1):
+            if all(np.isfinite(np.float16(g.numpy() * np.float32(2 ** n))).all() for g in gradients):
+                return 2 ** n
+""",
+        "lost": """
+def lost_share(gradients, scale):
+    v = torch.cat([g.reshape(-1) for g in gradients]).abs() * scale
+    given = v > 0
+    return ((given & ((v <= 2 ** -25) | (v > 65504))).sum() / max(int(given.sum()), 1)).item()
+""",
+        "refinement": """
+class Refinement(nn.Module):
+    def __init__(self, channels, width):
+        super().__init__()
+        self.a, self.norm = nn.LazyConv2d(width, 3, padding=1), nn.BatchNorm2d(width)
+        self.b, self.c = nn.Conv2d(width, width, 3, padding=1), nn.Conv2d(width, 1, 1)
+        with torch.no_grad():
+            self.c.weight.fill_(0.0)
+            self.c.bias.fill_(0.0)
+    def forward(self, coarse, fine):
+        x = F.interpolate(coarse, fine.shape[2:], mode="bilinear", align_corners=False)
+        r = F.gelu(self.norm(self.a(torch.cat((x, fine), 1))))
+        return x + self.c(F.relu(r + self.b(r)))
 """,
     },
     {   # whole arrays, and OpenCV
@@ -349,7 +421,7 @@ network = Net()
 optimizer = torch.optim.AdamW(network.parameters(), lr=3e-3)
 target = (trimaps != 2).float()[:, None]
 for step in range(120):
-    i = torch.randperm(32)[:6]
+    i = torch.randperm(len(coarse))[:6]
     x = F.interpolate(network(coarse[i], fine[i]), (160, 160), mode="bilinear", align_corners=False)
     loss = F.binary_cross_entropy_with_logits(x, target[i])
     optimizer.zero_grad()
@@ -504,7 +576,7 @@ network = Refinement(24, 24)
 truth = {truth}
 optimizer = torch.optim.Adam(network.parameters(), lr=0.005)
 for _ in range(150):
-    i = torch.randint(32, (8,))
+    i = torch.randint(len(coarse), (8,))
     scores, wanted = network(coarse[i], fine[i]), truth[i][:, None]
     known = wanted != 255
     loss = F.binary_cross_entropy_with_logits(scores[known], wanted[known])
@@ -715,9 +787,28 @@ def lost_share(gradients, scale):
     ("refinement: always four times the size", _refinement(
         "F.interpolate(coarse, scale_factor=4, mode='bilinear', align_corners=False)"),
      ["test-refinement", "test-refinement-learns"]),
+    ("refinement: no ReLU", {"refinement": _refinement()["refinement"].replace("torch.relu(", "(")},
+     ["test-refinement"]),
+    ("refinement: a single convolution", {"refinement": """
+class Refinement(nn.Module):
+    def __init__(self, channels, width):
+        super().__init__()
+        self.conv = nn.Conv2d(1 + channels, 1, 3, padding=1)
+        nn.init.zeros_(self.conv.weight)
+        nn.init.zeros_(self.conv.bias)
+    def forward(self, coarse, fine):
+        up = F.interpolate(coarse, fine.shape[2:], mode="bilinear", align_corners=False)
+        return up + self.conv(torch.cat([up, fine], 1))
+"""}, ["test-refinement"]),
     ("refinement: the correction is switched off", _refinement(made="up + 0 * correction"),
      ["test-refinement", "test-refinement-learns"]),
     ("network: never trained", {"network": "network = Refinement(24, 24)"}, ["test-network"]),
+    ("network: the coarse scores, shifted", {"network": """
+class Shifted(nn.Module):
+    def forward(self, coarse, fine):
+        return F.interpolate(coarse, fine.shape[2:], mode="bilinear", align_corners=False) + 0.3
+network = Shifted()
+"""}, ["test-network"]),
     ("network: trained with the border ignored", _network(
         "torch.tensor([0.0, 1.0, 0.0, 255.0])[trimaps[:, 2::4, 2::4]]"), ["test-network"]),
     ("network: trained with the border as background", _network("(trimaps[:, 2::4, 2::4] == 1).float()"),
