@@ -691,6 +691,15 @@ def tversky_loss(logits, masks, alpha, beta):
     ("Tversky: a plain 0 if no picture has a pet", _tversky(none="torch.tensor(0.0)"), ["test-tversky-without"]),
     ("Tversky: chosen after the division", {"tversky": _tversky()["tversky"].replace(
         "tp[kept] / below[kept]", "(tp / below)[kept]")}, ["test-tversky-without"]),
+    ("Tversky: NumPy, so that there is no gradient", {"tversky": """
+def tversky_loss(logits, masks, alpha, beta):
+    values = []
+    for p, m in zip(1 / (1 + np.exp(-logits.detach().numpy())), masks.numpy()):
+        if (m == 1).any():
+            tp = p[m == 1].sum()
+            values.append(1 - tp / (tp + alpha * p[m == 0].sum() + beta * (1 - p[m == 1]).sum()))
+    return torch.tensor(np.mean(values) if values else 0.0, requires_grad=True)
+"""}, ["test-tversky", "test-tversky-ignored", "test-tversky-without"]),
     ("Tversky: a 1 is added above and below", {"tversky": _tversky()["tversky"].replace(
         "tp[kept] / below[kept]", "(tp[kept] + 1) / (below[kept] + 1)")},
      ["test-tversky", "test-tversky-ignored", "test-tversky-without"]),
@@ -718,6 +727,7 @@ def when_to_stop(losses, patience, margin):
     ("stop: without the margin", _stop("loss < reference"), ["test-stop-margin"]),
     ("stop: the margin is a share", _stop("loss < reference * (1 - margin) or best == 0 and loss == loss"),
      ["test-stop-margin"]),
+    ("stop: the margin is added", _stop("loss < reference + margin"), ["test-stop-margin"]),
     ("stop: compared with the lowest loss", _stop(
         otherwise="waited, reference = waited + 1, min(reference, loss if loss == loss else reference)"),
      ["test-stop-margin"]),
