@@ -4,6 +4,8 @@ from __future__ import annotations
 
 import contextlib
 import random
+import subprocess
+import sys
 import threading
 import time
 
@@ -88,6 +90,13 @@ def test_a_check_that_ran_too_long_leaves_nothing_behind():
         assert "took longer" in call(lambda: endless(1), seconds).problem
         assert threading.active_count() == threads
         time.sleep(0.1)  # an exception that was late would come here
+
+
+def test_after_a_check_profilers_and_debuggers_work():
+    code = ("import cProfile; from seglab.checks.guard import call\n"
+            "call(int); call(lambda: exec('while True: pass'), 0.05)\nwith cProfile.Profile(): sum(i for i in range(3))\nprint('done')")
+    ran = subprocess.run([sys.executable, "-c", code], capture_output=True, text=True, timeout=60, check=True)
+    assert ran.stdout == "done\n"
 
 
 def test_the_time_of_all_cases_together_is_named():
