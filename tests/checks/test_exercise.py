@@ -94,7 +94,8 @@ def test_a_check_that_ran_too_long_leaves_nothing_behind():
 
 def test_after_a_check_profilers_and_debuggers_work():
     code = ("import cProfile; from seglab.checks.guard import call\n"
-            "call(int); call(lambda: exec('while True: pass'), 0.05)\nwith cProfile.Profile(): sum(i for i in range(3))\nprint('done')")
+            "call(int); call(lambda: exec('while True: pass'), 0.05)\n"
+            "with cProfile.Profile(): sum(i for i in range(3))\nprint('done')")
     ran = subprocess.run([sys.executable, "-c", code], capture_output=True, text=True, timeout=60, check=True)
     assert ran.stdout == "done\n"
 
