@@ -87,12 +87,17 @@ def to_html(notebook: NotebookNode, title: str) -> str:
     notebook = without_live_outputs(copy.deepcopy(notebook))  # saved widget state would ask a content network for code
     for cell in notebook.cells:
         if cell.cell_type == "markdown":
-            cell.source = _LINK.sub(r"\1.html", _MATH.sub(_as_mathml, cell.source))
+            cell.source = _LINK.sub(r"\1.html", with_mathml(cell.source))
     exporter = HTMLExporter(template_name="lab")
     # nbconvert's page loads these from a content network; no live widget is left, and browsers draw MathML themselves.
     exporter.mathjax_url = exporter.require_js_url = exporter.jquery_url = exporter.mermaid_js_url = ""
     html, _ = exporter.from_notebook_node(notebook, resources={"metadata": {"name": title}})
     return html
+
+
+def with_mathml(text: str) -> str:
+    """Markdown in which formulas are MathML, which browsers draw without a script."""
+    return _MATH.sub(_as_mathml, text)
 
 
 def _as_mathml(found: re.Match[str]) -> str:

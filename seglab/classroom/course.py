@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import logging
 import os
+import re
 import shutil
 import sys
 import time
@@ -23,22 +24,27 @@ from seglab.files import atomic_file, atomic_write, output_file
 
 _CONFIG = '''"""Settings of nbgrader for this course; its own commands read them, too."""
 
-from seglab.classroom.grading import FillRelease, RunConfined
+from nbconvert.preprocessors import CSSHTMLHeaderPreprocessor
 from nbgrader.preprocessors import (
-    AssignLatePenalties, CheckCellMetadata, ClearOutput, DeduplicateIds, LimitOutput, OverwriteCells,
+    AssignLatePenalties, CheckCellMetadata, ClearOutput, DeduplicateIds, GetGrades, LimitOutput, OverwriteCells,
     OverwriteKernelspec, SaveAutoGrades)
+from seglab.classroom.grading import FillRelease, Formulas, RunConfined
 
 c = get_config()
 c.CourseDirectory.course_id = "seglab"
 c.Autograde.sanitize_preprocessors = [
     FillRelease, ClearOutput, DeduplicateIds, OverwriteKernelspec, OverwriteCells, CheckCellMetadata]
 c.Autograde.autograde_preprocessors = [RunConfined, LimitOutput, SaveAutoGrades, AssignLatePenalties, CheckCellMetadata]
+c.GenerateFeedback.preprocessors = [Formulas, GetGrades, CSSHTMLHeaderPreprocessor]
 
 # Limits of a submission: GB, seconds a cell, seconds of all cells together.
 c.RunConfined.memory = 4.0
-c.RunConfined.cell_seconds = 60.0
-c.RunConfined.seconds = 600.0
+c.RunConfined.cell_seconds = 120.0
+c.RunConfined.seconds = 900.0
 '''
+
+#: What nbgrader's page loads from a content network: MathJax, for formulas that are MathML already.
+_SCRIPT = re.compile(rb'<script[^>]* src="https://[^>]*>\s*</script>')
 
 
 class Graded(NamedTuple):
@@ -156,7 +162,10 @@ class Course:
 
         self._known(assignment)
         self._convert(GenerateFeedback, assignment, "*")
-        return sorted((self.root / "feedback").glob(f"*/{assignment}/*.html"))
+        pages = sorted((self.root / "feedback").glob(f"*/{assignment}/*.html"))
+        for page in pages:
+            atomic_write(page, _SCRIPT.sub(b"", page.read_bytes()))
+        return pages
 
     def export(self, path: str | Path, *, overwrite: bool = False) -> Path:
         """Write all points as a table, CSV, a row a student and assignment.

@@ -26,6 +26,7 @@ from seglab.classroom.answers import MIME, packed, unpacked
 from seglab.classroom.kernel import ConfinedKernel
 from seglab.classroom.questions import Question
 from seglab.errors import DataError
+from seglab.lessons import with_mathml
 
 _HIDDEN = re.compile(r"^#+ BEGIN HIDDEN TESTS\n(.*?)^#+ END HIDDEN TESTS\n?", re.MULTILINE | re.DOTALL)
 
@@ -88,8 +89,8 @@ class RunConfined(NbGraderPreprocessor):  # type: ignore[misc]
     """Execute all cells in a confined kernel, and put the verdicts of the hidden tests into the graded cells."""
 
     memory = Float(4.0, help="GB that a submission may take").tag(config=True)
-    cell_seconds = Float(60.0, help="that a cell may take").tag(config=True)
-    seconds = Float(600.0, help="that all cells of a submission may take together").tag(config=True)
+    cell_seconds = Float(120.0, help="that a cell may take").tag(config=True)
+    seconds = Float(900.0, help="that all cells of a submission may take together").tag(config=True)
 
     def preprocess(self, nb: NotebookNode, resources: dict) -> tuple[NotebookNode, dict]:
         """nbgrader's protocol."""
@@ -136,6 +137,17 @@ class RunConfined(NbGraderPreprocessor):  # type: ignore[misc]
             return question.judge(unpacked(done.data.get(MIME, ""), len(asked.cases)), student)
         except Exception as error:  # what a result is made of is the student's affair: it may raise anything
             return Verdict(False, f"{question.name}: what it gives cannot be compared ({str(error)[:200]})")
+
+
+class Formulas(NbGraderPreprocessor):  # type: ignore[misc]
+    """The course's own formulas as MathML, so that a page of feedback needs no script and no network."""
+
+    def preprocess(self, nb: NotebookNode, resources: dict) -> tuple[NotebookNode, dict]:
+        """nbgrader's protocol."""
+        for cell in nb.cells:
+            if cell.cell_type == "markdown" and not is_solution(cell):
+                cell.source = with_mathml(cell.source)
+        return nb, resources
 
 
 def hidden_tests(source: str) -> tuple[str, list[tuple[str, str]]]:

@@ -106,8 +106,10 @@ class ConfinedKernel:
         home = str(self.folder / "home")
         kept = {name: os.environ[name] for name in ("PATH", "LANG", "LC_ALL", "SYSTEMROOT", "SEGLAB_HOME",
                                                     "OMP_NUM_THREADS") if name in os.environ}
+        # One thread: on a computer that does other things, too, several wait for each other, and cells take minutes.
         return {"PYTHONPATH": str(package), "PYTHONDONTWRITEBYTECODE": "1", "SEGLAB_HOME": str(data_home()),
-                **kept, "HOME": home, "USERPROFILE": home, "TMPDIR": str(self.folder / "tmp"), "MPLCONFIGDIR": home,
+                "OMP_NUM_THREADS": "1", **kept, "HOME": home, "USERPROFILE": home,
+                "TMPDIR": str(self.folder / "tmp"), "MPLCONFIGDIR": home,
                 "IPYTHONDIR": home, "SEGLAB_OFFLINE": "1", "CUDA_VISIBLE_DEVICES": "",
                 "NBGRADER_EXECUTION": "autograde", "SEGLAB_STUDENT": self._student}
 

@@ -65,6 +65,8 @@ def test_a_wrong_answer_costs_its_points_and_the_feedback_names_the_mistake_but_
     course.feedback("toy")
     page = (course.root / "feedback/wrong/toy/toy.html").read_text(encoding="utf-8")
     assert "cuts the rest off" in page
+    assert "<msup>" in page
+    assert not re.findall(r'(?:src|href)="(?:https?:)?//[^"]*"', page)  # nothing is loaded from elsewhere
     assert not [value for value in ("2.5", "7.5") if value in told(course, "wrong")]
 
 

@@ -46,7 +46,7 @@ def test_thirty_submissions_get_exactly_their_points(name, tmp_path):
 
     course, outside = Course.new(tmp_path / "course"), tmp_path / "outside.txt"
     config = course.root / "nbgrader_config.py"
-    config.write_text(config.read_text().replace("cell_seconds = 60.0", "cell_seconds = 20.0"))
+    config.write_text(config.read_text().replace("cell_seconds = 120.0", "cell_seconds = 60.0"))
     submissions = pile(name, nbformat.read(course.release(name) / f"{name}.ipynb", as_version=4), outside)
     assert len(submissions) == THIRTY
     for student, (notebook, *_) in submissions.items():

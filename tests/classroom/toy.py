@@ -60,7 +60,7 @@ def _master() -> NotebookNode:
     cells = [new_code_cell("import os\nfrom toy_data import VALUE\nSTUDENT = os.environ['SEGLAB_STUDENT']",
                            id="start", metadata=_meta("start", False, False))]
     for name, points in (("double", 2.0), ("half", 1.0), ("own", 3.0)):
-        cells += [new_markdown_cell(f"Write {name}.", id=f"text-{name}"),
+        cells += [new_markdown_cell(f"Write {name}, with $x^2$.", id=f"text-{name}"),
                   new_code_cell(f"# BEGIN SOLUTION\n{ANSWERS[name]}\n# END SOLUTION", id=name,
                                 metadata=_meta(name, False, True)),
                   new_code_cell(f"assert {name} is not None\nprint('public checks passed')\n# BEGIN HIDDEN TESTS\n"
