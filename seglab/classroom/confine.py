@@ -59,7 +59,7 @@ def confine(write: Path, read: Sequence[Path], memory: float, size: float) -> No
     seen = [*map(Path, _SYSTEM), *ours, *read]
     if hasattr(os, "fork"):
         _end_with_parent()
-        with contextlib.suppress(OSError):
+        with contextlib.suppress(OSError, AttributeError):  # macOS has no unshare
             _leave_network([*seen, write])
             os.chdir(Path.cwd())  # the same folder, where it is mounted now
             resource.setrlimit(resource.RLIMIT_NPROC, (_THREADS, _THREADS))

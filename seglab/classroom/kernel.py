@@ -30,6 +30,8 @@ _PICTURE, _PICTURES = 3_000_000, 20
 _KINDS = {"text/plain", "image/png", "image/jpeg"}
 #: Processes that the code may have; and bytes and files by which the disk may fill while it runs.
 _PROCESSES, _DISK, _FILES = 64, 4_000_000_000, 200_000
+#: Windows cannot confine a process, and its zmq has no sockets that are files.
+_PLAIN = not hasattr(os, "fork")
 #: Bytes of a message from the kernel: who sends more is cut off.
 _MESSAGE = 40_000_000
 
@@ -48,9 +50,9 @@ class _Manager(KernelManager):
     settings: dict[str, Any]
 
     def format_kernel_cmd(self, extra_arguments: list[str] | None = None) -> list[str]:
-        return [sys.executable, confine.__file__, json.dumps(self.settings), sys.executable, "-m",
-                "ipykernel_launcher", "-f", self.connection_file, "--HistoryManager.enabled=False",
-                "--log-level=ERROR"]
+        kernel = [sys.executable, "-m", "ipykernel_launcher", "-f", self.connection_file,
+                  "--HistoryManager.enabled=False", "--log-level=ERROR"]
+        return kernel if _PLAIN else [sys.executable, confine.__file__, json.dumps(self.settings), *kernel]
 
 
 class ConfinedKernel:
@@ -78,8 +80,8 @@ class ConfinedKernel:
         for file in self._files:
             (shutil.copytree if file.is_dir() else shutil.copy)(file, work / file.name)
         package = Path(__file__).parents[1]
-        self._manager = _Manager(transport="ipc", ip=str(self.folder / "s"),
-                                 connection_file=str(self.folder / "kernel.json"))
+        way = {} if _PLAIN else {"transport": "ipc", "ip": str(self.folder / "s")}
+        self._manager = _Manager(connection_file=str(self.folder / "kernel.json"), **way)
         self._manager.context.setsockopt(zmq.MAXMSGSIZE, _MESSAGE)
         self._manager.settings = {"write": str(self.folder), "memory": self._memory, "size": 0.5,
                                   "read": [str(package), str(data_home()), *map(str, self._read)]}

@@ -62,6 +62,17 @@ def test_a_question_names_each_of_its_known_mistakes(name):
                 assert any(sentence in one for one in told), f"{question.name}: {sentence}: {told}"
 
 
+@pytest.mark.parametrize("name", NAMES)
+def test_the_guide_lists_the_assignment_with_its_title_and_points(name):
+    cells = master(name).cells
+    title = cells[0].source.splitlines()[0].partition(" · ")[2]
+    written = sum(cell.metadata.nbgrader.points for cell in cells
+                  if cell.cell_type == "markdown" and cell.metadata.get("nbgrader", {}).get("grade"))
+    rows = (ASSIGNMENTS / "README.md").read_text(encoding="utf-8").splitlines()
+    (row,) = [row for row in rows if row.startswith(f"| `{name}` {title} |")]
+    assert row.endswith(f"| {sum(graded(master(name)).values()):g} + {written:g} |")
+
+
 def test_the_page_of_mistakes_is_that_of_the_graders():
     assert PAGE.read_text(encoding="utf-8") == page(), "Write it anew: python -m tools.mistakes"
 

@@ -57,6 +57,11 @@ def test_right_answers_get_all_points_and_the_untouched_release_none(course, rel
     assert (untouched.points, untouched.problem) == (0.0, None)
 
 
+def test_where_nothing_can_be_confined_it_is_graded_too(course, monkeypatch):
+    monkeypatch.setattr("seglab.classroom.kernel._PLAIN", True)  # as on Windows
+    assert points_of(course, "plain", submission(course)).points == 6.0
+
+
 def test_a_wrong_answer_costs_its_points_and_the_feedback_names_the_mistake_but_no_answer(course):
     found = points_of(course, "wrong", submission(course, {"half": "def half(x):\n    return x // 2",
                                                            "own": "own = 5 * 1.5 + 3  # somebody else's"}))
