@@ -22,18 +22,20 @@ def pile(name, released, outside):
     for number, other in enumerate(answers.RIGHT[:3], 1):
         made[f"right-{number}"] = handed_in(released, right | other), set(), False
     place = next(iter(right))
-    without = set(lost(name, {place: "raise ValueError"}))
     for number, (what, code) in enumerate((HOSTILE | CURIOUS).items()):
         code = code.replace("PLACE", str(outside)).replace("GRADER", str(ASSIGNMENTS / "grader" / f"{name}.py"))
-        made[f"hostile-{number}-{what}"] = handed_in(released, right | {place: code}), without, what in HOSTILE
+        without = set(lost(name, {place: "raise ValueError"}, f"hostile-{number}"))
+        made[f"hostile-{number}"] = handed_in(released, right | {place: code}), without, what in HOSTILE
     half = handed_in(released, right)
     half.cells = [cell for cell in half.cells if not cell.metadata.get("nbgrader", {}).get("grade")]
     made["hostile-deletes-all-tests"] = half, set(), False
     made["hostile-no-notebook"] = "{", set(cells), False
     step = len(answers.WRONG) / (THIRTY - len(made))
     for number in range(THIRTY - len(made)):
-        _, wrong, expected = answers.WRONG[int(number * step)]
-        made[f"wrong-{number}"] = handed_in(released, right | wrong), set(expected), False
+        wrong = answers.WRONG[int(number * step)][1]
+        # On the data of some students, a mistake makes no difference.
+        expected = set(lost(name, wrong, f"wrong-{number}"))
+        made[f"wrong-{number}"] = handed_in(released, right | wrong), expected, False
     return made
 
 
@@ -50,14 +52,14 @@ def test_thirty_submissions_get_exactly_their_points(name, tmp_path):
     submissions = pile(name, nbformat.read(course.release(name) / f"{name}.ipynb", as_version=4), outside)
     assert len(submissions) == THIRTY
     for student, (notebook, *_) in submissions.items():
-        path = course.root / "submitted" / student.replace(" ", "_") / name / f"{name}.ipynb"
+        path = course.root / "submitted" / student / name / f"{name}.ipynb"
         path.parent.mkdir(parents=True)
         path.write_text(notebook if isinstance(notebook, str) else nbformat.writes(notebook))
     slow = {cell.metadata.nbgrader.grade_id for cell in master(name).cells if "slow" in cell.metadata.get("tags", [])}
     found, wrong = {}, []
     for student, (_, expected, more) in sorted(submissions.items(), key=lambda one: "hostile" in one[0]):
-        (found[student],) = course.grade(name, [student.replace(" ", "_")])
-        missing = _missing(course, student.replace(" ", "_"), name)
+        (found[student],) = course.grade(name, [student])
+        missing = _missing(course, student, name)
         # A wrong answer was tried without the trainings; here they run with it.
         if not (expected <= missing if more else expected - slow == missing - slow):
             wrong.append(f"{student}: {sorted(missing)}, and not {sorted(expected)}")
