@@ -83,12 +83,12 @@ def _divided_by_all(images, masks, count):
     return mean_colours(images, masks, count) * np.array(share)[:, None]
 
 
-def _uint8_sums(images, masks, count):
-    sums = np.zeros((count, 3), np.uint8)
+def _small_sums(images, masks, count, dtype=np.uint8):
+    sums = np.zeros((count, 3), dtype)
     pixels = np.zeros((count, 1))
     for image, mask in zip(images, masks, strict=True):
         for number in range(count):
-            sums[number] += image[mask == number].sum(axis=0, dtype=np.uint8)
+            sums[number] += image[mask == number].sum(axis=0, dtype=dtype)
             pixels[number] += (mask == number).sum()
     with np.errstate(invalid="ignore"):
         return sums / pixels
@@ -98,6 +98,10 @@ def _nearest_uint8(image, colours):
     there = np.nan_to_num(colours).astype(np.uint8)
     distance = ((image[:, :, None] - there) ** 2).sum(axis=-1).astype(float)
     return np.where(np.isnan(colours).any(axis=1), np.inf, distance).argmin(axis=-1).astype(np.uint8)
+
+
+def _nearest_whole(image, colours):
+    return nearest_colour(image, np.where(np.isnan(colours), np.nan, np.trunc(colours)))
 
 
 def _nearest_nan(image, colours):
@@ -124,6 +128,12 @@ def _absent_counts_zero(matrix):
     return float((np.diag(matrix) / np.maximum(total, 1)).mean())
 
 
+def _never_right_is_left_out(matrix):
+    matrix = np.asarray(matrix, dtype=float)
+    found = np.diag(matrix) / np.maximum(matrix.sum(axis=1), 1)
+    return float(found[found > 0].mean())
+
+
 def _precision(matrix):
     return balanced_accuracy(np.asarray(matrix).T)
 
@@ -145,6 +155,14 @@ def _focal_all_pixels(logits, masks, gamma):
     return _focal(logits, masks, gamma, mean=torch.sum) / masks.numel()
 
 
+def _focal_detached(logits, masks, gamma):
+    return _focal(logits, masks, gamma, weight=lambda p, gamma: (1 - p.detach()) ** gamma)
+
+
+def _focal_mean_of_pictures(logits, masks, gamma):
+    return torch.stack([focal_loss(*pair, gamma) for pair in zip(logits.split(1), masks.split(1), strict=True)]).mean()
+
+
 def _groups_run(answer, mask, group_of):
     made = np.asarray(answer(mask, group_of))
     return {"ids": made, "one byte a pixel (uint8)": made.dtype == np.uint8}
@@ -153,6 +171,44 @@ def _groups_run(answer, mask, group_of):
 def _colour_run(answer, image, colours):
     made = np.asarray(answer(image, colours))
     return {"ids": made, "one byte a pixel (uint8)": made.dtype == np.uint8}
+
+
+def _absent_run(answer, images, masks, count):
+    """Which rows are NaN, and whether pixels that are 255 make no difference: not whether the means are right."""
+    made = np.asarray(answer(images, masks, count), dtype=float)
+    kept = [mask < 255 for mask in masks]
+    alone = np.asarray(answer([image[k][None] for image, k in zip(images, kept, strict=True)],
+                              [mask[k][None] for mask, k in zip(masks, kept, strict=True)], count), dtype=float)
+    return {"where NaN stands": np.where(np.isnan(made), np.nan, 0.0),
+            "away from the means without the pixels that are 255":
+            np.round(np.nan_to_num(made) - np.nan_to_num(alone), 3)}
+
+
+def _without_nan_run(answer, image, colours):
+    """Whether a group without a colour makes no difference: not whether the others are found by the right distance."""
+    known = np.flatnonzero(~np.isnan(colours).any(axis=1))
+    made, alone = (np.asarray(answer(image, some)).astype(int) for some in (colours, colours[known].copy()))
+    return {"the same as without it": bool(made.shape == alone.shape and (made == known[alone]).all()),
+            "it depends on the picture": len(np.unique(made)) > 1}
+
+
+def _loss_run(answer, logits, masks, gamma):
+    inputs = logits.clone().requires_grad_()
+    loss = answer(inputs, masks, gamma)
+    flows = bool(getattr(loss, "requires_grad", False))
+    if flows:
+        loss.backward()
+    return {"the loss": float(loss), "gradients flow through it": flows,
+            "its gradient": inputs.grad if flows and inputs.grad is not None else 0 * logits}
+
+
+def _ignored_run(answer, logits, masks, gamma):
+    """Whether ignored pixels make no difference: not whether the loss of the others is right."""
+    known = masks != 255
+    kept = logits.permute(0, 2, 3, 1)[known].T[None, :, None].contiguous()  # (1, C, 1, pixels)
+    alone = float(answer(kept, masks[known][None, None], gamma))
+    made = float(answer(logits, masks, gamma))
+    return {"in relation to the loss without the ignored pixels": made / alone if alone else np.nan}
 
 
 _rng = np.random.default_rng(1)
@@ -165,7 +221,11 @@ _ABSENT = np.where(np.arange(4)[:, None] == 1, np.nan, _COLOURS)
 _LOGITS = torch.from_numpy(_rng.normal(0, 2, (2, 4, 3, 5))).float()
 _MASKS = torch.from_numpy(_rng.integers(0, 4, (2, 3, 5))).to(torch.uint8)
 _HOLES = _MASKS.clone()
-_HOLES[:, 1] = 255
+_HOLES[:, 1] = _HOLES[0, 2] = 255
+_BRIGHT = _rng.integers(200, 256, (40, 50, 3), dtype=np.uint8)
+_HALVES = np.repeat(np.uint8([0, 1]), 25)[None].repeat(40, axis=0)
+_NEARLY = np.array([[60.9] * 3, [60.4] * 3, [59.8] * 3, [10.0, 90, 200]])  # for 60, the third one is the nearest
+_SIXTY = np.uint8([[[60, 60, 60], [61, 61, 61], [0, 100, 210], [40, 50, 60]]])
 
 
 # --- on the student's own data --------------------------------------------------------------------------------------
@@ -191,6 +251,19 @@ def _constant(student, split="train"):
     counts = sum(np.bincount(mask[mask != 255], minlength=COUNT) for mask in _split(student, split)[1])
     test = sum(np.bincount(mask[mask != 255], minlength=COUNT) for mask in _split(student, "test")[1])
     return test[counts.argmax()] / test.sum()
+
+
+def _constant_of_pictures(student):
+    """The mean of the test pictures' accuracies."""
+    train, test = (_split(student, split)[1] for split in ("train", "test"))
+    most = sum(np.bincount(mask[mask != 255], minlength=COUNT) for mask in train).argmax()
+    return np.mean([(mask[mask != 255] == most).mean() for mask in test])
+
+
+def _colour_of_pictures(student):
+    colours = mean_colours(*_split(student, "train"), COUNT)
+    return np.mean([(nearest_colour(image, colours) == mask)[mask != 255].mean()
+                    for image, mask in zip(*_split(student, "test"), strict=True)])
 
 
 def _constant_of_all_pixels(student):
@@ -228,32 +301,41 @@ QUESTIONS = {one.name: one for one in (
         "to_groups_255", [Case("pixels that nobody labelled", (np.uint8([[0, 255, 2]]), np.uint8([0, 0, 1]))),
                           Case("a class in no group", (np.uint8([[0, 1, 255]]), np.uint8([0, 255, 1])))],
         to_groups, {"255 gets the last group.": _groups_255_becomes_last,
-                    "255 becomes group 0.": _groups_255_becomes_first}, run=_groups_run),
+                    "255 becomes group 0.": _groups_255_becomes_first}),
     FunctionQuestion(
         "mean_colours", [Case("one picture", ([_A], [_M], 3)), Case("two pictures of different sizes",
-                                                                    ([_A, _B], [_M, _N], 3))],
+                                                                    ([_A, _B], [_M, _N], 3)),
+                         Case("two thousand bright pixels", ([_BRIGHT], [_HALVES], 2))],
         mean_colours, {"It is the mean of the pictures' means. Sum over all pictures, and divide once.": _mean_of_means,
                        "Divide by the pixels of the class, not by all.": _divided_by_all,
-                       "The sum runs over in uint8: 255 + 1 = 0 there.": _uint8_sums}),
+                       "The sum runs over in uint8: 255 + 1 = 0 there.": _small_sums,
+                       "The sum runs over in uint16: 65,535 + 1 = 0 there.": partial(_small_sums, dtype=np.uint16)}),
     FunctionQuestion(
         "mean_colours_absent", [Case("a class that does not occur", ([_A], [_M], 5)),
                                 Case("pixels that nobody labelled", ([_B], [_N2], 3))],
-        mean_colours, {"A class that does not occur has no colour: NaN, and not 0 (black).": _absent_is_zero}),
+        mean_colours, {"A class that does not occur has no colour: NaN, and not 0 (black).": _absent_is_zero},
+        run=_absent_run),
     FunctionQuestion(
-        "nearest_colour", [Case("four colours", (_A, _COLOURS)), Case("another picture", (_B, _COLOURS))],
+        "nearest_colour", [Case("four colours", (_A, _COLOURS)), Case("another picture", (_B, _COLOURS)),
+                           Case("colours that are no whole numbers", (_SIXTY, _NEARLY))],
         nearest_colour, {"Differences of uint8 run over: 3 - 5 = 254 there. Make numbers with a sign first.":
                          _nearest_uint8,
                          "The differences of red, green and blue are added with their signs, so that they cancel.":
-                         _nearest_sum, "It is the farthest colour.": _farthest}, run=_colour_run),
+                         _nearest_sum, "It is the farthest colour.": _farthest,
+                         "The mean colours are cut to whole numbers. Take them as they are.": _nearest_whole},
+        run=_colour_run),
     FunctionQuestion(
         "nearest_colour_nan", [Case("a class without a colour (NaN)", (_A, _ABSENT))], nearest_colour,
-        {"The class without a colour (NaN) is chosen.": _nearest_nan}, run=_colour_run),
+        {"The class without a colour (NaN) is chosen.": _nearest_nan}, run=_without_nan_run),
     FunctionQuestion(
         "balanced_accuracy", [Case("three classes", (np.array([[8, 1, 1], [0, 1, 1], [0, 2, 6]]),)),
-                              Case("other counts", (np.array([[90, 10], [5, 5]]),))],
+                              Case("other counts", (np.array([[90, 10], [5, 5]]),)),
+                              Case("a class that is never found", (np.array([[5, 2, 1], [3, 0, 1], [0, 1, 7]]),))],
         balanced_accuracy, {"It is the plain accuracy: frequent classes count more.": _plain_accuracy,
                             "Rows are the truth: divide by the sum of the row, not of the column.": _precision,
-                            "It is the mean IoU.": _mean_iou}),
+                            "It is the mean IoU.": _mean_iou,
+                            "A class that occurs and is never found counts, too: its accuracy is 0.":
+                            _never_right_is_left_out}),
     FunctionQuestion(
         "balanced_accuracy_absent", [Case("a class that does not occur",
                                           (np.array([[8, 1, 1], [0, 0, 0], [0, 2, 6]]),))],
@@ -267,20 +349,27 @@ QUESTIONS = {one.name: one for one in (
                      partial(_focal, weight=lambda p, gamma: p ** gamma),
                      "It is the sum over the pixels, not their mean.": partial(_focal, mean=torch.sum),
                      "The weight is (1 - p) times gamma, not to its power.":
-                     partial(_focal, weight=lambda p, gamma: (1 - p) * gamma)}),
+                     partial(_focal, weight=lambda p, gamma: (1 - p) * gamma),
+                     "The weight is detached. The gradient should be that of the whole loss.": _focal_detached,
+                     "No gradient flows through it. Return a tensor that depends on the logits.":
+                     lambda *args: focal_loss(*args).detach()}, run=_loss_run),
     FunctionQuestion(
         "focal_loss_ignored", [Case("pixels that nobody labelled", (_LOGITS, _HOLES, 2.0))], focal_loss,
         {"Ignored pixels count as class 0.": partial(_focal, ignored=True),
-         "The mean is over all pixels, also the ignored ones.": _focal_all_pixels}),
+         "The mean is over all pixels, also the ignored ones.": _focal_all_pixels,
+         "It is the mean of the pictures' means. Each labelled pixel of the batch counts the same.":
+         _focal_mean_of_pictures}, run=_ignored_run),
     NumberQuestion("constant_accuracy", _constant, {
         "The frequent group is that of the test pictures. A rule must not look at the test.":
         partial(_constant, split="test"),
-        "It is divided by all pixels, also those in no group.": _constant_of_all_pixels}, 1e-3),
+        "It is divided by all pixels, also those in no group.": _constant_of_all_pixels,
+        "It is the mean of the pictures' accuracies. Count over all pictures together.": _constant_of_pictures}, 1e-3),
     NumberQuestion("colour_accuracy", lambda student: _plain_accuracy(_matrix(student)), {
         "It is the accuracy on the training pictures.":
         lambda student: _plain_accuracy(_matrix(student, test_split="train")),
         "The mean colours are those of the test pictures.":
-        lambda student: _plain_accuracy(_matrix(student, train_split="test"))}, 1e-3),
+        lambda student: _plain_accuracy(_matrix(student, train_split="test")),
+        "It is the mean of the pictures' accuracies. Count over all pictures together.": _colour_of_pictures}, 1e-3),
     NumberQuestion("colour_balanced", lambda student: balanced_accuracy(_matrix(student)), {
         "It is the plain accuracy.": lambda student: _plain_accuracy(_matrix(student)),
         "It is the mean IoU.": lambda student: _mean_iou(_matrix(student))}, 1e-3),
