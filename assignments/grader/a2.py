@@ -20,8 +20,10 @@ REST = [t for t in range(24) if t not in data.LABELLED]  # the frames on which t
 
 # --- right answers, and by their options wrong ones -----------------------------------------------------------------
 
-def map_size(length, layers, ends=2, dilated=True, out=False, stops=True):
+def map_size(length, layers, ends=2, dilated=True, out=False, stops=True, early=False):
     for kernel, stride, padding, dilation in layers:
+        if early and kernel > length:
+            return 0
         span = (dilation if dilated else 1) * (kernel - 1) + 1
         room = length + ends * padding + (stride - 1 if out else 0)
         length = len(range(0, room - span + 1, stride))  # one place for each window
@@ -36,9 +38,10 @@ def bilinear_kernel(factor):
 
 
 class Upsampler(nn.Module):
-    def __init__(self, kernel, channels, padding=None, mixed=False, turned=False, first=False):
+    def __init__(self, kernel, channels, padding=None, mixed=False, turned=False, first=False, shared=False):
         super().__init__()
         self.kernel = kernel.flip(0, 1) if turned else kernel
+        self.kernel = self.kernel / channels if shared else self.kernel
         self.factor, self.channels, self.mixed, self.first = len(kernel) // 2, channels, mixed, first
         self.padding = self.factor // 2 if padding is None else padding
 
@@ -72,10 +75,11 @@ def _unsure_only(probabilities, threshold):
     return np.where(probabilities.max(axis=1) < threshold, probabilities.argmax(axis=1), 255).astype(np.uint8)
 
 
-def drop_islands(mask, least, corners=False, joined=False, known=True, of_class=False):
+def drop_islands(mask, least, corners=False, joined=False, known=True, of_class=False, of_box=False, no_first=False):
     made, seen = mask.copy(), set()
     near = [(0, 1), (1, 0), (0, -1), (-1, 0)] + [(1, 1), (1, -1), (-1, 1), (-1, -1)] * corners
-    inside = {place: number for place, number in np.ndenumerate(mask) if number and not (known and number == 255)}
+    inside = {place: number for place, number in np.ndenumerate(mask) if number and not (known and number == 255)
+              and not (no_first and number == mask.min())}
     for start, number in inside.items():
         if start in seen:
             continue
@@ -87,7 +91,9 @@ def drop_islands(mask, least, corners=False, joined=False, known=True, of_class=
             region |= new
             edge += new
         seen |= region
-        if (np.sum(mask == number) if of_class else len(region)) < least:
+        rows, columns = zip(*region, strict=True)
+        box = (max(rows) - min(rows) + 1) * (max(columns) - min(columns) + 1)
+        if (np.sum(mask == number) if of_class else box if of_box else len(region)) < least:
             for place in region:
                 made[place] = 0
     return made
@@ -129,13 +135,14 @@ def _enlarged(answer, kernel, channels, maps):
 
 
 def _touched(answer, kernel, channels, number):
-    """Which channels of the result change with one channel of the maps."""
+    """Which channels of the result change with one channel of the maps, and whether that is as with one channel."""
     import torch
-    layer, maps = answer(kernel, channels), torch.zeros(2, channels, 3, 4)
-    before = layer(maps)
+    layer, alone, maps = answer(kernel, channels), answer(kernel, 1), torch.zeros(2, channels, 3, 4)
     changed = maps.clone()
     changed[:, number] = 1
-    return (layer(changed) - before).abs().sum(dim=(0, 2, 3)) > 1e-6
+    moved, single = layer(changed) - layer(maps), alone(changed[:, number:number + 1]) - alone(maps[:, :1])
+    return {"which channels change": moved.abs().sum(dim=(0, 2, 3)) > 1e-6,
+            "the channel is enlarged like a single one": torch.allclose(moved[:, number:number + 1], single, atol=1e-5)}
 
 
 def _ids_run(answer, *args):
@@ -193,8 +200,10 @@ _IMAGES = torch.from_numpy(_rng.normal(0, 1, (2, 3, 5, 8))).float()
 _COLOURS = F.one_hot(torch.from_numpy(_rng.integers(0, 3, (2, 4, 7))), 3).permute(0, 3, 1, 2).float()
 _PROBABILITIES = torch.from_numpy(_rng.normal(0, 1.2, (2, 4, 5, 6))).softmax(dim=1).numpy()
 _QUARTERS = np.array([[0.75, 0.25, 0.5], [0.25, 0.75, 0.25], [0, 0, 0.25]], np.float32).reshape(1, 3, 1, 3)
-_ONE_CLASS, _THREE_CLASSES = _rectangles((16, 20), [1], 0), _rectangles((16, 20), [1, 2, 7], 1)
+_ONE_CLASS, _THREE_CLASSES = _rectangles((16, 20), [1], 0), _rectangles((16, 20), [1, 2, 200], 1)
 _TOUCHING = np.uint8([[1, 1, 2, 0], [1, 1, 2, 0], [0, 0, 0, 0]])
+_BENT = np.uint8([[1, 0, 0, 0, 2, 2, 2], [1, 0, 0, 0, 0, 0, 2], [1, 1, 1, 0, 0, 0, 2]])  # each in a box of 9
+_COVERED = np.uint8([[1, 2, 2, 2], [2, 2, 3, 3], [2, 3, 3, 1]])  # no background
 _BRIDGE = np.uint8([[1, 1, 255, 1], [0, 0, 0, 0], [2, 255, 255, 2], [2, 2, 0, 1], [2, 0, 0, 1]])
 _SQUARES = np.kron([[0, 1, 0], [1, 0, 0]], np.ones((2, 2))).astype(np.uint8)
 _CLEAR1, _CLEAR3 = _without_ties(7, 1, 3), _without_ties(9, 3, 4)
@@ -276,10 +285,13 @@ QUESTIONS = {one.name: one for one in (
                      Case("kernel 2, stride 3", (18, [(2, 3, 0, 1)])),
                      Case("dilation 4, then stride 2", (65, [(3, 1, 4, 4), (3, 2, 0, 1)])),
                      Case("much padding", (20, [(5, 2, 4, 1), (3, 1, 0, 2)])), Case("no layer", (33, [])),
+                     Case("a kernel that is larger than the map, and padding", (2, [(3, 1, 1, 1)])),
                      Case("a window that fits exactly", (5, [(5, 1, 0, 1)]))],
         map_size, {"The padding is added at both ends of the map.": partial(map_size, ends=1),
                    "With dilation d, a kernel of k spans d (k - 1) + 1 places.": partial(map_size, dilated=False),
-                   "A window that sticks out at the end does not count.": partial(map_size, out=True)}),
+                   "A window that sticks out at the end does not count.": partial(map_size, out=True),
+                   "A kernel may be larger than the map, if it fits into the padded one.":
+                   partial(map_size, early=True)}),
     FunctionQuestion(
         "map_size_none", [Case("a window that is larger than the map", (4, [(5, 1, 0, 1)])),
                           Case("the same with stride 2", (4, [(5, 2, 0, 1)])),
@@ -301,7 +313,9 @@ QUESTIONS = {one.name: one for one in (
         "upsampler_channels", [Case("the first of two channels changes", (_KERNEL2, 2, 0)),
                                Case("the last of five channels changes", (_KERNEL4, 5, 4))],
         Upsampler, {"Each channel gets something from all channels.": partial(Upsampler, mixed=True),
-                    "Only the first channel has a kernel.": partial(Upsampler, first=True)}, run=_touched),
+                    "Only the first channel has a kernel.": partial(Upsampler, first=True),
+                    "With several channels, the kernel is divided by their number.": partial(Upsampler, shared=True)},
+        run=_touched),
     FunctionQuestion(
         "mirrored_mean", [Case("three classes, two pictures", (_network(3, 0), _IMAGES, [0, 1, 2])),
                           Case("five classes, one picture", (_network(5, 1), _IMAGES[:1], [0, 1, 2, 3, 4]))],
@@ -340,11 +354,13 @@ QUESTIONS = {one.name: one for one in (
     FunctionQuestion(
         "drop_islands", [Case("one class", (_ONE_CLASS, 4)),
                          Case("three classes that do not touch", (_THREE_CLASSES, 6)),
+                         Case("regions that bend", (_BENT, 6)),
                          Case("least 1: all stays", (_THREE_CLASSES, 1)),
                          Case("background alone", (np.zeros((4, 5), np.uint8), 3))],
         drop_islands, {
             "A region with exactly `least` pixels stays.": _drop_if_equal,
-            "Count the pixels of each region, and not of the class.": partial(drop_islands, of_class=True)},
+            "Count the pixels of each region, and not of the class.": partial(drop_islands, of_class=True),
+            "Count the pixels of each region, and not those of the box around it.": partial(drop_islands, of_box=True)},
         run=_ids_run),
     FunctionQuestion(
         "drop_islands_corners", [Case("a diagonal", (np.eye(5, dtype=np.uint8), 3)),
@@ -353,9 +369,12 @@ QUESTIONS = {one.name: one for one in (
                        partial(drop_islands, corners=True)}),
     FunctionQuestion(
         "drop_islands_classes", [Case("two classes that touch", (_TOUCHING, 3)),
-                                 Case("255 connects nothing, and stays", (_BRIDGE, 3))],
+                                 Case("255 connects nothing, and stays", (_BRIDGE, 3)),
+                                 Case("no background at all", (_COVERED, 2))],
         drop_islands, {"Two classes that touch are counted as one region.": partial(drop_islands, joined=True),
-                       "255 is no class: it stays, however few these pixels are.": partial(drop_islands, known=False)}),
+                       "255 is no class: it stays, however few these pixels are.": partial(drop_islands, known=False),
+                       "The lowest number is taken for background, also where there is none.":
+                       partial(drop_islands, no_first=True)}),
     FunctionQuestion(
         "vote", [Case("reach 1", (_CLEAR1, 1)), Case("reach 3", (_CLEAR3, 3)),
                  Case("reach 0: nothing changes", (_CLEAR3, 0))],

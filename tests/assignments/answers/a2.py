@@ -300,6 +300,171 @@ def drop_islands(mask, least):
     return made
 """,
     },
+    {  # recursion, masked arrays, SciPy's labels, a module in place of a function
+        "map-size": """
+def map_size(length, layers):
+    if not layers or length < 1:
+        return max(length, 0)
+    (k, s, p, d), *rest = layers
+    return map_size(len(range(0, length + 2 * p - d * (k - 1), s)), rest)
+""",
+        "bilinear-kernel": """
+def bilinear_kernel(factor):
+    w = 1 - abs(np.arange(2 * factor) + .5 - factor) / factor
+    return torch.tensor(np.outer(w, w))
+""",
+        "upsampler": """
+class Up(nn.Module):
+    def __init__(self, kernel, channels):
+        super().__init__()
+        self.k, self.c = kernel, channels
+    def forward(self, x):
+        f = len(self.k) // 2
+        return F.conv_transpose2d(x, self.k.repeat(self.c, 1, 1, 1), stride=f, padding=f // 2, groups=self.c)
+upsampler = Up
+""",
+        "mirrored-mean": """
+def mirrored_mean(network, images, partner):
+    p = lambda x: network(x).softmax(1)
+    return (p(images) + p(images.flip(-1)).flip(-1)[:, partner]) / 2
+""",
+        "sure-only": """
+def sure_only(probabilities, threshold):
+    return np.ma.masked_array(probabilities.argmax(1).astype("u1"), probabilities.max(1) < threshold).filled(255)
+""",
+        "own-sure": """
+s = sure_only(probabilities, 0.9)
+keep = s != 255
+sure_share, sure_accuracy = keep.mean(), (s == truths)[keep].mean()
+""",
+        "drop-islands": """
+from scipy import ndimage
+def drop_islands(mask, least):
+    out = mask.copy()
+    for c in set(np.unique(mask)) - {0, 255}:
+        lab, n = ndimage.label(mask == c)
+        sizes = ndimage.sum_labels(mask == c, lab, range(n + 1))
+        out[(lab > 0) & (sizes[lab] < least)] = 0
+    return out
+""",
+        "vote": """
+def vote(masks, reach):
+    T = len(masks)
+    classes = [c for c in range(255)]
+    out = []
+    for t in range(T):
+        part = masks[max(0, t - reach):t + reach + 1]
+        ids = np.unique(part[part < 255])
+        if len(ids) == 0:
+            out.append(np.full(masks.shape[1:], 255, np.uint8)); continue
+        n = np.stack([(part == c).sum(0) for c in ids])
+        out.append(np.where(n.max(0) > 0, ids[n.argmax(0)], 255).astype(np.uint8))
+    return np.stack(out)
+""",
+        "own-vote": """
+still = np.diff(truths.astype(int), axis=0) == 0
+false_changes = [(np.diff(m.astype(int), axis=0)[still] != 0).mean()
+                 for m in (probabilities.argmax(1), vote(probabilities.argmax(1).astype("u1"), 2))]
+""",
+    },
+    {  # loops over windows and pixels, a queue, a counter of votes
+        "map-size": """
+def map_size(length, layers):
+    for kernel, stride, padding, dilation in layers:
+        window, length, begin, places = dilation * (kernel - 1) + 1, length + 2 * padding, 0, 0
+        while begin + window <= length:
+            begin, places = begin + stride, places + 1
+        if places == 0:
+            return 0
+        length = places
+    return length
+""",
+        "bilinear-kernel": """
+def bilinear_kernel(factor):
+    w = [1 - abs(i + 1 / 2 - factor) / factor for i in range(2 * factor)]
+    return torch.tensor([[a * b for b in w] for a in w])
+""",
+        "upsampler": """
+def upsampler(kernel, channels):
+    f = kernel.shape[0] // 2
+    layer = nn.ConvTranspose2d(channels, channels, 2 * f, stride=f, padding=f // 2, bias=False)
+    with torch.no_grad():
+        layer.weight.zero_()
+        for c in range(channels):
+            layer.weight[c, c] = kernel
+    return layer
+""",
+        "mirrored-mean": """
+def mirrored_mean(network, images, partner):
+    W = images.shape[-1]
+    turned = list(range(W))[::-1]
+    both = torch.cat([network(images), network(images[..., turned])])
+    first, second = torch.softmax(both.double(), dim=1).chunk(2)
+    out = torch.empty_like(first)
+    for c, other in enumerate(partner):
+        for col in range(W):
+            out[:, c, :, col] = (first[:, c, :, col] + second[:, other, :, W - 1 - col]) / 2
+    return out
+""",
+        "sure-only": """
+def sure_only(probabilities, threshold):
+    best = np.zeros(probabilities.shape[:1] + probabilities.shape[2:], np.uint8)
+    confidence = probabilities[:, 0].copy()
+    for c in range(1, probabilities.shape[1]):
+        better = probabilities[:, c] > confidence
+        best[better] = c
+        confidence[better] = probabilities[:, c][better]
+    best[~(confidence >= threshold)] = 255
+    return best
+""",
+        "own-sure": """
+kept = right = 0
+for p, truth in zip(probabilities, truths):
+    m = sure_only(p[None], 0.9)[0]
+    kept += np.count_nonzero(m < 255)
+    right += np.count_nonzero(m[m < 255] == truth[m < 255])
+sure_share = kept / truths.size
+sure_accuracy = right / kept
+""",
+        "drop-islands": """
+def drop_islands(mask, least):
+    H, W = mask.shape
+    out, seen = mask.copy(), np.zeros((H, W), bool)
+    for i in range(H):
+        for j in range(W):
+            if seen[i, j] or mask[i, j] in (0, 255):
+                continue
+            queue = [(i, j)]; seen[i, j] = True
+            for y, x in queue:
+                for v, u in ((y - 1, x), (y + 1, x), (y, x - 1), (y, x + 1)):
+                    if 0 <= v < H and 0 <= u < W and not seen[v, u] and mask[v, u] == mask[i, j]:
+                        seen[v, u] = True; queue.append((v, u))
+            if len(queue) < least:
+                for y, x in queue:
+                    out[y, x] = 0
+    return out
+""",
+        "vote": """
+from collections import Counter
+def vote(masks, reach):
+    out = np.full_like(masks, 255)
+    for t, y, x in np.ndindex(masks.shape):
+        n = Counter(int(v) for v in masks[max(t - reach, 0):t + reach + 1, y, x] if v != 255)
+        if n:
+            out[t, y, x] = min(n, key=lambda c: (-n[c], c))
+    return out
+""",
+        "own-vote": """
+def one(m):
+    a = sum(int(((m[t] != m[t + 1]) & (truths[t] == truths[t + 1])).sum()) for t in range(23))
+    return a / sum(int((truths[t] == truths[t + 1]).sum()) for t in range(23))
+def quick(masks, reach):
+    n = np.stack([(masks == c) for c in range(3)]).astype(int)
+    return np.stack([n[:, max(0, t - reach):t + reach + 1].sum(1).argmax(0) for t in range(len(masks))])
+before = np.argmax(probabilities, 1)
+false_changes = torch.tensor([one(before), one(quick(before, 2))])
+""",
+    },
 ]
 
 WRONG = [
@@ -619,4 +784,56 @@ class Small(nn.Module):
         return self.head(network.backbone(x)["c2"])
 decoder = Small()
 """}, ["test-decoder"]),
+    ("map_size: a kernel that is larger than the map, whatever the padding", {"map-size": """
+def map_size(length, layers):
+    for k, s, p, d in layers:
+        if k > length:
+            return 0
+        length = max((length + 2 * p - d * (k - 1) - 1) // s + 1, 0)
+    return length
+"""}, ["test-map-size"]),
+    ("upsampler: only the first channel gets the kernel", {"upsampler": """
+def upsampler(kernel, channels):
+    f = len(kernel) // 2
+    layer = nn.ConvTranspose2d(channels, channels, 2 * f, stride=f, padding=f // 2, groups=channels, bias=False)
+    with torch.no_grad():
+        layer.weight[0, 0] = kernel
+    return layer
+"""}, ["test-upsampler-channels"]),
+    ("upsampler: divided by the number of channels", {"upsampler": """
+def upsampler(kernel, channels):
+    f = len(kernel) // 2
+    layer = nn.ConvTranspose2d(channels, channels, 2 * f, stride=f, padding=f // 2, groups=channels, bias=False)
+    layer.weight.data = kernel.repeat(channels, 1, 1, 1) / channels
+    return layer
+"""}, ["test-upsampler-channels"]),
+    ("drop_islands: the box around a region", {"drop-islands": """
+def drop_islands(mask, least):
+    made = mask.copy()
+    for c in set(np.unique(mask)) - {0, 255}:
+        count, labels, stats, _ = cv2.connectedComponentsWithStats((mask == c).astype(np.uint8), connectivity=4)
+        for i in range(1, count):
+            if stats[i, cv2.CC_STAT_WIDTH] * stats[i, cv2.CC_STAT_HEIGHT] < least:
+                made[labels == i] = 0
+    return made
+"""}, ["test-drop-islands"]),
+    ("drop_islands: the first number is background, if there is any or not", {"drop-islands": """
+def drop_islands(mask, least):
+    made = mask.copy()
+    for c in np.unique(mask)[1:]:
+        count, labels, stats, _ = cv2.connectedComponentsWithStats((mask == c).astype(np.uint8), connectivity=4)
+        for i in range(1, count):
+            if c != 255 and stats[i, cv2.CC_STAT_AREA] < least:
+                made[labels == i] = 0
+    return made
+"""}, ["test-drop-islands-classes"]),
+    ("vote: the windows at the ends are moved inwards", {"vote": """
+def vote(masks, reach):
+    made = np.full_like(masks, 255)
+    for t in range(len(masks)):
+        first = min(max(0, t - reach), max(0, len(masks) - 2 * reach - 1))
+        votes = np.stack([(masks[first:first + 2 * reach + 1] == c).sum(axis=0) for c in range(255)])
+        made[t] = np.where(votes.any(axis=0), votes.argmax(axis=0), 255)
+    return made
+"""}, ["test-own-vote"]),
 ]
