@@ -147,6 +147,10 @@ def _counts_all(model, count):
     return sum(parameter.numel() for parameter in model.parameters())
 
 
+def _blocks_with_parameters(model, count):
+    return train_last(nn.Sequential(*[block for block in model if list(block.parameters())]), count)
+
+
 def _minus_zero(model, count):
     return train_last(model, count or len(model))  # model[-0:] is all of it
 
@@ -190,6 +194,10 @@ def _of_all_pictures(first, second):
 def _of_one_number(first, second):
     b, c = _only(first, second)
     return min(1.0, 2 * math.comb(b + c, min(b, c)) / 2 ** (b + c))
+
+
+def _approximate_from_25(first, second):
+    return paired_p(first, second) if sum(_only(first, second)) < 25 else _chi_square(first, second)
 
 
 def _chi_square(first, second):
@@ -257,8 +265,11 @@ def _network(sizes, frozen):
     return model.requires_grad_(not frozen).train(not frozen)
 
 
-def _trains_run(answer, sizes, count, frozen):
+def _trains_run(answer, sizes, count, frozen, apart=False):
     model = _network(sizes, frozen)
+    if apart:  # some blocks have no parameters
+        model = nn.Sequential(nn.Conv2d(3, 4, 3), nn.ReLU(), nn.Conv2d(4, 6, 3), nn.ReLU(), nn.Conv2d(6, 2, 1),
+                              nn.ReLU())
     returned = answer(model, count)
     return {"the parameters that train": [parameter.requires_grad for parameter in model.parameters()],
             "what is returned": returned}
@@ -290,7 +301,7 @@ def _range_run(answer, logits, labels):
 
 def _limits_run(answer, first, second):
     p = float(answer(first, second))
-    return {"from 0 to 1": 0 <= p <= 1, "above one half": p > 0.5}
+    return {"above 0, and up to 1": 0 < p <= 1, "above one half": p > 0.5}
 
 
 def _logits_run(head, features):
@@ -454,16 +465,20 @@ QUESTIONS = {one.name: one for one in (
          partial(fingerprint, brighter=np.greater_equal)}, run=_fingerprint_run),
     NumberQuestion("is_copy", _is_copy, {
         "True and False are exchanged.": lambda student: ~_is_copy(student),
-        "It is compared with the test pictures. The copies are of training pictures.": partial(_is_copy, of="test")}),
+        "No picture is a copy here. Is it compared with the training pictures, and is it enough that one of them is near?":
+        partial(_is_copy, of="test")}),
     FunctionQuestion(
         "train_last", [Case("the last two of four blocks", ((3, 4, 5, 6), 2, False)),
                        Case("the last block", ((3, 4, 6), 1, False)),
                        Case("all three blocks, and before all was frozen", ((3, 4, 6), 3, True)),
-                       Case("the last two, and before all was frozen", ((3, 8, 4, 6), 2, True))],
+                       Case("the last two, and before all was frozen", ((3, 8, 4, 6), 2, True)),
+                       Case("three blocks, two of which are ReLUs", ((3, 4), 3, False, True))],
         train_last, {"It is the first blocks that train.": _first_blocks_train,
                      "What was frozen before stays frozen. Set requires_grad of the last blocks to True.": _not_freed,
                      "It counts tensors, and not the numbers in them.": _counts_tensors,
-                     "It counts all parameters, also the frozen ones.": _counts_all}, run=_trains_run),
+                     "It counts all parameters, also the frozen ones.": _counts_all,
+                     "Blocks without parameters, such as a ReLU, are blocks, too.": _blocks_with_parameters},
+        run=_trains_run),
     FunctionQuestion(
         "train_last_none", [Case("none of three blocks", ((3, 4, 6), 0, False))], train_last,
         {"All blocks train if count is 0: model[-0:] is model[0:].": _minus_zero}, run=_trains_run),
@@ -497,12 +512,13 @@ QUESTIONS = {one.name: one for one in (
         "It is the accuracy on the validation pictures.": partial(_neighbours_on, split="val")}, 1e-3),
     FunctionQuestion(
         "paired_p", [Case("7 to 1", _answers(20, 7, 1, 4)), Case("3 to 10", _answers(5, 3, 10, 2)),
-                     Case("5 to 0", _answers(0, 5, 0, 9))],
+                     Case("5 to 0", _answers(0, 5, 0, 9)), Case("35 to 22", _answers(10, 35, 22, 3))],
         paired_p, {"It is one-sided: the factor 2 is missing.": _one_sided,
                    "The n of the formula is the number of pictures on which the two differ, not of all pictures.":
                    _of_all_pictures,
                    "It is one term of the sum.": _of_one_number,
-                   "It is the approximation with the normal distribution. Use the formula.": _chi_square}),
+                   "It is the approximation with the normal distribution. Use the formula.":
+                   [_chi_square, _approximate_from_25]}),
     FunctionQuestion(
         "paired_p_limits", [Case("equally many", _answers(3, 4, 4, 3)), Case("no difference", _answers(6, 0, 0, 2)),
                             Case("more than a thousand", _answers(10, 700, 600, 10))],

@@ -224,6 +224,172 @@ def my_head(features):
     return long(features) / t
 """,
     },
+    {  # one-liners with SciPy: distances, a bounded search; exact fractions
+        "fingerprint": """
+def fingerprint(picture):
+    h, w = np.array(picture.shape) // 8
+    b = np.array([[picture[i * h:(i + 1) * h, j * w:(j + 1) * w].sum(dtype=int) for j in range(8)] for i in range(8)])
+    return np.r_[(b[:, 1:] > b[:, :-1]).ravel(), (b[1:] > b[:-1]).ravel()]
+""",
+        "copies": """
+from scipy.spatial.distance import cdist
+fp = {s: np.array([fingerprint(gray(i)) for i in images[s]]) for s in ("train", "more")}
+is_copy = (cdist(fp["more"], fp["train"], "hamming").min(1) * 112).round() <= 18
+""",
+        "last": """
+def train_last(model, count):
+    n = 0
+    for i, block in enumerate(model):
+        on = i >= len(model) - count
+        block.train(on).requires_grad_(on)
+        n += on * sum(p.numel() for p in block.parameters())
+    return n
+""",
+        "neighbours": """
+def neighbour_votes(queries, features, labels, classes, k):
+    near = (F.normalize(queries, dim=1) @ F.normalize(features, dim=1).T).topk(min(k, len(features))).indices
+    return torch.eye(classes)[labels[near]].mean(1)
+""",
+        "left-out": """
+cos = F.normalize(x["train"]) @ F.normalize(x["train"]).T
+cos.fill_diagonal_(-9)
+left_out = [float((y["train"][cos.topk(k).indices].mode(1).values == y["train"]).float().mean()) for k in (1, 3, 7, 21)]
+""",
+        "paired": """
+from scipy.stats import binomtest
+from fractions import Fraction
+def paired_p(first, second):
+    b, c = int((first & ~second).sum()), int((second & ~first).sum())
+    n = b + c
+    return min(1.0, float(Fraction(2 * sum(math.comb(n, i) for i in range(min(b, c) + 1)), 2 ** n)))
+""",
+        "own-p": """
+p_value = paired_p(*(z["test"].argmax(1) == y["test"] for z in (logits, small_logits)))
+""",
+        "temperature": """
+from scipy.optimize import minimize_scalar
+def temperature(logits, labels):
+    f = lambda s: float(F.cross_entropy(logits / math.exp(s), labels))
+    ends = math.log(.05), math.log(20)
+    return math.exp(minimize_scalar(f, bounds=ends, method="bounded", options=dict(xatol=1e-4)).x)
+""",
+        "confidences": """
+T = temperature(logits["val"], y["val"])
+confidences = np.array([(logits["test"] / t).softmax(1).amax(1).mean().item() for t in (1, T)])
+""",
+        "threshold": """
+def threshold(probabilities, labels, target):
+    conf, said = probabilities.max(1)
+    right = (said == labels).double()
+    return min((float(t) for t in conf if right[conf >= t].mean() >= target), default=math.inf)
+""",
+        "answered": """
+t = threshold(logits["val"].softmax(1), y["val"], 7 / 8)
+conf, said = logits["test"].softmax(1).max(1)
+yes = conf >= t
+answered = yes.double().mean(), (said == y["test"])[yes].double().mean()
+""",
+    },
+    {  # loops over bits and pictures, a slope that is bisected, Python's lists
+        "fingerprint": """
+def fingerprint(picture):
+    H, W = picture.shape
+    m = F.avg_pool2d(torch.from_numpy(np.ascontiguousarray(picture))[None].double(), (H // 8, W // 8))[0]
+    bits = []
+    for r in range(8):
+        for c in range(1, 8):
+            bits.append(bool(m[r, c] > m[r, c - 1]))
+    for r in range(1, 8):
+        for c in range(8):
+            bits.append(bool(m[r, c] > m[r - 1, c]))
+    return np.array(bits)
+""",
+        "copies": """
+known = [fingerprint(gray(picture)) for picture in images["train"]]
+is_copy = [any(sum(a != b for a, b in zip(fingerprint(gray(picture)), other)) <= 18 for other in known)
+           for picture in images["more"]]
+""",
+        "last": """
+def train_last(model, count):
+    model.eval()
+    for p in model.parameters(): p.requires_grad = False
+    trained = list(model.children())[len(model) - count:]
+    for block in trained:
+        block.train()
+        for p in block.parameters(): p.requires_grad = True
+    return sum(math.prod(p.shape) for block in trained for p in block.parameters())
+""",
+        "neighbours": """
+def neighbour_votes(queries, features, labels, classes, k):
+    rows = []
+    for q in queries.double():
+        cos = F.cosine_similarity(q[None], features.double(), dim=1).tolist()
+        near = sorted(range(len(cos)), key=lambda i: -cos[i])[:k]
+        rows.append([sum(int(labels[i]) == c for i in near) / len(near) for c in range(classes)])
+    return torch.tensor(rows)
+""",
+        "left-out": """
+def loo(k):
+    right = 0
+    for i in range(80):
+        rest = [j for j in range(80) if j != i]
+        v = neighbour_votes(x["train"][i:i + 1], x["train"][rest], y["train"][rest], 2, k)
+        right += int(v.argmax()) == int(y["train"][i])
+    return right / 80
+left_out = tuple(loo(k) for k in [1, 3, 7, 21])
+""",
+        "paired": """
+def paired_p(first, second):
+    only = first != second
+    n = int(only.sum())
+    less = min(int((first & only).sum()), int((second & only).sum()))
+    term, total = 1, 0
+    for i in range(less + 1):
+        total += term
+        term = term * (n - i) // (i + 1)
+    return min(1.0, 2 * total / (1 << n)) if n else 1.0
+""",
+        "own-p": """
+first = logits["test"].argmax(1).eq(y["test"])
+second = small_logits["test"].argmax(1).eq(y["test"])
+p_value = torch.tensor(paired_p(first, second))
+""",
+        "temperature": """
+def temperature(logits, labels):
+    low, high = 0.05, 20.0
+    def slope(t):
+        u = torch.tensor(1 / t, dtype=torch.float64, requires_grad=True)
+        F.cross_entropy(logits * u, labels).backward()
+        return float(u.grad)
+    # the loss is convex in u = 1/T
+    a, b = 1 / high, 1 / low
+    for _ in range(80):
+        u = (a + b) / 2
+        if slope(1 / u) > 0: b = u
+        else: a = u
+    return 2 / (a + b)
+""",
+        "confidences": """
+chosen = temperature(logits["val"], y["val"])
+confidences = [float(np.mean([max(r) for r in F.softmax(logits["test"] / t, dim=1).tolist()])) for t in (1.0, chosen)]
+""",
+        "threshold": """
+def threshold(probabilities, labels, target):
+    c = probabilities.max(1).values.numpy()
+    ok = (probabilities.argmax(1) == labels).numpy()
+    best = np.inf
+    for t in np.unique(c)[::-1]:
+        n, r = (c >= t).sum(), ok[c >= t].sum()
+        if r / n >= target: best = t
+    return best
+""",
+        "answered": """
+border = threshold(torch.softmax(logits["val"], 1), y["val"], 0.875)
+prob = torch.softmax(logits["test"], 1)
+sel = [i for i in range(80) if float(prob[i].max()) >= border]
+answered = [len(sel) / 80, sum(int(prob[i].argmax()) == int(y["test"][i]) for i in sel) / len(sel) if sel else math.nan]
+""",
+    },
 ]
 
 WRONG = [
@@ -443,4 +609,58 @@ my_head = nn.Sequential(train_head(x["train"], y["train"]), nn.Softmax(dim=1))
 torch.manual_seed(0)
 my_head = nn.Linear(1280, 2)
 """}, ["test-head"]),
+    ("fingerprint: the median of a block", {"fingerprint": """
+def fingerprint(picture):
+    h, w = picture.shape
+    blocks = np.median(picture.reshape(8, h // 8, 8, w // 8), axis=(1, 3))
+    return np.concatenate([(blocks[:, 1:] > blocks[:, :-1]).ravel(), (blocks[1:] > blocks[:-1]).ravel()])
+"""}, ["test-fingerprint"]),
+    ("copies: the mean difference from all training pictures", {"copies": """
+prints = {name: np.array([fingerprint(gray(one)) for one in images[name]]) for name in ("more", "train")}
+is_copy = (prints["more"][:, None] != prints["train"]).sum(axis=2).mean(axis=1) <= 18
+"""}, ["test-copies"]),
+    ("train_last: blocks without parameters are not counted", {"last": """
+def train_last(model, count):
+    model.eval().requires_grad_(False)
+    blocks = [block for block in model if list(block.parameters())]
+    for block in blocks[len(blocks) - count:]:
+        block.train().requires_grad_(True)
+    return sum(p.numel() for p in model.parameters() if p.requires_grad)
+"""}, ["test-last"]),
+    ("train_last: only BatchNorm of frozen blocks in eval mode", {"last": """
+def train_last(model, count):
+    model.train().requires_grad_(False)
+    for number, block in enumerate(model):
+        block.requires_grad_(number >= len(model) - count)
+        for part in block.modules():
+            if isinstance(part, nn.BatchNorm2d) and number < len(model) - count:
+                part.eval()
+    return sum(p.numel() for p in model.parameters() if p.requires_grad)
+"""}, ["test-last-modes"]),
+    ("neighbours: votes are weighted with the cosine", {"neighbours": """
+def neighbour_votes(queries, features, labels, classes, k):
+    near = (F.normalize(queries) @ F.normalize(features).T).topk(min(k, len(features)))
+    votes = (F.one_hot(labels[near.indices], classes) * near.values[..., None]).sum(dim=1)
+    return votes / votes.sum(dim=1, keepdim=True)
+"""}, ["test-neighbours"]),
+    ("paired: exact below 25, and else an approximation", {"paired": """
+def paired_p(first, second):
+    b, c = int((first & ~second).sum()), int((~first & second).sum())
+    if b + c >= 25:
+        return math.erfc(math.sqrt((abs(b - c) - 1) ** 2 / (b + c) / 2))
+    return min(1.0, 2 * sum(math.comb(b + c, i) for i in range(min(b, c) + 1)) / 2 ** (b + c))
+"""}, ["test-paired"]),
+    ("paired: 0 where floats do not reach", {"paired": """
+def paired_p(first, second):
+    b, c = int((first & ~second).sum()), int((~first & second).sum())
+    if b + c > 1250:
+        return 0.0
+    return min(1.0, 2 * sum(math.comb(b + c, i) for i in range(min(b, c) + 1)) / 2 ** (b + c))
+"""}, ["test-paired-limits"]),
+    ("temperature: confidence as high as accuracy", {"temperature": """
+def temperature(logits, labels):
+    accuracy = float((logits.argmax(dim=1) == labels).double().mean())
+    return float(min(np.geomspace(0.05, 20, 800),
+                     key=lambda t: abs(float((logits / t).softmax(dim=1).amax(dim=1).mean()) - accuracy)))
+"""}, ["test-temperature", "test-confidences"]),
 ]
