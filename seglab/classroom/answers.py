@@ -64,7 +64,7 @@ def unpacked(text: str, count: int) -> list[Ran]:
         found = json.loads(text)
         results = [Ran(_decoded(value), None if problem is None else str(problem)[:1000], str(printed)[:2000],
                     None if stub is None else str(stub)[:100]) for value, problem, printed, stub in found]
-        if len(results) != count and (not 0 < len(results) < count or results[-1].problem is None):
+        if len(results) != count and (not 0 < len(results) < count or not results[-1].problem):
             raise ValueError(f"{len(results)} results for {count} cases")
         return results
     except (ValueError, TypeError, KeyError, RecursionError, AttributeError) as error:

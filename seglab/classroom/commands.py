@@ -42,7 +42,9 @@ def collect(course: Folder, assignment: Name, place: Annotated[Path, typer.Argum
     from seglab.classroom.collect import collect as take
     from seglab.classroom.course import Course
 
-    report = take(Course(course).root, assignment, place, pattern)
+    made = Course(course)
+    made.check(assignment)
+    report = take(made.root, assignment, place, pattern)
     for one in report:
         if one.left:
             typer.echo(f"left: {one.source}: {one.left}", err=True)
@@ -98,7 +100,9 @@ def similar(course: Folder, assignment: Name,
     from seglab.classroom.course import Course
     from seglab.classroom.similar import similar as compare
 
-    for pair in compare(Course(course).root, assignment, most):
+    made = Course(course)
+    made.check(assignment)
+    for pair in compare(made.root, assignment, most):
         typer.echo(f"{pair.share:5.0%}{' !' if pair.unusual else '  '} {pair.first:<24}{pair.second:<24}"
                    f"{', '.join(pair.cells)}")
     typer.echo("Shares of unusual code; ! marks pairs far above the others. Look at both before you say anything.")

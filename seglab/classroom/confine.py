@@ -4,6 +4,7 @@ Run as a script, `python confine.py '{"write": …}' PROGRAM …`, with nothing 
 cannot do is left out, and `available` says what it can:
 
 - files (Linux 5.13 and newer, Landlock): it reads libraries and the folders that are named, and writes one folder;
+  with user namespaces, it also cannot change whose the others are, and who may read them;
 - network (Linux, user namespaces): there is none, not even to this machine, and no socket that is a file;
 - processes (the same): all that it started ends with it, and it sees no other; there are not too many of them;
 - memory, size of a file (Linux, macOS): limits of the process (POSIX rlimits).
@@ -24,13 +25,16 @@ from pathlib import Path
 from typing import NoReturn
 
 _NEWUSER, _NEWPID, _NEWNET, _NEWIPC, _NEWNS = 0x10000000, 0x20000000, 0x40000000, 0x08000000, 0x00020000
-_BIND, _RECURSIVE, _PRIVATE = 0x1000, 0x4000, 0x40000  # flags of mount(2)
+_BIND, _RECURSIVE, _PRIVATE, _PLAIN_FILES = 0x1000, 0x4000, 0x40000, 0b1110  # flags of mount(2)
+_READ_ONLY, _BELOW = 1, 0x8000  # of mount_setattr(2)
 #: Landlock's rights of files: 0 execute, 2 read a file, 3 read a folder; the others change something.
 _READ, _ALL = 0b1101, {1: (1 << 13) - 1, 2: (1 << 14) - 1, 3: (1 << 15) - 1}
 _OF_FILES = 0b1 | 0b10 | 0b100 | 1 << 14  # rights that a file can have: execute, write, read, truncate
 #: Threads that it may have, in all processes together; not where the user is root.
 _THREADS = 512
-_SYSTEM = ("/usr", "/lib", "/lib64", "/bin", "/sbin", "/etc", "/proc", "/sys", "/dev", "/opt")
+_SYSTEM = ("/usr", "/lib", "/lib64", "/bin", "/sbin", "/etc", "/proc", "/sys", "/opt")
+#: Of /dev, these alone: the user at the desk may read the camera there, and root the whole disk.
+_DEVICES = ("/dev/zero", "/dev/full", "/dev/random", "/dev/urandom")
 
 
 def available() -> dict[str, bool]:
@@ -54,16 +58,19 @@ def confine(write: Path, read: Sequence[Path], memory: float, size: float) -> No
 
         for limit, value in ((resource.RLIMIT_DATA, memory), (resource.RLIMIT_FSIZE, size), (resource.RLIMIT_CORE, 0)):
             resource.setrlimit(limit, (int(value * 1e9),) * 2)
+    # Not all of sys.path: a clone that a package is installed from may hold the course and its graders as well.
     ours = {Path(sys.prefix), Path(sys.base_prefix), Path(os.path.realpath(sys.executable)).parent,
-            *(Path(place) for place in sys.path if place)}
-    seen = [*map(Path, _SYSTEM), *ours, *read]
+            *(Path(place) for place in sys.path if Path(place).name in {"site-packages", "dist-packages"})}
+    seen = [*map(Path, (*_SYSTEM, *_DEVICES)), *ours, *read]
     if hasattr(os, "fork"):
         _end_with_parent()
         with contextlib.suppress(OSError, AttributeError):  # macOS has no unshare
             _leave_network([*seen, write])
-            os.chdir(Path.cwd())  # the same folder, where it is mounted now
             resource.setrlimit(resource.RLIMIT_NPROC, (_THREADS, _THREADS))
-            _first_process()
+            _fork()  # into the first process of its own
+            _only_one_folder(write)
+            _fork()
+            os.environ["JPY_PARENT_PID"] = "1"  # the parent, as it is called here: a kernel ends if it has another one
     if _landlock_version() > 0:
         _only_files(seen, [write, Path("/dev/null"), Path("/dev/shm")])
 
@@ -110,7 +117,7 @@ def _leave_network(kept: Sequence[Path] = ()) -> None:
     _mount("none", "/", None, _RECURSIVE | _PRIVATE)
     _mount("tmpfs", "/dev/shm", "tmpfs", 0, "size=1g")  # for arrays that processes share
     for top in sorted(Path("/").iterdir()):
-        if str(top) in _SYSTEM or top.is_symlink() or not top.is_dir() or top in places:
+        if str(top) in (*_SYSTEM, "/dev") or top.is_symlink() or not top.is_dir() or top in places:
             continue
         handles = {place: os.open(place, os.O_PATH) for place in places if top in place.parents}
         _mount("tmpfs", top, "tmpfs", 0, "size=1m,mode=755")
@@ -130,12 +137,35 @@ def _mount(source: str, target: str | Path, kind: str | None, flags: int, data: 
         raise OSError(ctypes.get_errno(), f"mount {target}")
 
 
-def _first_process() -> None:
-    """Go on in a child; when it ends, all that it started ends, and this process with it."""
+def _only_one_folder(write: Path) -> None:
+    """The rights, owners and times of all other files stay as they are: Landlock does not look at them.
+
+    And of /proc only what is about the own processes, where the system lets us mount it.
+    """
+    with contextlib.suppress(OSError):
+        _mount("proc", "/proc", "proc", _PLAIN_FILES)
+    _mount(str(write), write, None, _BIND)
+    os.chdir(Path.cwd())  # the same folder, where it is mounted now
+    libc = ctypes.CDLL(None, use_errno=True)
+    for place, flags, add, drop in (("/", _BELOW, _READ_ONLY, 0), (write, 0, 0, _READ_ONLY),
+                                    ("/dev/shm", 0, 0, _READ_ONLY)):
+        if libc.syscall(442, -100, os.fsencode(place), flags, struct.pack("4Q", add, drop, 0, 0), 32):
+            raise OSError(ctypes.get_errno(), f"mount_setattr {place}")
+
+
+def _fork() -> None:
+    """Go on in a child; when it ends, this process does, and as the first of its namespace it ends all others there.
+
+    The program is a child of that first process, and not the process itself, or it could outlive the grader: it may
+    take back `_end_with_parent`.
+    """
     if child := os.fork():
         for one in (signal.SIGINT, signal.SIGTERM):  # the child gets them, too: they go to the group
             signal.signal(one, signal.SIG_IGN)
-        os._exit(os.waitstatus_to_exitcode(os.waitpid(child, 0)[1]) & 0xFF)
+        while True:  # the first process is the parent of all that have lost theirs
+            ended, status = os.wait()
+            if ended == child:
+                os._exit(os.waitstatus_to_exitcode(status) & 0xFF)
     _end_with_parent()
 
 

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import csv
 import logging
 import os
 import re
@@ -18,7 +19,7 @@ from typing import Any, NamedTuple
 import nbformat
 from nbformat.v4 import new_markdown_cell
 
-from seglab.classroom.collect import MOST
+from seglab.classroom.collect import read_notebook, shown
 from seglab.errors import ArgumentError, DataError
 from seglab.files import atomic_file, atomic_write, output_file
 
@@ -114,13 +115,40 @@ class Course:
     @property
     def assignments(self) -> list[str]:
         """Names of the assignments."""
-        return sorted(path.name for path in (self.root / "source").iterdir() if any(path.glob("*.ipynb")))
+        return sorted({path.parent.name for path in (self.root / "source").glob("*/*.ipynb")})
+
+    @contextmanager
+    def _gradebook(self) -> Iterator[Any]:
+        """nbgrader's points.
+
+        Raises:
+            DataError: they cannot be read.
+        """
+        from nbgrader.api import Gradebook
+        from sqlalchemy.exc import DatabaseError
+
+        try:
+            with _quiet(), Gradebook(self._database) as gradebook:
+                yield gradebook
+        except DatabaseError as error:
+            raise DataError(f"{self.root / 'gradebook.db'}", found=str(error.orig), expected="nbgrader's points",
+                            fix="Take it from a backup, or remove it, and release and grade again.") from error
+
+    def check(self, assignment: str) -> None:
+        """Whether there is such an assignment.
+
+        Raises:
+            ArgumentError: there is none.
+        """
+        if assignment not in self.assignments:
+            raise ArgumentError("assignment", found=repr(assignment),
+                                expected=", ".join(self.assignments) or f"a notebook in {self.root / 'source'}")
 
     def release(self, assignment: str) -> Path:
         """Write the students' edition; returns its folder, which is to be handed out."""
         from nbgrader.converters import GenerateAssignment
 
-        self._known(assignment)
+        self.check(assignment)
         self._convert(GenerateAssignment, assignment)
         return self.root / "release" / assignment
 
@@ -133,10 +161,11 @@ class Course:
         Raises:
             DataError: the assignment was not released, or nobody handed it in.
         """
-        from nbgrader.api import Gradebook
         from nbgrader.converters import Autograde
 
-        self._known(assignment)
+        from seglab.classroom.grading import questions_of
+
+        self.check(assignment)
         if not (self.root / "release" / assignment).is_dir():
             raise DataError(f"{self.root / 'release' / assignment}", found="nothing",
                             expected="the released assignment",
@@ -146,21 +175,25 @@ class Course:
             raise DataError(f"submissions of {assignment}", found=f"none of {', '.join(unknown)}",
                             expected=f"a folder {self.root / 'submitted' / 'STUDENT' / assignment}",
                             fix=f"seglab classroom collect {self.root} {assignment} FOLDER_OR_ZIP")
+        questions_of(self.root, assignment)  # what is wrong with them is not wrong with each submission
         for student in students or there:
             start, problem = time.monotonic(), self._readable(assignment, student)
             try:
                 self._convert(Autograde, assignment, student)
             except Exception as error:  # whatever it is, the others are graded
-                problem = f"could not be graded: {type(error).__name__}: {str(error)[:300]}"
-            with _quiet(), Gradebook(self._database) as gradebook:
+                problem = f"could not be graded: {type(error).__name__}: {shown(str(error))[:300]}"
+            with self._gradebook() as gradebook:
                 points, most = _points(gradebook, assignment, student)
-            yield Graded(student, points, most, time.monotonic() - start, problem)
+            yield Graded(shown(student), points, most, time.monotonic() - start, problem)
 
     def feedback(self, assignment: str) -> list[Path]:
         """Write a page for each graded submission; returns them."""
         from nbgrader.converters import GenerateFeedback
 
-        self._known(assignment)
+        self.check(assignment)
+        if not any((self.root / "autograded").glob(f"*/{assignment}/*.ipynb")):
+            raise DataError(f"{self.root / 'autograded'}", found=f"no submission of {assignment}",
+                            expected="graded submissions", fix=f"seglab classroom grade {self.root} {assignment}")
         self._convert(GenerateFeedback, assignment, "*")
         pages = sorted((self.root / "feedback").glob(f"*/{assignment}/*.html"))
         for page in pages:
@@ -168,26 +201,27 @@ class Course:
         return pages
 
     def export(self, path: str | Path, *, overwrite: bool = False) -> Path:
-        """Write all points as a table, CSV, a row a student and assignment.
+        """Write all points as a table, CSV in UTF-8, a row a student and assignment.
+
+        Spreadsheets take what begins with = + - @ for a formula: names that do get a ' before it.
 
         Raises:
             ArgumentError: the file is there already, or cannot be written.
         """
-        from nbgrader.api import Gradebook
-        from nbgrader.plugins import CsvExportPlugin
-
         path = output_file(path, "grades.csv", {".csv"}, overwrite)
-        with _quiet(), Gradebook(self._database) as gradebook, atomic_file(path) as temporary:
-            CsvExportPlugin(to=str(temporary)).export(gradebook)
+        with (self._gradebook() as gradebook, atomic_file(path) as temporary,
+              open(temporary, "w", newline="", encoding="utf-8") as file):
+            table = csv.writer(file, lineterminator="\n")  # nbgrader's own puts commas between names as they are
+            table.writerow(["assignment", "duedate", "timestamp", "student_id", "last_name", "first_name", "email",
+                            "raw_score", "late_submission_penalty", "score", "max_score"])
+            for assignment in gradebook.assignments:
+                for student in gradebook.students:
+                    table.writerow([assignment.name, assignment.duedate, *_graded(gradebook, assignment, student)])
         return path
 
     @property
     def _database(self) -> str:
         return f"sqlite:///{self.root / 'gradebook.db'}"
-
-    def _known(self, assignment: str) -> None:
-        if assignment not in self.assignments:
-            raise ArgumentError("assignment", found=repr(assignment), expected=", ".join(self.assignments))
 
     def _convert(self, step: type, assignment: str, student: str | None = None) -> None:
         from nbgrader.coursedir import CourseDirectory
@@ -212,18 +246,23 @@ class Course:
 
         What was handed in is kept beside it. Returns what is wrong.
         """
-        problems = []
+        problems, folder = [], self.root / "submitted" / student / assignment
+        for path in sorted(folder.rglob("*")):
+            if path.is_symlink() and path.suffix != ".ipynb":  # nbgrader would copy what it leads to
+                path.unlink()
+                problems.append(f"{shown(path.name)} was a link to another file, and is left out")
         for release in sorted((self.root / "release" / assignment).glob("*.ipynb")):
-            path = self.root / "submitted" / student / assignment / release.name
-            if not path.is_file():
+            path = folder / release.name
+            if not path.is_file() and not path.is_symlink():
                 problems.append(f"{release.name} is missing")
                 continue
             try:
-                if path.stat().st_size > MOST:
-                    raise ValueError(f"larger than {MOST // 1_000_000} MB")
-                nbformat.validate(nbformat.read(path, as_version=4))
+                read_notebook(path)
             except Exception as error:  # nbformat raises whatever json, jsonschema and its own converters do
-                path.rename(_free(path.with_name(f"{path.name}.unreadable")))
+                if path.is_symlink():
+                    path.unlink()
+                else:
+                    path.rename(_free(path.with_name(f"{path.name}.unreadable")))
                 empty = nbformat.read(release, as_version=4)
                 told = f"This submission is not a notebook that can be read: {type(error).__name__}: {str(error)[:200]}"
                 empty.cells.insert(0, new_markdown_cell(told))
@@ -236,6 +275,20 @@ def _free(path: Path) -> Path:
     """The path, or the first of PATH-2, PATH-3 … that is free."""
     more = (path.with_name(f"{path.name}-{number}") for number in count(2))
     return next(one for one in chain([path], more) if not one.exists())
+
+
+def _graded(gradebook: Any, assignment: Any, student: Any) -> list[Any]:
+    """The rest of a row of the table."""
+    from nbgrader.api import MissingEntry
+
+    names = [student.id, student.last_name, student.first_name, student.email]
+    names = [f"'{name}" if str(name).startswith(("=", "+", "-", "@", "\t", "\r")) else name for name in names]
+    try:
+        found = gradebook.find_submission(assignment.name, student.id)
+    except MissingEntry:
+        return ["", *names, 0.0, 0.0, 0.0, assignment.max_score]
+    penalty = found.late_submission_penalty
+    return [found.timestamp, *names, found.score, penalty, max(0.0, found.score - penalty), assignment.max_score]
 
 
 def _points(gradebook: Any, assignment: str, student: str) -> tuple[float, float]:

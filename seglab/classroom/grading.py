@@ -28,6 +28,8 @@ from seglab.classroom.questions import Question
 from seglab.errors import DataError
 from seglab.lessons import with_mathml
 
+#: In Markdown, what begins a tag of HTML, a link, a picture, or a link in a formula.
+_ACTIVE = re.compile(r"<(?=[A-Za-z/!?])|\](?=[(\[:])|\\href", re.IGNORECASE)
 _HIDDEN = re.compile(r"^#+ BEGIN HIDDEN TESTS\n(.*?)^#+ END HIDDEN TESTS\n?", re.MULTILINE | re.DOTALL)
 
 
@@ -70,8 +72,8 @@ def filled(release: NotebookNode, submission: NotebookNode) -> NotebookNode:
     cells = list(added.get(None, []))
     for cell in made.cells:
         cell.source = answers.get(_id(cell), cell.source)
-        if cell.cell_type == "markdown" and _id(cell) in answers:  # tags of HTML are text in pages that teachers read
-            cell.source = re.sub(r"<(?=[A-Za-z/!?])", "&lt;", cell.source)
+        if cell.cell_type == "markdown" and _id(cell) in answers:  # text alone, in pages that teachers read
+            cell.source = _ACTIVE.sub(lambda found: {"<": "&lt;", "]": "] "}.get(found[0], ""), cell.source)
         cells += [cell, *added.get(cell.get("id"), [])]
     made.cells = cells
     for number, cell in enumerate(cells):
@@ -82,7 +84,8 @@ def filled(release: NotebookNode, submission: NotebookNode) -> NotebookNode:
 def _id(cell: NotebookNode) -> str | None:
     """nbgrader's name of a cell."""
     found = cell.get("metadata", {}).get("nbgrader", {})
-    return found.get("grade_id") if isinstance(found, Mapping) else None
+    name = found.get("grade_id") if isinstance(found, Mapping) else None
+    return name if isinstance(name, str) else None
 
 
 class RunConfined(NbGraderPreprocessor):  # type: ignore[misc]
@@ -105,8 +108,8 @@ class RunConfined(NbGraderPreprocessor):  # type: ignore[misc]
 
     def _outputs(self, cell: NotebookNode, kernel: ConfinedKernel, questions: Mapping[str, Question],
                  student: str) -> list[NotebookNode]:
-        visible, calls = hidden_tests(cell.source)
         graded = is_grade(cell) and not is_solution(cell)
+        visible, calls = hidden_tests(cell.source) if graded else (cell.source, [])
         if graded and not calls:
             raise DataError(f"cell {_id(cell)}", found="no hidden test", expected="`grade(…)` in each graded cell",
                             fix="The points of a cell come from hidden tests alone. See assignments/README.md.")
@@ -190,4 +193,5 @@ def questions_of(course: Path, assignment: str) -> Mapping[str, Question]:
 
 
 def _error(name: str, text: str) -> NotebookNode:
+    text = text.encode("utf-8", "replace").decode()  # it may quote a student's result
     return new_output("error", ename=name, evalue=text, traceback=[text])

@@ -2,10 +2,12 @@
 
 from __future__ import annotations
 
+import contextlib
 import json
 import os
 import queue
 import shutil
+import subprocess
 import sys
 import tempfile
 import time
@@ -17,21 +19,29 @@ import psutil
 import zmq
 from jupyter_client.manager import KernelManager
 from nbformat import NotebookNode
-from nbformat.v4 import new_output, output_from_msg
+from nbformat.v4 import new_output
 
 from seglab.classroom import confine
 from seglab.files import data_home
 
 #: Characters of printed text that a cell keeps; more is thrown away.
 _TEXT = 20_000
-#: Bytes of a picture that a cell keeps, and how many pictures.
-_PICTURE, _PICTURES = 3_000_000, 20
+#: Bytes of a picture that a cell keeps, and how many pictures; and bytes that all cells keep together.
+_PICTURE, _PICTURES, _ALL = 3_000_000, 20, 40_000_000
+#: Bytes that an output takes at least.
+_PIECE = 200
 #: What an output may be.
 _KINDS = {"text/plain", "image/png", "image/jpeg"}
 #: Processes that the code may have; and bytes and files by which the disk may fill while it runs.
 _PROCESSES, _DISK, _FILES = 64, 4_000_000_000, 200_000
+#: Bytes of memory that libraries take, besides what the code may.
+_LIBRARIES = 500_000_000
 #: Windows cannot confine a process, and its zmq has no sockets that are files.
 _PLAIN = not hasattr(os, "fork")
+#: Seconds that outputs may come after the cell has ended.
+_LATE = 10.0
+#: Python's kernel, without what is handed in beside the notebook on its way to modules while it starts.
+_LAUNCH = "import sys; sys.path.pop(0); from ipykernel.kernelapp import launch_new_instance; launch_new_instance()"
 #: Bytes of a message from the kernel: who sends more is cut off.
 _MESSAGE = 40_000_000
 
@@ -50,8 +60,8 @@ class _Manager(KernelManager):
     settings: dict[str, Any]
 
     def format_kernel_cmd(self, extra_arguments: list[str] | None = None) -> list[str]:
-        kernel = [sys.executable, "-m", "ipykernel_launcher", "-f", self.connection_file,
-                  "--HistoryManager.enabled=False", "--log-level=ERROR"]
+        kernel = [sys.executable, "-c", _LAUNCH, "-f", self.connection_file, "--HistoryManager.enabled=False",
+                  "--log-level=ERROR"]
         return kernel if _PLAIN else [sys.executable, confine.__file__, json.dumps(self.settings), *kernel]
 
 
@@ -74,34 +84,72 @@ class ConfinedKernel:
     def __enter__(self) -> ConfinedKernel:
         # A short path: those of sockets have 107 characters at most.
         self.folder = Path(tempfile.mkdtemp(prefix="seglab-")).resolve()
-        work = self.folder / "work"
-        for folder in (work, self.folder / "home", self.folder / "tmp"):
+        with contextlib.ExitStack() as undo:
+            undo.callback(_remove, self.folder)
+            self._start(undo)
+            self._undo = undo.pop_all()
+        return self
+
+    def _start(self, undo: contextlib.ExitStack) -> None:
+        work, package = self.folder / "work", Path(__file__).parents[1]
+        for folder in (work, self.folder / "home", self.folder / "tmp", self.folder / "package"):
             folder.mkdir()
         for file in self._files:
             (shutil.copytree if file.is_dir() else shutil.copy)(file, work / file.name)
-        package = Path(__file__).parents[1]
+        place = package.parent
+        if not _PLAIN:  # it may not read the folder that the package stands in, which may be a clone with the graders
+            place = self.folder / "package"
+            (place / package.name).symlink_to(package)
         way = {} if _PLAIN else {"transport": "ipc", "ip": str(self.folder / "s")}
         self._manager = _Manager(connection_file=str(self.folder / "kernel.json"), **way)
+        undo.callback(self._manager.context.destroy, linger=0)
         self._manager.context.setsockopt(zmq.MAXMSGSIZE, _MESSAGE)
         self._manager.settings = {"write": str(self.folder), "memory": self._memory, "size": 0.5,
                                   "read": [str(package), str(data_home()), *map(str, self._read)]}
-        self._manager.start_kernel(cwd=str(work), env=self._environment(package.parent))
+        undo.callback(self._stop)
+        # Not the teacher's terminal, on which it could write, and read what is typed.
+        self._manager.start_kernel(cwd=str(work), env=self._environment(place), stdout=subprocess.DEVNULL,
+                                   stderr=subprocess.DEVNULL)
         self._client = self._manager.blocking_client()
+        undo.callback(self._client.stop_channels)
         self._client.start_channels()
-        self._end = time.monotonic() + self._seconds
-        self._looked, self._free = 0.0, self._free_now()
-        try:
-            self._client.wait_for_ready(timeout=120)
-        except RuntimeError:
+        self._end, self._room = time.monotonic() + self._seconds, _ALL
+        self._looked, self._free, self._shared = 0.0, self._free_now(), _shared_memory()
+        if not self._ready():
             self._dead = "The kernel did not start."
-        return self
+
+    def _ready(self) -> bool:
+        """Whether it answers, in both channels, within two minutes; its client's own way waits for a silence."""
+        end = time.monotonic() + 120
+        with contextlib.suppress(Exception):  # it may send anything
+            while time.monotonic() < end and self._manager.is_alive():
+                self._client.kernel_info()
+                if self._next(self._client.get_shell_msg, 1.0) and self._next(self._client.get_iopub_msg, 1.0):
+                    return True
+        return False
 
     def __exit__(self, *_: object) -> None:
-        self._client.stop_channels()
-        if self._manager.has_kernel:
-            self._manager.shutdown_kernel(now=True)
-        self._manager.context.destroy(linger=0)
-        shutil.rmtree(self.folder, ignore_errors=True)
+        self._undo.close()
+
+    def _stop(self) -> None:
+        """End the kernel and all that it started, and wait for that."""
+        if not self._manager.has_kernel:
+            return
+        started = self._processes()
+        self._manager.shutdown_kernel(now=True)
+        for process in started:  # where the system has no namespaces that end with their first process
+            with contextlib.suppress(psutil.Error):
+                process.kill()
+        end = time.monotonic() + 10
+        while any(map(_runs, started)) and time.monotonic() < end:
+            time.sleep(0.01)
+
+    def _processes(self) -> list[psutil.Process]:
+        """All that it has now, but for the one that only waits for them."""
+        try:
+            return psutil.Process(getattr(self._manager.provisioner, "pid", None)).children(recursive=True)
+        except (psutil.Error, TypeError, ValueError):  # it has ended
+            return []
 
     def _environment(self, package: Path) -> dict[str, str]:
         """What the code may know: nothing of the teacher's own environment."""
@@ -120,16 +168,32 @@ class ConfinedKernel:
 
         A cell that takes longer is interrupted; if that does not help, the kernel is stopped, and no other cell runs.
         """
+        if self._dead is None and time.monotonic() > self._end:
+            self._dead = f"All cells together took longer than {self._seconds:g} s."
         if self._dead is not None:
             return Done([], self._dead, {})
+        outputs, stopped, data = _Outputs(self._room), None, {}
+        try:
+            reply, stopped = self._wait(source, seconds, expression, outputs)
+            data = self._value(reply)
+        except Exception as error:  # the code can send what it likes; reading that may raise anything
+            self._dead = stopped = f"It sent a message that cannot be read ({type(error).__name__})."
+        if self._dead is not None:
+            self._stop()
+        self._room -= outputs.size
+        return Done(outputs.kept, stopped, data)
+
+    def _wait(self, source: str, seconds: float, expression: str | None,
+              outputs: _Outputs) -> tuple[dict[str, Any] | None, str | None]:
+        """The reply, and what ended the cell if nothing in it did."""
         message = self._client.execute(source, store_history=False, allow_stdin=False, stop_on_error=False,
                                        user_expressions={"it": expression} if expression else {})
-        outputs, stopped = _Outputs(), None
-        end = min(time.monotonic() + seconds, self._end)
+        end, stopped = min(time.monotonic() + seconds, self._end), None
         idle, reply = False, None
         while not (idle and reply):
             if reply is None and (found := self._next(self._client.get_shell_msg, 0.0 if idle else 0.01)):
-                reply = found if found["parent_header"].get("msg_id") == message else None
+                if found["parent_header"].get("msg_id") == message:
+                    reply, end = found, time.monotonic() + _LATE
             elif found := self._next(self._client.get_iopub_msg, 0.5):
                 if found["parent_header"].get("msg_id") == message:
                     idle = (found["msg_type"], found["content"].get("execution_state")) == ("status", "idle")
@@ -141,32 +205,29 @@ class ConfinedKernel:
                 break
             if (excess := self._excess()) is not None:
                 self._dead = stopped = f"{excess} So the kernel was stopped."
-                self._manager.shutdown_kernel(now=True)
                 break
-            if time.monotonic() > end and reply is None:
+            if time.monotonic() > end:
+                if reply is not None:
+                    self._dead = stopped = "It went on printing, and did not end. So the kernel was stopped."
+                    break
                 if stopped is None:
                     stopped = f"It took longer than {seconds:g} s, or all cells together longer than allowed."
                     self._manager.interrupt_kernel()
                     end = time.monotonic() + 5
                 else:
-                    self._dead = f"{stopped} It could not be interrupted, so the kernel was stopped."
-                    stopped = self._dead
-                    self._manager.shutdown_kernel(now=True)
+                    self._dead = stopped = f"{stopped} It could not be interrupted, so the kernel was stopped."
                     break
-        return Done(outputs.kept, stopped, self._value(reply))
+        return reply, stopped
 
     def _excess(self) -> str | None:
         """What the code takes too much of, all its processes together; looked at a few times a second."""
-        started = getattr(self._manager.provisioner, "pid", None)
-        if started is None or time.monotonic() - self._looked < 0.3:
+        if time.monotonic() - self._looked < 0.3:
             return None
-        try:
-            mine = psutil.Process(started).children(recursive=True)
-        except psutil.NoSuchProcess:
-            return None
+        mine = self._processes()
         if len(mine) > _PROCESSES:
             return f"It started more than {_PROCESSES} processes."
-        if len(mine) > 2 and sum(map(_memory, mine)) > self._memory * 1e9:  # a single one is limited by itself
+        if (sum(map(_memory, mine)) > self._memory * 1e9 + _LIBRARIES
+                or _shared_memory() - self._shared > self._memory * 1e9):
             return f"Its processes took more than {self._memory:g} GB together."
         if any(before - now > most for before, now, most in zip(self._free, self._free_now(), (_DISK, _FILES),
                                                                 strict=True)):
@@ -191,43 +252,80 @@ class ConfinedKernel:
         """Of the expression: its data by type, or {"error": why there is none}."""
         found = (reply or {}).get("content", {}).get("user_expressions", {}).get("it", {})
         if found.get("status") == "error":
-            return {"error": f"{found.get('ename')}: {found.get('evalue')}"[:300]}
+            return {"error": _plain(f"{found.get('ename')}: {found.get('evalue')}")[:300]}
         data = found.get("data", {})
         return {str(kind): str(text) for kind, text in data.items()} if isinstance(data, dict) else {}
 
 
 def _memory(process: psutil.Process) -> int:
     """Bytes of a process; what it shares with others is divided by their number, where the system says so."""
+    with contextlib.suppress(psutil.Error):  # it has ended
+        try:
+            found = process.memory_full_info()
+        except psutil.AccessDenied:  # it has closed itself to those who look; this number nobody can hide
+            found = process.memory_info()
+        return int(getattr(found, "pss", found.rss))
+    return 0
+
+
+def _runs(process: psutil.Process) -> bool:
     try:
-        found = process.memory_full_info()
-    except psutil.Error:  # it has ended
-        return 0
-    return int(getattr(found, "pss", found.rss))
+        return process.status() not in {psutil.STATUS_ZOMBIE, psutil.STATUS_DEAD}
+    except psutil.Error:
+        return False
+
+
+def _shared_memory() -> int:
+    """Bytes of memory that belong to files without a disk: limits of a process do not count them. 0 if unknown."""
+    return int(getattr(psutil.virtual_memory(), "shared", 0))
+
+
+def _remove(folder: Path) -> None:
+    """With all in it; also folders in folders without an end, at which shutil gives up, and folders that are closed."""
+    if not _PLAIN:
+        for command in (["chmod", "-R", "u+rwX"], ["rm", "-rf"]):
+            subprocess.run([*command, "--", str(folder)], check=False, capture_output=True)
+    shutil.rmtree(folder, ignore_errors=True)
+
+
+def _plain(text: Any) -> str:
+    """Text that can be written to a file: not all that JSON holds can."""
+    return str(text).encode("utf-8", "replace").decode()
 
 
 class _Outputs:
-    """Of one cell, as far as they are kept."""
+    """Of one cell, as far as they are kept: `room` bytes at most."""
 
-    def __init__(self) -> None:
+    def __init__(self, room: int) -> None:
         self.kept: list[NotebookNode] = []
+        self.size, self._room = 0, room
         self._text = self._pictures = 0
 
     def add(self, message: dict[str, Any]) -> None:
         """Keep it, a part of it, or nothing."""
         kind, content = message["msg_type"], message["content"]
         if kind == "stream":
-            text = str(content["text"])[:max(0, _TEXT - self._text)]
-            if text and self.kept and self.kept[-1].get("name") == content["name"]:
+            name, printed = "stderr" if content["name"] == "stderr" else "stdout", _plain(content["text"])
+            text = printed[:max(0, min(_TEXT - self._text, self._room - self.size))]
+            if text and self.kept and self.kept[-1].get("name") == name:
                 self.kept[-1].text += text
             elif text:
-                self.kept.append(new_output("stream", name=content["name"], text=text))
-            if self._text < _TEXT <= self._text + len(content["text"]):
+                self.size += _PIECE
+                self.kept.append(new_output("stream", name=name, text=text))
+            if self._text < _TEXT <= self._text + len(printed) and self.kept:
                 self.kept[-1].text += "\n… more was printed\n"
-            self._text += len(content["text"])
+            self._text += len(printed)
+            self.size += len(text)
         elif kind in {"display_data", "execute_result", "error"} and self._pictures < _PICTURES:
             self._pictures += 1
-            output = output_from_msg(message)
-            if "data" in output:  # HTML and scripts would run in the browser of whoever reads the graded notebook
-                output.data = {name: value for name, value in output.data.items() if name in _KINDS}
-            if len(str(output)) <= _PICTURE:
+            # Made anew, of text alone: HTML and scripts would run in the browser of whoever reads the graded notebook,
+            # and a picture's metadata become attributes there.
+            if kind == "error":
+                output = new_output(kind, ename=_plain(content["ename"]), evalue=_plain(content["evalue"]),
+                                    traceback=[_plain(line) for line in content["traceback"]])
+            else:
+                output = new_output(kind, data={name: _plain(value) for name, value in content["data"].items()
+                                                if name in _KINDS})
+            if (size := len(str(output))) <= min(_PICTURE, self._room - self.size):
+                self.size += size
                 self.kept.append(output)

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import io
 import keyword
+import re
 import statistics
 import tokenize
 from collections import Counter
@@ -12,8 +13,7 @@ from itertools import combinations
 from pathlib import Path
 from typing import NamedTuple
 
-import nbformat
-
+from seglab.classroom.collect import read_notebook, shown
 from seglab.errors import DataError
 
 #: Tokens of a piece of code that are compared as one.
@@ -36,9 +36,9 @@ def similar(course: Path, assignment: str, most: int = 20) -> list[Pair]:
     """The pairs that share most, the most alike first.
 
     Code is compared without names, numbers, strings, comments and spaces: runs of 8 tokens of the cells in which
-    students write. What the release holds, and what more than a third of all have (and more than two), does not count:
-    short exercises have one natural answer. "Unusual" is a share above 0.3 and far above those of the other pairs: more
-    than six median absolute deviations above the median.
+    students write, and of cells that they added. What the release holds, and what more than a third of all have (and
+    more than two), does not count: short exercises have one natural answer. "Unusual" is a share above 0.3 and far
+    above those of the other pairs: more than six median absolute deviations above the median.
 
     Args:
         course: the course's folder.
@@ -46,9 +46,13 @@ def similar(course: Path, assignment: str, most: int = 20) -> list[Pair]:
         most: pairs.
 
     Raises:
-        DataError: fewer than two submissions.
+        DataError: fewer than two submissions, or no release.
     """
-    release = _cells(course / "release" / assignment / f"{assignment}.ipynb")
+    released = course / "release" / assignment / f"{assignment}.ipynb"
+    if not released.is_file():
+        raise DataError(f"{released}", found="nothing", expected="the released assignment",
+                        fix=f"seglab classroom release {course} {assignment}")
+    release = _cells(released)
     paths = sorted((course / "submitted").glob(f"*/{assignment}/{assignment}.ipynb"))
     of: dict[str, dict[str, set[tuple[str, ...]]]] = {}
     for path in paths:
@@ -56,7 +60,8 @@ def similar(course: Path, assignment: str, most: int = 20) -> list[Pair]:
             written = _cells(path)
         except Exception:  # not a notebook: nothing to compare; `grade` reports it
             continue
-        of[path.parts[-3]] = {name: pieces(source) - pieces(release.get(name, "")) for name, source in written.items()}
+        of[shown(path.parts[-3])] = {name: pieces(source) - pieces(release.get(name, ""))
+                                     for name, source in written.items()}
     if len(of) < 2:
         raise DataError(f"submissions of {assignment}", found=len(of), expected="two or more that can be read")
     own = {student: set().union(*cells.values()) for student, cells in of.items()}
@@ -88,6 +93,7 @@ def pieces(source: str) -> set[tuple[str, ...]]:
 
 
 def _words(source: str) -> Iterable[str]:
+    source = re.sub(r"^\s*[%!?].*", "", source, flags=re.MULTILINE)  # of IPython: tokenize may stop there
     try:
         for token in tokenize.generate_tokens(io.StringIO(source).readline):
             if token.type in _SKIPPED:
@@ -103,10 +109,11 @@ def _words(source: str) -> Iterable[str]:
 
 
 def _cells(path: Path) -> Mapping[str, str]:
-    """{grade_id: source} of the code cells in which students write."""
-    found = {}
-    for cell in nbformat.read(path, as_version=4).cells:
+    """{grade_id: source} of the code cells in which students write; "added": of those that are not nbgrader's."""
+    found: dict[str, str] = {}
+    for cell in read_notebook(path).cells:
         about = cell.get("metadata", {}).get("nbgrader", {})
-        if cell.cell_type == "code" and isinstance(about, Mapping) and about.get("solution"):
-            found[str(about.get("grade_id"))] = cell.source
+        if cell.cell_type == "code" and isinstance(about, Mapping) and (about.get("solution") or not about):
+            name = shown(str(about.get("grade_id", "added")))[:80]
+            found[name] = "\n".join([*([found[name]] if name in found else []), cell.source])
     return found

@@ -14,6 +14,17 @@ HOSTILE = {
     "replies with what cannot be counted": (
         "import seglab.classroom.answers as answers\n"
         "answers.answer = lambda *_: answers.Reply('[[{\"value\": ' + '9' * 4000 + '}, null, \"\", null]]')"),
+    "sends a message that is none": (
+        "kernel = get_ipython().kernel\n"
+        "kernel.session.send(kernel.iopub_socket, 'stream', {}, parent=kernel.get_parent())"),
+    "sends messages without an end, and not that the cell has ended": (
+        "import threading, time\nkernel = get_ipython().kernel\nkernel._publish_status = lambda *_, **__: None\n"
+        "kernel._publish_status_and_flush = lambda *_, **__: None\nparent = kernel.get_parent()\n"
+        "def send():\n    while True:\n        kernel.session.send(kernel.iopub_socket, 'stream', "
+        "{'name': 'stdout', 'text': 'x'}, parent=parent)\n        time.sleep(0.05)\n"
+        "threading.Thread(target=send, daemon=True).start()"),
+    "makes folders in folders": "import os\nfor _ in range(3000):\n    os.mkdir('d')\n    os.chdir('d')",
+    "marks its own cell as a hidden test": "# BEGIN HIDDEN TESTS\nassert double\n# END HIDDEN TESTS",
     "ends the kernel": "import os\nos._exit(0)",
     "prints without an end": "for i in range(300_000):\n    print('x' * 400)",
     "takes all memory": "held = []\nwhile True:\n    held.append(bytearray(200_000_000))",
@@ -28,6 +39,9 @@ GREEDY = {
     "takes memory in many processes": (
         "import os, time\nfor _ in range(9):\n    if os.fork() == 0:\n"
         "        held = bytearray(b'x') * 1_500_000_000\n        time.sleep(60)\ntime.sleep(60)"),
+    "takes memory that no process has": (
+        "import os\nfor number in range(12):\n    file = os.memfd_create('x')\n    for _ in range(4):\n"
+        "        os.write(file, b'x' * 100_000_000)"),
     "fills the disk": (  # with files that have no name any more
         "import os\nheld = []\nfor number in range(100):\n    with open('large', 'wb') as file:\n"
         "        held.append(os.dup(file.fileno()))\n        os.remove('large')\n        for _ in range(40):\n"

@@ -1,5 +1,7 @@
 """Submissions are found by the names that learning platforms give them; what is hostile in a zip stays in it."""
 
+import os
+import sys
 import zipfile
 
 import pytest
@@ -66,6 +68,46 @@ def test_a_zip_writes_nothing_outside_of_the_course(tmp_path):
     written = {path for path in tmp_path.rglob("*") if path.is_file()} - {tmp_path / "all.zip"}
     assert {path.parts[-4] for path in written} == {"submitted"}
     assert {path.parts[-3] for path in written} <= {"evil", "abs", "x", "rf"}
+
+
+def test_nobody_hands_in_for_somebody_else(tmp_path):
+    moodle = "Ada L_12_assignsubmission_file_"
+    with zipfile.ZipFile(tmp_path / "all.zip", "w") as archive:
+        for name, year in ((f"{moodle}/a1.ipynb", 2024), ("Ada L_13_assignsubmission_file_/a1.ipynb", 2025),
+                           (f"{moodle}/Bob_14_assignsubmission_file_/a1.ipynb", 2025), ("C D/a1.ipynb", 2024),
+                           ("C_D/a1.ipynb", 2025), ("c_d/a1.ipynb", 2025), ("x/.ipynb_checkpoints/a1.ipynb", 2025)):
+            archive.writestr(zipfile.ZipInfo(name, (year, 1, 1, 0, 0, 0)), notebook(name))
+    report = collect(tmp_path, "a1", tmp_path / "all.zip")
+    assert {one.student: one.source for one in report if not one.left} == {
+        "Ada_L": f"{moodle}/Bob_14_assignsubmission_file_/a1.ipynb", "C_D": "C D/a1.ipynb"}
+    assert [one.source for one in report if "somebody else" in (one.left or "")] == [
+        "Ada L_13_assignsubmission_file_/a1.ipynb", "C_D/a1.ipynb", "c_d/a1.ipynb"]
+
+
+@pytest.mark.skipif(sys.platform == "win32", reason="links and such names")
+def test_links_odd_names_and_odd_times_in_a_folder(tmp_path):
+    place = tmp_path / "in"
+    for name in ("bob/a1.ipynb", "@SUM(1)/a1.ipynb", "\U00010400" * 50 + "/a1.ipynb", "\x1b[2J/a1.ipynb"):
+        (place / name).parent.mkdir(parents=True)
+        (place / name).write_bytes(notebook(name))
+    os.utime(place / "bob/a1.ipynb", (2**33, 2**33))
+    (place / "ada").mkdir()
+    (place / "ada/a1.ipynb").symlink_to("../bob/a1.ipynb")
+    report = collect(tmp_path, "a1", place)
+    assert {one.student[:5] for one in report if not one.left} == {"bob", "SUM_1", "2J", "\U00010400" * 5}
+    assert [one.student for one in report if one.left and "a link" in one.left] == ["ada"]
+    assert not [one for one in report if "\x1b" in one.source]
+
+
+def test_what_is_damaged_in_a_zip_is_left(tmp_path):
+    with zipfile.ZipFile(tmp_path / "all.zip", "w") as archive:
+        for name in ("ada", "bob"):
+            archive.writestr(f"{name}/a1.ipynb", notebook(name * 20))
+    data = (tmp_path / "all.zip").read_bytes().replace(b"adaada", b"adaxda", 1)
+    (tmp_path / "all.zip").write_bytes(data)
+    report = {one.student: one.left for one in collect(tmp_path, "a1", tmp_path / "all.zip")}
+    assert "cannot be read" in report["ada"]
+    assert report["bob"] is None
 
 
 def test_a_bomb_is_not_unpacked(tmp_path):

@@ -1,6 +1,7 @@
 """Grading: right answers get all points, and whatever a submission does costs its own points only."""
 
 import copy
+import csv
 import os
 import re
 import socket
@@ -8,12 +9,18 @@ import sys
 import threading
 
 import nbformat
+import psutil
 import pytest
 from nbformat.v4 import new_code_cell
 
+import seglab
+from seglab.classroom.answers import unpacked
+from seglab.classroom.collect import CELLS, WRITTEN
 from seglab.classroom.confine import available
 from seglab.classroom.grading import filled, hidden_tests
+from seglab.classroom.kernel import ConfinedKernel, _Outputs
 from seglab.errors import ArgumentError, DataError
+from tests.assignments.notebooks import ASSIGNMENTS
 from tests.classroom.hostile import GREEDY, HOSTILE
 from tests.classroom.toy import ANSWERS, hand_in, submission, toy_course
 
@@ -145,6 +152,7 @@ def test_hostile_submissions_cost_their_own_points_and_the_grading_goes_on(cours
     for name, value in (("cell_seconds", "4.0"), ("memory", "2.0")):
         config.write_text(re.sub(rf"(RunConfined.{name} =) .*", rf"\1 {value}", config.read_text()))
     monkeypatch.setattr("seglab.classroom.kernel._DISK", 300_000_000)
+    monkeypatch.setattr("seglab.classroom.kernel._LATE", 2.0)
     names = HOSTILE | (GREEDY if all(CAN.values()) else {})
     for name, code in names.items():
         hand_in(course, f"hostile {name}", submission(course, {"double": f"{code}\ndouble = 1", "half": "half = None",
@@ -159,6 +167,7 @@ def test_hostile_submissions_cost_their_own_points_and_the_grading_goes_on(cours
     if all(CAN.values()):
         for name, words in (("starts processes without an end", "more than 64 processes"),
                             ("takes memory in many processes", "more than 2 GB together"),
+                            ("takes memory that no process has", "more than 2 GB together"),
                             ("fills the disk", "The disk filled")):
             assert words in told(course, f"hostile {name}"), name
 
@@ -177,6 +186,11 @@ def test_a_submission_reads_writes_and_connects_to_nothing_of_ours(course, tmp_p
 found = {{}}
 for name, act in {{
     "grader": lambda: open({str(secret)!r}).read(),
+    "clone": lambda: open({str(ASSIGNMENTS / "grader" / "a1.py")!r}).read(),
+    "rights": lambda: __import__("os").chmod({seglab.__file__!r}, 0o644),
+    "times": lambda: __import__("os").utime({seglab.__file__!r}),
+    "devices": lambda: __import__("os").listdir("/dev"),
+    "command": lambda: open("/proc/{os.getpid()}/cmdline").read(),
     "others": lambda: __import__("os").listdir({str(course.root / 'submitted')!r}),
     "write": lambda: open({str(target)!r}, "w").write("x"),
     "home": lambda: open(__import__("os").path.expanduser("~root/.bashrc"), "a").write("x"),
@@ -205,6 +219,68 @@ raise ValueError(str(found))
     assert not target.exists()
 
 
+@confined
+def test_nothing_of_a_submission_is_left(tmp_path):
+    code = ("import ctypes, os\nctypes.CDLL(None).prctl(1, 0)\nos.setsid()\nopen('/dev/shm/left', 'w').write('x')\n"
+            "for _ in range(2000):\n    os.mkdir('d')\n    os.chdir('d')\nos.chmod('.', 0)\nos.chmod('..', 0)")
+    with ConfinedKernel("ada", memory=2.0, seconds=60) as kernel:
+        assert not [one for one in kernel.run(code, 20).outputs if one.output_type == "error"]
+        started = kernel._processes()
+        assert len(started) == 2
+    assert not kernel.folder.exists()
+    assert not os.path.exists("/dev/shm/left")
+    assert not [one for one in started if one.is_running() and one.status() != psutil.STATUS_ZOMBIE]
+
+
+def test_after_all_its_time_no_cell_runs():
+    with ConfinedKernel("ada", seconds=600) as kernel:
+        assert kernel.run("", 20, "1 + 1").data == {"text/plain": "2"}
+        kernel._end = 0.0
+        assert "All cells together" in kernel.run("", 20, "1 + 1").stopped
+
+
+def test_results_that_are_too_few_end_with_a_problem():
+    one = '[{"value": 6}, %s, "", null]'
+    assert [ran.value for ran in unpacked(f"[{one % 'null'}, {one % 'null'}]", 2)] == [6, 6]
+    assert [ran.problem for ran in unpacked("[" + one % '"it stops"' + "]", 2)] == ["it stops"]
+    for problem in ("null", '""'):  # nothing, or a text that counts as none
+        with pytest.raises(ValueError, match="1 results for 2 cases"):
+            unpacked(f"[{one % problem}]", 2)
+
+
+def test_all_outputs_together_have_a_limit():
+    outputs = _Outputs(room=2000)
+    for _ in range(50):
+        outputs.add({"msg_type": "display_data", "content": {"data": {"image/png": "x" * 500}}})
+        outputs.add({"msg_type": "stream", "content": {"name": "stdout", "text": "x" * 100}})
+    assert 1000 < len(str(outputs.kept)) < 4000
+
+
+@pytest.mark.skipif(not hasattr(os, "symlink") or sys.platform == "win32", reason="links")
+def test_links_lead_to_no_file_of_others(course):
+    hand_in(course, "linked", submission(course))
+    folder = course.root / "submitted" / "linked" / "toy"
+    hand_in(course, "owner", submission(course))
+    (folder / "toy.ipynb").unlink()
+    (folder / "toy.ipynb").symlink_to(course.root / "submitted/owner/toy/toy.ipynb")
+    (folder / "notes.txt").symlink_to(course.root / "grader" / "toy.py")
+    (found,) = course.grade("toy", ["linked"])
+    assert (found.points, found.most) == (0.0, 6.0)
+    assert "notes.txt was a link" in found.problem
+    assert {path.name for path in (course.root / "autograded/linked/toy").iterdir()} == {"toy.ipynb", "toy_data.py"}
+
+
+@pytest.mark.parametrize("what", ["cells", "text", "half a character"])
+def test_what_would_take_hours_to_show_is_no_notebook(course, what):
+    notebook = submission(course)
+    if what == "cells":
+        notebook.cells += [new_code_cell("") for _ in range(CELLS)]
+    else:
+        notebook.cells[0].source += "x" * WRITTEN if what == "text" else "\ud800"
+    hand_in(course, f"large {what}", nbformat.writes(notebook, ensure_ascii=True))
+    assert "cannot be read" in course._readable("toy", f"large {what}")
+
+
 def _answer(server):
     try:
         server.accept()
@@ -226,18 +302,22 @@ def test_the_grader_itself_stays_small_when_a_submission_prints_much(course):
 
 def test_what_a_student_shows_runs_no_script_in_the_teachers_browser(course):
     show = ("from IPython.display import HTML, Javascript, display\ndisplay(HTML('<script>evil(1)</script>'))\n"
-            "display(Javascript('evil(2)'))\n")
+            "display(Javascript('evil(2)'))\ndisplay({'text/plain': '', 'image/png': 'x'}, raw=True, "
+            "metadata={'image/png': {'width': '\" onload=\"evil(5)'}})\n")
     points_of(course, "scripts", submission(course, {"double": show + ANSWERS["double"], "words":
-                                                     "Because <script>evil(3)</script><img src=x onerror=evil(4)>"}))
+                                                     "Because <script>evil(3)</script><img src=x onerror=evil(4)>"
+                                                     "[a](javascript:evil(6)) [b] and ![p](http://evil.example)\n\n"
+                                                     "[b]: javascript:evil(7)"}))
     graded = nbformat.read(course.root / "autograded/scripts/toy/toy.ipynb", as_version=4)
     kinds = {kind for cell in graded.cells for output in cell.get("outputs", []) for kind in output.get("data", {})}
-    assert kinds == {"text/plain"}
+    assert kinds == {"text/plain", "image/png"}
     course.feedback("toy")
     page = (course.root / "feedback/scripts/toy/toy.html").read_text(encoding="utf-8")
     assert "Because" in page
     assert "<script>evil" not in page
     assert "<img src=x" not in page
     assert "&lt;script&gt;evil(3)" in page
+    assert not re.findall(r"<[^>]*(?:onload=|javascript:|src=[\"']?http)[^>]*>", page)
 
 
 def test_hidden_parts_hold_calls_of_grade_only():
@@ -246,6 +326,34 @@ def test_hidden_parts_hold_calls_of_grade_only():
     assert (shown, calls) == ("print(1)\n", [("b", "f(x)[0]")])
     with pytest.raises(DataError, match="assert x"):
         hidden_tests("# BEGIN HIDDEN TESTS\nassert x\n# END HIDDEN TESTS")
+
+
+def test_what_a_course_lacks_is_said(course, tmp_path):
+    other = toy_course(tmp_path / "other")
+    with pytest.raises(DataError, match="no submission of toy"):
+        other.feedback("toy")
+    with pytest.raises(ArgumentError, match="expected: toy"):
+        other.check("../toy")
+    hand_in(other, "ada", submission(other))
+    (other.root / "grader" / "toy.py").rename(tmp_path / "toy.py")
+    with pytest.raises(DataError, match="no toy.py"):
+        next(other.grade("toy"))
+    (other.root / "gradebook.db").write_text("no database" * 100)
+    with pytest.raises(DataError, match="not a database"):
+        other.export(tmp_path / "grades.csv")
+    for path in (other.root / "source" / "toy").iterdir():
+        path.unlink()
+    with pytest.raises(ArgumentError, match="a notebook in"):
+        other.check("toy")
+
+
+def test_names_break_no_table(course, tmp_path):
+    for student in ("=1+1", "Curie, Marie"):
+        points_of(course, student, "{")
+    with open(course.export(tmp_path / "grades.csv"), newline="", encoding="utf-8") as file:
+        rows = list(csv.reader(file))
+    assert {len(row) for row in rows} == {11}
+    assert {"'=1+1", "Curie, Marie"} <= {row[3] for row in rows}
 
 
 def test_a_table_of_all_points(course, tmp_path):

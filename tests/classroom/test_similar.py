@@ -1,8 +1,10 @@
 """Copies are found, also with other names, spaces and comments; what all students write alike is not."""
 
 import random
+import shutil
 
 import pytest
+from nbformat.v4 import new_code_cell
 
 from seglab.classroom.similar import pieces, similar
 from seglab.errors import DataError
@@ -45,6 +47,17 @@ def test_a_copy_with_other_names_is_first_and_unusual(course):
     assert not second.unusual
 
 
+def test_a_copy_that_is_moved_to_an_added_cell_is_found(course):
+    moved = submission(course, {"double": "double = other"})
+    moved.cells.insert(1, new_code_cell("!true\n" + LONG.replace("double", "other")))
+    hand_in(course, "moved", moved)
+    try:
+        first = [pair for pair in similar(course.root, "toy", 200) if {pair.first, pair.second} == {"first", "moved"}]
+        assert first[0].share > 0.95
+    finally:
+        shutil.rmtree(course.root / "submitted" / "moved")
+
+
 def test_short_answers_that_all_write_alike_are_no_copies(course):
     assert all("half" not in pair.cells for pair in similar(course.root, "toy", most=100))
 
@@ -60,4 +73,7 @@ def test_one_submission_cannot_be_compared(tmp_path):
     course = toy_course(tmp_path / "course")
     hand_in(course, "ada", submission(course))
     with pytest.raises(DataError, match="two or more"):
+        similar(course.root, "toy")
+    shutil.rmtree(course.root / "release")
+    with pytest.raises(DataError, match="the released assignment"):
         similar(course.root, "toy")
