@@ -146,9 +146,12 @@ class ConfinedKernel:
 
     def _processes(self) -> list[psutil.Process]:
         """All that it has now, but for the one that only waits for them."""
+        pid = getattr(self._manager.provisioner, "pid", None)
+        if pid is None:
+            return []
         try:
-            return psutil.Process(getattr(self._manager.provisioner, "pid", None)).children(recursive=True)
-        except (psutil.Error, TypeError, ValueError):  # it has ended
+            return psutil.Process(pid).children(recursive=True)
+        except psutil.Error:  # it has ended
             return []
 
     def _environment(self, package: Path) -> dict[str, str]:
