@@ -465,7 +465,7 @@ QUESTIONS = {one.name: one for one in (
          partial(fingerprint, brighter=np.greater_equal)}, run=_fingerprint_run),
     NumberQuestion("is_copy", _is_copy, {
         "True and False are exchanged.": lambda student: ~_is_copy(student),
-        "No picture is a copy here. Is it compared with the training pictures, and is one of them that is near enough?":
+        "No picture is a copy here. Is it compared with the training pictures? It is enough that one of them is near.":
         partial(_is_copy, of="test")}),
     FunctionQuestion(
         "train_last", [Case("the last two of four blocks", ((3, 4, 5, 6), 2, False)),

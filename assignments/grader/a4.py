@@ -31,7 +31,7 @@ def iou_matrix(found, true, crowd):
 
 
 def paint(objects, height, width, share, *, key=lambda area, place: (area, -place), below=np.less, lost=255,
-          whole=False, by_class=False, reveal=False):
+          whole=False, by_class=False, reveal=False, next_alone=False):
     """The right answer; the keywords are what can be wrong about it. key: the lowest lies on top."""
     order = sorted(range(len(objects)), key=lambda place: key(int(objects[place][1].sum()), place), reverse=True)
     top = np.full((height, width), -1)
@@ -44,6 +44,8 @@ def paint(objects, height, width, share, *, key=lambda area, place: (area, -plac
     gone = []
     for place, (class_id, shape) in enumerate(objects):
         seen = (mask == class_id) & shape if by_class else top == place
+        if next_alone and place != order[-1]:
+            seen = shape & ~objects[order[order.index(place) + 1]][1]
         if below(seen.sum() / (height * width if whole else shape.sum()), share):
             gone.append(place)
     if reveal:
@@ -127,6 +129,10 @@ def _iou_all_crowds(found, true, crowd):
     return iou_matrix(found, true, np.ones(len(true), bool))
 
 
+def _iou_all_crowds_if_one(found, true, crowd):
+    return iou_matrix(found, true, np.full(len(true), crowd.any()))
+
+
 def _dense_ways(rates, size):
     return ways_seen([1] * len(rates), size)
 
@@ -203,6 +209,28 @@ class _NormOfOne(LightASPP):
         self.whole = nn.Sequential(nn.Conv2d(channels, width, 1), nn.BatchNorm2d(width))
 
 
+class _OfTheBatch(LightASPP):
+    def forward(self, maps):
+        mean = self.whole(maps.mean(dim=(0, 2, 3), keepdim=True)).expand(len(maps), -1, *maps.shape[2:])
+        parts = [self.place(maps), *(mix(own(maps)) for own, mix in zip(self.apart, self.mixed, strict=True)), mean]
+        return self.last(torch.relu(self.project(torch.relu(torch.cat(parts, dim=1)))))
+
+
+class _Probabilities(LightASPP):
+    def forward(self, maps):
+        return super().forward(maps).softmax(dim=1)
+
+
+def _crowd_run(answer, found, true, crowd):
+    """The columns of crowds, and whether those of single objects are as without a crowd, be they right or not."""
+    import numpy as np
+    matrix, alone = (np.asarray(answer(found, true[kept], crowd[kept]), dtype=float) for kept in (crowd | True, ~crowd))
+    if matrix.shape != (len(found), len(true)):
+        return {"the shape": list(matrix.shape)}
+    return {"the shape": list(matrix.shape), "the columns of crowds": matrix[:, crowd],
+            "the other columns, away from those without the crowd": matrix[:, ~crowd] - alone}
+
+
 def _list_run(answer, *args):
     import numpy as np
     return np.asarray(answer(*args))
@@ -245,6 +273,9 @@ def _head_run(answer, channels, width, rates, classes, size, beside, sums):
                 "the middle looks at its neighbours at the rates": min([1.0, *moves]) > 1e-6,
                 "the middle looks at the mean of the map":
                 bool((far - logits[:, :, row, column]).abs().max() > 1e-6),
+                "each picture of a batch is on its own": bool(torch.allclose(head(maps[:1]), logits[:1], atol=1e-6)),
+                "it gives logits, and no probabilities":
+                not torch.allclose(logits.sum(dim=1), torch.ones(()).double(), atol=1e-6),
                 "the branches stand side by side":
                 all(bool((middle(0, x) - far).abs().max() <= 1e-6) for x in sums)}
 
@@ -284,9 +315,9 @@ _FOUND = np.stack([_box(0, 0, 20, 20), _box(5, 10, 35, 40), _box(30, 42, 40, 50)
 _TRUE = np.stack([_box(0, 0, 20, 16), _box(10, 10, 38, 44)])
 _NONE = np.zeros((1, 40, 50), bool)
 _NO, _LAST = np.zeros(2, bool), np.array([False, True])
-#: Two found objects and a crowd that both of them meet; the object beside it meets none of them.
+#: Two found objects, and an object and a crowd that both of them meet.
 _FEW = np.stack([_box(0, 0, 5, 4, 10, 12), _box(1, 2, 9, 8, 10, 12)])
-_HERD = np.stack([_box(0, 9, 10, 12, 10, 12), _box(1, 1, 6, 5, 10, 12)])
+_HERD = np.stack([_box(0, 2, 4, 12, 10, 12), _box(1, 1, 6, 5, 10, 12)])
 _THREE = [(2, _box(0, 0, 2, 3, 6, 8)), (1, _box(0, 0, 6, 7, 6, 8)), (3, _box(1, 2, 5, 6, 6, 8))]
 _RING = (3, _box(0, 0, 6, 8, 6, 8) & ~_box(1, 1, 5, 7, 6, 8))  # 24 pixels in a wide frame
 _TIES = [(1, _box(0, 0, 3, 4, 6, 8)), (2, _box(1, 2, 4, 6, 6, 8)), (3, _box(2, 1, 6, 4, 6, 8))]  # 12 pixels each
@@ -294,6 +325,10 @@ _CORNER = _box(0, 0, 4, 5, 6, 8) | _box(0, 5, 1, 6, 6, 8)  # 21 pixels
 #: From large to small: below all of it 48 pixels; then 24, of which 3 are seen (1/8); 21, of which 19 are seen; 6.
 _HIDDEN = [(2, _box(0, 0, 6, 8, 6, 8)), (1, _box(0, 0, 4, 6, 6, 8)), (2, _CORNER), (3, _box(3, 3, 6, 5, 6, 8))]
 _TWINS = [(1, _box(0, 0, 4, 6, 6, 8)), (1, _box(0, 0, 4, 5, 6, 8)), (2, _box(0, 0, 2, 5, 6, 8))]
+#: The largest one, 40 pixels, is hidden by two others: 16 pixels by each, so that 8 are seen.
+_BY_TWO = [(1, _box(0, 0, 5, 8, 6, 8)), (2, _box(0, 0, 6, 3, 6, 8)), (3, _box(0, 5, 6, 8, 6, 8))]
+_LONG = _box(0, 0, 30, 40, 40, 50) ^ _box(12, 7, 13, 8, 40, 50)  # runs of more than 255 pixels
+_LONG[30:] = True
 _MAPS = torch.from_numpy(_rng.normal(0, 1, (2, 3, 7, 9))).float()
 _KERNELS = {size: torch.from_numpy(_rng.normal(0, 1, (3, size, size))).float() for size in (1, 3, 5)}
 _KERNELS[5] = _KERNELS[5] + _KERNELS[5].flip((1, 2))  # turned by half a turn, it is the same
@@ -380,7 +415,8 @@ def _width_without_gaps(rates, _):
 
 QUESTIONS = {one.name: one for one in (
     FunctionQuestion(
-        "run_lengths", [Case("a mask that is not square", (_BLOTS,)), Case("a mask that ends with 0", (_NOISE,))],
+        "run_lengths", [Case("a mask that is not square", (_BLOTS,)), Case("a mask that ends with 0", (_NOISE,)),
+                        Case("runs of more than 255 pixels", (~_LONG,))],
         run_lengths, {"The runs go along the rows. COCO goes down the columns.": _runs_by_rows,
                       "The last run of 0s is missing: the runs add up to the number of pixels.":
                       _runs_without_last_zeros,
@@ -399,7 +435,8 @@ QUESTIONS = {one.name: one for one in (
         "iou_crowd", [Case("the second true object is a crowd", (_FEW, _HERD, _LAST)),
                       Case("the first true object is a crowd", (_FEW, _HERD[::-1], ~_LAST))], iou_matrix,
         {"The crowd is treated like a single object.": partial(_iou, crowd_whole="union"),
-         "With a crowd, divide by the area of the found object, not of the crowd.": partial(_iou, crowd_whole="true")}),
+         "With a crowd, divide by the area of the found object, not of the crowd.": partial(_iou, crowd_whole="true"),
+         "If one of them is a crowd, all are treated like crowds.": _iou_all_crowds_if_one}, run=_crowd_run),
     FunctionQuestion(
         "iou_empty", [Case("two objects without a pixel", (_NONE, _NONE, _NO[:1])),
                       Case("a found object without a pixel, and a crowd", (_NONE, _TRUE[1:], _LAST[1:]))], iou_matrix,
@@ -420,14 +457,17 @@ QUESTIONS = {one.name: one for one in (
     FunctionQuestion(
         "paint_share", [Case("an object of which 1/8 is visible, and one quarter is asked", (_HIDDEN, 6, 8, 0.25)),
                         Case("exactly as much is visible as is asked", (_HIDDEN, 6, 8, 0.125)),
-                        Case("two objects of one class", (_TWINS, 6, 8, 0.25))], paint,
+                        Case("two objects of one class", (_TWINS, 6, 8, 0.25)),
+                        Case("an object that is hidden by two others", (_BY_TWO, 6, 8, 0.5))], paint,
         {"Nothing is lost: the visible share is not looked at.": partial(paint, below=lambda *_: False),
          "An object of which exactly the share is visible keeps its class.": partial(paint, below=np.less_equal),
          "The visible pixels of an object that is lost become 0. They should be 255.": partial(paint, lost=0),
          "The share is taken of the picture. Divide by the object's own pixels.": partial(paint, whole=True),
          "A lost object is taken away, so that what lies below it appears. It still hides that.":
          partial(paint, reveal=True),
-         "The pixels of its class are counted, also those of other objects.": partial(paint, by_class=True)},
+         "The pixels of its class are counted, also those of other objects.": partial(paint, by_class=True),
+         "Only the next smaller object is looked at. Several ones may hide it together.":
+         partial(paint, next_alone=True)},
         run=_list_run),
     NumberQuestion("pairs", lambda student: len(_pairs(student)), {
         "Each pair counts twice.": lambda student: 2 * len(_pairs(student)),
@@ -469,6 +509,8 @@ QUESTIONS = {one.name: one for one in (
                  Case("another size, and other numbers", (6, 32, (1, 3, 5), 4, (45, 43), 10, (8, 9))),
                  Case("no rates", (8, 32, (), 3, (36, 40), 7, ()))], LightASPP,
         {"The mean of the whole map is missing, or it gets lost, or it is the maximum.": [_WithoutMean, _Maximum],
+         "The mean is one of all pictures of a batch. Each picture has its own.": _OfTheBatch,
+         "It gives probabilities. Logits are what stands before the softmax.": _Probabilities,
          "The branch with a 1×1 convolution is missing.": _WithoutPlace, "The rates are not used.": _WithoutRates,
          "The atrous convolutions stand one behind the other. They should stand side by side.": _Chained},
         run=_head_run),

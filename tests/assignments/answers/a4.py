@@ -333,6 +333,173 @@ class LightASPP(nn.Module):
         return self.end(self.mix(torch.cat([self.reduce(maps), mean] + [one(maps) for one in self.around], dim=1)))
 """,
     },
+    {  # groupby, einsum, stable sorting, np.convolve; the head from small Sequentials
+        "run-lengths": """
+import itertools
+def run_lengths(mask):
+    out = [len(list(g)) for _, g in itertools.groupby(mask.T.ravel().tolist())]
+    return [0] + out if mask[0, 0] else out
+""",
+        "iou": """
+def iou_matrix(found, true, crowd):
+    inter = np.einsum("fhw,thw->ft", found, true, dtype=np.float64)
+    a, b = found.sum((1, 2))[:, None], true.sum((1, 2))[None]
+    below = np.where(crowd, a, a + b - inter)
+    return inter / np.maximum(below, 1)
+""",
+        "paint": """
+def paint(objects, height, width, share):
+    top = np.full((height, width), -1)
+    order = sorted(range(len(objects)), key=lambda i: -objects[i][1].sum())
+    for i in order:
+        top[objects[i][1]] = i
+    out = np.zeros((height, width), np.uint8)
+    for i, (c, s) in enumerate(objects):
+        seen = top == i
+        out[seen] = c if seen.sum() >= share * s.sum() else 255
+    return out
+""",
+        "own": """
+from itertools import combinations
+both = [(b[1].sum(), f[1].sum()) for obs in my_objects for b, f in combinations(obs, 2) if (b[1] & f[1]).any()]
+pairs = len(both)
+smaller_in_front = np.mean([f < b for b, f in both])
+changed = 0
+for obs in my_objects:
+    m = np.zeros(my_scenes[0][0].shape[:2], np.uint8)
+    for c, s in obs: m[s] = c
+    changed += (m != paint(obs, *m.shape, 0)).sum()
+""",
+        "ways": """
+def ways_seen(rates, size):
+    out = np.ones(1, int)
+    for r in rates:
+        out = np.convolve(out, np.eye(1, r, dtype=int).repeat(size, 0).ravel()[:(size - 1) * r + 1])
+    return out
+""",
+        "rates": """
+from itertools import product
+best_rates = next(list(r) for r in product(range(1, 14), repeat=3) if sum(r) == 13 and min(ways_seen(r, 3)) > 0)
+best_rates = best_rates[::-1]
+""",
+        "separable": """
+def separable_atrous(maps, depthwise, pointwise, rate):
+    k = depthwise.shape[-1]
+    d = F.conv2d(maps, depthwise[:, None], padding="same", dilation=rate, groups=len(depthwise))
+    return torch.einsum("dc,nchw->ndhw", pointwise, d)
+""",
+        "aspp": """
+class LightASPP(nn.Module):
+    def __init__(self, channels, width, rates, classes):
+        super().__init__()
+        one = lambda a, b: nn.Sequential(nn.Conv2d(a, b, 1, bias=False), nn.BatchNorm2d(b), nn.ReLU())
+        deep = [nn.Conv2d(channels, channels, 3, padding=r, dilation=r, groups=channels, bias=False) for r in rates]
+        self.branches = nn.ModuleList([one(channels, width)] + [nn.Sequential(d, one(channels, width)) for d in deep])
+        self.mean = nn.Conv2d(channels, width, 1)
+        self.mix, self.last = one((2 + len(rates)) * width, width), nn.Conv2d(width, classes, 1)
+
+    def forward(self, maps):
+        m = self.mean(maps.mean((2, 3), keepdim=True)).relu().expand(-1, -1, *maps.shape[2:])
+        return self.last(self.mix(torch.cat([b(maps) for b in self.branches] + [m], 1)))
+""",
+    },
+    {  # loops over pixels and pairs, a counter of steps; the head from parameters and exercise 6
+        "run-lengths": """
+def run_lengths(mask):
+    lengths, now = [0], 0
+    H, W = mask.shape
+    for column in range(W):
+        for row in range(H):
+            if bool(mask[row, column]) != bool(now):
+                lengths.append(0)
+                now = 1 - now
+            lengths[-1] += 1
+    return np.array(lengths)
+""",
+        "iou": """
+def iou_matrix(found, true, crowd):
+    out = []
+    for a in found:
+        row = []
+        for b, many in zip(true, crowd):
+            below = np.count_nonzero(a) if many else np.count_nonzero(a | b)
+            row.append(np.count_nonzero(a & b) / below if below else 0)
+        out.append(row)
+    return torch.tensor(out).reshape(len(found), len(true))
+""",
+        "paint": """
+def paint(objects, height, width, share):
+    out, free = np.zeros((height, width), "uint8"), np.ones((height, width), bool)
+    for number, (c, shape) in sorted(enumerate(objects), key=lambda e: (np.count_nonzero(e[1][1]), -e[0])):
+        visible = shape & free
+        out[visible] = c if visible.sum() / shape.sum() >= share else 255
+        free = free & ~shape
+    return out
+""",
+        "own": """
+pairs, smaller, changed = 0, 0, 0
+for objs in my_objects:
+    for i in range(len(objs)):
+        for j in range(i):
+            if np.logical_and(objs[i][1], objs[j][1]).sum():
+                pairs += 1
+                smaller += int(objs[i][1].sum()) < int(objs[j][1].sum())
+    if objs:
+        h, w = objs[0][1].shape
+        m = np.zeros((h, w))
+        for c, s in objs:
+            m = np.where(s, c, m)
+        changed += int(np.count_nonzero(m != paint(objs, h, w, 0)))
+smaller_in_front = smaller / pairs
+changed = float(changed)
+""",
+        "ways": """
+from collections import Counter
+def ways_seen(rates, size):
+    half = (size - 1) // 2
+    def count(rs):
+        if not rs: return Counter({0: 1})
+        c = Counter()
+        for place, n in count(rs[1:]).items():
+            for s in range(-half, half + 1): c[place + s * rs[0]] += n
+        return c
+    c, far = count(list(rates)), half * sum(rates)
+    return [c[i] for i in range(-far, far + 1)]
+""",
+        "rates": """
+best_rates = (3, 1, 9)
+""",
+        "separable": """
+def separable_atrous(maps, depthwise, pointwise, rate):
+    N, C, H, W = maps.shape
+    k = depthwise.shape[-1]
+    e = rate * (k // 2)
+    padded = torch.zeros(N, C, H + 2 * e, W + 2 * e, dtype=maps.dtype)
+    padded[:, :, e:e + H, e:e + W] = maps
+    out = 0
+    for a in range(k):
+        for b in range(k):
+            out = out + depthwise[:, a, b, None, None] * padded[:, :, a * rate:a * rate + H, b * rate:b * rate + W]
+    return (out.permute(0, 2, 3, 1) @ pointwise.T).permute(0, 3, 1, 2)
+""",
+        "aspp": """
+class LightASPP(nn.Module):
+    def __init__(self, channels, width, rates, classes):
+        super().__init__()
+        self.rates = rates
+        self.point = nn.ModuleList(nn.Conv2d(channels, width, 1) for _ in range(2 + len(rates)))
+        self.depth = nn.ParameterList(torch.randn(channels, 3, 3) / 3 for _ in rates)
+        many = width * (2 + len(rates))
+        self.mix = nn.Sequential(nn.GroupNorm(4, many), nn.ReLU(), nn.Conv2d(many, width, 1), nn.ReLU())
+        self.out = nn.Linear(width, classes)
+    def forward(self, maps):
+        n, c, h, w = maps.shape
+        parts = [self.point[0](maps), F.interpolate(self.point[1](F.adaptive_avg_pool2d(maps, 1)), (h, w))]
+        for rate, point, depth in zip(self.rates, self.point[2:], self.depth):
+            parts.append(point.bias[:, None, None] + separable_atrous(maps, depth, point.weight[:, :, 0, 0], rate))
+        return self.out(self.mix(torch.cat(parts, 1)).movedim(1, -1)).movedim(-1, 1)
+""",
+    },
 ]
 
 _PAINT = """
@@ -576,4 +743,79 @@ head = nn.Conv2d(40, 2, 1)
     ("network: the single convolution that is to be beaten", {"network": "head = linear_head(maps, masks)"},
      ["test-network"]),
     ("network: one channel in place of two", {"network": "head = nn.Conv2d(40, 1, 1)"}, ["test-network"]),
+    ("run lengths: of each column", {"run-lengths": """
+def run_lengths(mask):
+    lengths = []
+    for column in mask.T:
+        now, own = False, [0]
+        for value in column:
+            if value != now:
+                own.append(0)
+                now = value
+            own[-1] += 1
+        lengths += own
+    return lengths
+"""}, ["test-run-lengths", "test-run-lengths-first"]),
+    ("run lengths: one byte each", {"run-lengths": """
+def run_lengths(mask):
+    walk = np.concatenate([[False], mask.T.ravel()])
+    ends = np.concatenate([[0], np.flatnonzero(np.diff(walk.astype(int))), [mask.size]])
+    return np.diff(ends).astype(np.uint8)
+"""}, ["test-run-lengths"]),
+    ("IoU: if one is a crowd, all are", {"iou": """
+def iou_matrix(found, true, crowd):
+    a, b = found.reshape(len(found), -1).astype(float), true.reshape(len(true), -1).astype(float)
+    both, area = a @ b.T, a.sum(axis=1)[:, None]
+    return both / np.maximum(area if crowd.any() else area + b.sum(axis=1) - both, 1)
+"""}, ["test-iou-crowd"]),
+    ("IoU: 0.001 below, against 0 / 0", {"iou": """
+def iou_matrix(found, true, crowd):
+    a, b = found.reshape(len(found), -1).astype(float), true.reshape(len(true), -1).astype(float)
+    both, area = a @ b.T, a.sum(axis=1)[:, None]
+    return both / (np.where(crowd, area, area + b.sum(axis=1) - both) + 1e-3)
+"""}, ["test-iou-crowd"]),
+    ("paint: only the next smaller object hides", {"paint": """
+def paint(objects, height, width, share):
+    mask, order = np.zeros((height, width), np.uint8), sorted(objects, key=lambda one: -one[1].sum())
+    for (class_id, shape), above in zip(order, [*order[1:], (0, np.zeros((height, width), bool))]):
+        mask[shape] = class_id if (shape & ~above[1]).sum() >= share * shape.sum() else 255
+    return mask
+"""}, ["test-paint-share"]),
+    ("own scenes: crowds, too", {"own": """
+pairs = smaller = changed = 0
+for _, objects in my_scenes:
+    objects, mask = [(class_id, shape) for class_id, shape, _ in objects], np.zeros((160, 208), np.uint8)
+    for i, (class_id, front) in enumerate(objects):
+        mask[front] = class_id
+        met = [behind for _, behind in objects[:i] if (behind & front).any()]
+        pairs, smaller = pairs + len(met), smaller + sum(front.sum() < behind.sum() for behind in met)
+    changed += (mask != paint(objects, 160, 208, 0)).sum()
+smaller_in_front = smaller / pairs
+"""}, ["test-pairs", "test-smaller", "test-changed"]),
+    ("light head: the mean of the whole batch", {"aspp": """
+class LightASPP(nn.Module):
+    def __init__(self, channels, width, rates, classes):
+        super().__init__()
+        self.place, self.mean = nn.Conv2d(channels, width, 1), nn.Conv2d(channels, width, 1)
+        self.far = nn.ModuleList([nn.Sequential(
+            nn.Conv2d(channels, channels, 3, padding=rate, dilation=rate, groups=channels),
+            nn.Conv2d(channels, width, 1)) for rate in rates])
+        self.mix = nn.Sequential(nn.Conv2d((2 + len(rates)) * width, width, 1), nn.ReLU(), nn.Conv2d(width, classes, 1))
+    def forward(self, maps):
+        mean = self.mean(maps.mean(dim=(0, 2, 3), keepdim=True)).expand(len(maps), -1, *maps.shape[2:])
+        return self.mix(torch.cat([self.place(maps), *(one(maps) for one in self.far), mean], dim=1))
+"""}, ["test-aspp"]),
+    ("light head: probabilities", {"aspp": """
+class LightASPP(nn.Module):
+    def __init__(self, channels, width, rates, classes):
+        super().__init__()
+        self.place, self.mean = nn.Conv2d(channels, width, 1), nn.Conv2d(channels, width, 1)
+        self.far = nn.ModuleList([nn.Sequential(
+            nn.Conv2d(channels, channels, 3, padding=rate, dilation=rate, groups=channels),
+            nn.Conv2d(channels, width, 1)) for rate in rates])
+        self.mix = nn.Sequential(nn.Conv2d((2 + len(rates)) * width, width, 1), nn.ReLU(), nn.Conv2d(width, classes, 1))
+    def forward(self, maps):
+        mean = self.mean(maps.mean(dim=(2, 3), keepdim=True)).expand(-1, -1, *maps.shape[2:])
+        return self.mix(torch.cat([self.place(maps), *(one(maps) for one in self.far), mean], dim=1)).softmax(dim=1)
+"""}, ["test-aspp"]),
 ]
