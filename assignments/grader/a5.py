@@ -4,6 +4,7 @@ import math
 from functools import cache, partial
 from itertools import product
 
+import cv2
 import numpy as np
 import torch
 import torch.nn.functional as F
@@ -67,6 +68,15 @@ def border_score(found, true, tolerance, *, order=2, strict=False, mean=None, em
 
 def _exact(found, true, tolerance):
     return border_score(found, true, 0)
+
+
+def _approximate(found, true, tolerance, size):
+    """With the masks of 3×3 or 5×5 pixels of OpenCV's distanceTransform."""
+    if not (found.any() and true.any()):
+        return border_score(found, true, tolerance)
+    precision, recall = ((cv2.distanceTransform((~other).astype(np.uint8), cv2.DIST_L2, size)[one] <= tolerance).mean()
+                         for one, other in ((found, true), (true, found)))
+    return 2 * precision * recall / (precision + recall) if precision + recall else 0.0
 
 
 def tversky_loss(logits, masks, alpha, beta, *, ignored="out", batch=False, without="left out", empty=0.0, hard=False,
@@ -313,6 +323,8 @@ _ONE, _OTHER = _box_border(4, 5, 20, 22), _box_border(7, 6, 22, 30)
 _DOT, _KNIGHT = np.zeros((9, 9), bool), np.zeros((9, 9), bool)
 _DOT[4, 4] = _DOT[8, 0] = True
 _KNIGHT[6, 5] = _KNIGHT[0, 4] = _KNIGHT[8, 0] = True  # at the distances 2.24, 4 and 0
+_DIAGONAL = np.zeros((9, 9), bool)
+_DIAGONAL[6, 6] = _DIAGONAL[8, 0] = True  # at the distances 2.83 and 0
 _EMPTY = np.zeros_like(_ONE)
 _FAR = np.zeros_like(_ONE)
 _FAR[29, 35] = True
@@ -434,7 +446,10 @@ QUESTIONS = {one.name: one for one in (
                          Case("two pixels and three others, tolerance 2", (_DOT, _KNIGHT, 2)),
                          Case("the same, tolerance 3", (_DOT, _KNIGHT, 3)),
                          Case("the same, tolerance 4", (_DOT, _KNIGHT, 4)),
-                         Case("two rectangles, tolerance 0", (_ONE, _OTHER, 0))], border_score,
+                         Case("two rectangles, tolerance 0", (_ONE, _OTHER, 0)),
+                         Case("two pixels and three others, tolerance 2.22", (_DOT, _KNIGHT, 2.22)),
+                         Case("two pixels, two rows and two columns away, tolerance 2.78", (_DOT, _DIAGONAL, 2.78))],
+        border_score,
         {"This is the precision alone.": partial(border_score, half=True),
          "This is the recall alone.": lambda found, true, tolerance: border_score(true, found, tolerance, half=True),
          "It is the mean of precision and recall.": partial(border_score, mean=lambda p, r: (p + r) / 2),
@@ -443,7 +458,9 @@ QUESTIONS = {one.name: one for one in (
          "The distance is the root of a sum of squares; this is the sum of rows and columns.":
          partial(border_score, order=1),
          "A pixel at exactly the tolerance is near enough.": partial(border_score, strict=True),
-         "The tolerance is not used.": _exact}, run=_number_run),
+         "The distances are approximations. Use exact ones, as of cv2.DIST_MASK_PRECISE.":
+         [partial(_approximate, size=3), partial(_approximate, size=5)], "The tolerance is not used.": _exact},
+        run=_number_run),
     FunctionQuestion(
         "border_score_empty",
         [Case("neither has a pixel", (_EMPTY, _EMPTY, 2)), Case("nothing is found", (_EMPTY, _ONE, 2)),
@@ -472,10 +489,11 @@ QUESTIONS = {one.name: one for one in (
         lambda student: _both_classes(student)[:, 1:],
         "The rows are exchanged: wide comes first.": lambda student: _table(student)[::-1, 1:]}, 1e-4),
     NumberQuestion("wins", _wins, {
-        "These are the pictures in which the narrow program has the higher IoU.": lambda student: _wins(student, row=1),
-        "The border is counted as the pet. It should be ignored.": lambda student: _wins(student, column=1),
-        "The border is counted as background. It should be ignored.": lambda student: _wins(student, column=2),
-        "The shares of right pixels are compared. Compare the IoUs.": _wins_of_accuracy}, 0.5),
+        "Perhaps these are the pictures in which the narrow program has the higher IoU.":
+        lambda student: _wins(student, row=1),
+        "Perhaps the border is counted as the pet. It should be ignored.": lambda student: _wins(student, column=1),
+        "Perhaps the border is counted as background. It should be ignored.": lambda student: _wins(student, column=2),
+        "Perhaps the shares of right pixels are compared. Compare the IoUs.": _wins_of_accuracy}, 0.5),
     FunctionQuestion(
         "tversky", [Case("three pictures, alpha 0.3 and beta 0.7", (_LOGITS, _MASKS, 0.3, 0.7)),
                     Case("alpha 2 and beta 0.1", (_LOGITS, _MASKS, 2.0, 0.1)),
@@ -523,10 +541,13 @@ QUESTIONS = {one.name: one for one in (
                         Case("several small steps together are more than the margin",
                              ([0.8, 0.7, 0.6, 0.5, 0.4, 0.35], 9, 0.15)),
                         Case("no step is large enough", ([0.5, 0.48, 0.46], 5, 0.1)),
-                        Case("small losses, and a large margin", ([0.5, 0.3, 0.1, 0.05], 9, 0.3))], when_to_stop,
+                        Case("small losses, and a large margin", ([0.5, 0.3, 0.1, 0.05], 9, 0.3)),
+                        Case("a loss that is lower by exactly the margin", ([1.0, 0.75, 0.625], 9, 0.25))],
+        when_to_stop,
         {"The margin is not used.": partial(when_to_stop, fixed=True),
          "Each loss is compared with the lowest one. Compare it with that of the last improvement.":
          partial(when_to_stop, lowest=True),
+         "A loss that is lower by exactly the margin is no improvement.": partial(when_to_stop, equal=True),
          "The margin is taken as a share of the loss.": partial(when_to_stop, relative=True)}, run=_pair_run),
     FunctionQuestion(
         "stop_nan", [Case("NaN later on", ([0.9, 0.8, _NAN, _NAN, 0.5], 2, 0.0)),

@@ -429,6 +429,176 @@ for step in range(120):
     optimizer.step()
 """,
     },
+    {  # one-liners with SciPy's distances and erosion, a loss picture by picture, a gain that begins at 0
+        "strips": """
+def best_strips(kernel, pairs):
+    u, s, v = np.linalg.svd(np.asarray(kernel, float))
+    n = min(pairs, len(s))
+    total = np.sqrt((s ** 2).sum())
+    made = sum(s[i] * np.outer(u[:, i], v[i]) for i in range(n))
+    return made, np.sqrt((s[n:] ** 2).sum()) / total if total else 0.0
+""",
+        "border": """
+from scipy import ndimage
+def border_of(mask):
+    return mask & ~ndimage.binary_erosion(mask, border_value=1)
+""",
+        "border-score": """
+from scipy.ndimage import distance_transform_edt as edt
+def border_score(found, true, tolerance):
+    if not found.any() or not true.any():
+        return float(found.any() == true.any())
+    P, R = (edt(~true)[found] <= tolerance).mean(), (edt(~found)[true] <= tolerance).mean()
+    return 2 * P * R / (P + R) if P + R else 0.0
+""",
+        "own": """
+def iou_parts(said, trimap, protocol):
+    pet, keep = (trimap == 1) | ((trimap == 3) & (protocol == 1)), (trimap != 3) | (protocol > 0)
+    return np.array([(said & pet & keep).sum(), ((said | pet) & keep).sum()])
+table = [[np.divide(*sum(iou_parts(p[k], p[1], j) for p in my_pets)) for j in range(3)] for k in (2, 3)]
+wins = 0
+for p in my_pets:
+    (a, b), (c, d) = iou_parts(p[2], p[1], 0), iou_parts(p[3], p[1], 0)
+    wins += a / b > c / d
+""",
+        "tversky": """
+def tversky_loss(logits, masks, alpha, beta):
+    ts = []
+    for z, m in zip(logits, masks):
+        p, t = z[m != 255].sigmoid(), (m[m != 255] == 1)
+        if t.any():
+            tp = p[t].sum()
+            ts.append(tp / (tp + alpha * p[~t].sum() + beta * (1 - p[t]).sum()))
+    return 1 - torch.stack(ts).mean() if ts else 0 * logits.sum()
+""",
+        "stop": """
+def when_to_stop(losses, patience, margin):
+    best, lowest = 0, float("inf")
+    for epoch, loss in enumerate(losses, 1):
+        if loss < lowest - margin:
+            best, lowest = epoch, loss
+        elif epoch - best >= patience:
+            return best, epoch
+    return best, len(losses)
+""",
+        "scale": """
+def best_scale(gradients):
+    return max(2 ** e for e in range(17) if all(torch.isfinite((g * 2 ** e).half()).all() for g in gradients))
+""",
+        "lost": """
+def lost_share(gradients, scale):
+    g = torch.cat([g.flatten() for g in gradients])
+    g = g[g != 0]
+    h = (g * scale).half()
+    return float(((h == 0) | h.isinf()).float().mean()) if len(g) else 0.0
+""",
+        "refinement": """
+class Refinement(nn.Module):
+    def __init__(self, channels, width):
+        super().__init__()
+        self.net = nn.Sequential(nn.Conv2d(channels + 1, width, 3, padding=1), nn.ReLU(),
+                                 nn.Conv2d(width, width, 3, padding=1), nn.ReLU(), nn.Conv2d(width, 1, 1))
+        self.gain = nn.Parameter(torch.zeros(1))
+    def forward(self, coarse, fine):
+        up = F.interpolate(coarse, fine.shape[2:], mode="bilinear", align_corners=False)
+        return up + self.gain * self.net(torch.cat([up, fine], 1))
+""",
+    },
+    {  # PyTorch's SVD, loops over pixels, KD trees, sums of all pictures at once
+        "strips": """
+def best_strips(kernel, pairs):
+    k = torch.as_tensor(np.array(kernel), dtype=torch.float64)
+    u, s, v = torch.linalg.svd(k)
+    s = torch.where(torch.arange(len(s)) < pairs, s, 0)
+    a = u @ torch.diag(s) @ v
+    size = k.norm()
+    return a, float((k - a).norm() / size) if size > 0 else 0
+""",
+        "border": """
+def border_of(mask):
+    H, W = mask.shape
+    out = [[False] * W for _ in range(H)]
+    for i in range(H):
+        for j in range(W):
+            near = (i - 1, j), (i + 1, j), (i, j - 1), (i, j + 1)
+            out[i][j] = bool(mask[i, j]) and not all(mask[a, b] for a, b in near if 0 <= a < H and 0 <= b < W)
+    return out
+""",
+        "border-score": """
+from scipy.spatial import cKDTree
+def border_score(found, true, tolerance):
+    a, b = np.argwhere(found), np.argwhere(true)
+    if len(a) == 0 and len(b) == 0: return 1
+    if len(a) == 0 or len(b) == 0: return 0
+    p = np.mean(cKDTree(b).query(a)[0] <= tolerance)
+    r = np.mean(cKDTree(a).query(b)[0] <= tolerance)
+    return 0 if p == r == 0 else 2 / (1 / p + 1 / r) if p and r else 0
+""",
+        "own": """
+rows = {"wide": [], "narrow": []}
+for _, t, w, n in my_pets:
+    for name, said in (("wide", w), ("narrow", n)):
+        rows[name].append([[np.sum(said & (t == 1)), np.sum((said | (t == 1)) & (t != 3))],
+                           [np.sum(said & (t != 2)), np.sum(said | (t != 2))],
+                           [np.sum(said & (t == 1)), np.sum(said | (t == 1))]])
+a = {k: np.array(v) for k, v in rows.items()}
+table = torch.tensor(np.array([a[k].sum(0)[:, 0] / a[k].sum(0)[:, 1] for k in ("wide", "narrow")]))
+each = {k: v[:, 0, 0] / v[:, 0, 1] for k, v in a.items()}
+wins = (each["wide"] > each["narrow"]).sum()
+""",
+        "tversky": """
+def tversky_loss(logits, masks, alpha, beta):
+    on, off = (masks == 1).flatten(1).float(), (masks == 0).flatten(1).float()
+    p = torch.sigmoid(logits).flatten(1)
+    tp, fp, fn = (p * on).sum(1), (p * off).sum(1), ((1 - p) * on).sum(1)
+    has = on.sum(1) > 0
+    t = tp[has] / (tp + alpha * fp + beta * fn)[has]
+    return (1 - t).sum() / max(int(has.sum()), 1)
+""",
+        "stop": """
+def when_to_stop(losses, patience, margin):
+    best, last_good, bad = 0, None, 0
+    for i in range(len(losses)):
+        l = losses[i]
+        if l == l and (last_good is None or last_good - l > margin):
+            best, last_good, bad = i + 1, l, 0
+        else:
+            bad += 1
+        if bad == patience:
+            return [best, i + 1]
+    return [best, len(losses)]
+""",
+        "scale": """
+def best_scale(gradients):
+    top = max(float(g.abs().max()) for g in gradients)
+    scale = 65536.0
+    while scale > 1 and torch.tensor(top * scale, dtype=torch.float32).half().isinf():
+        scale /= 2
+    return scale
+""",
+        "lost": """
+def lost_share(gradients, scale):
+    lost = whole = 0
+    for g in gradients:
+        with np.errstate(over="ignore"):
+            stored = (g.numpy() * np.float32(scale)).astype(np.float16)
+        nonzero = g.numpy() != 0
+        whole += nonzero.sum()
+        lost += (nonzero & ((stored == 0) | np.isinf(stored))).sum()
+    return lost / max(whole, 1)
+""",
+        "refinement": """
+class Refinement(nn.Module):
+    def __init__(self, channels, width):
+        super().__init__()
+        self.a = nn.Conv2d(1 + channels, width, 5, padding=2)
+        self.b = nn.Conv2d(width, 1, 3, padding=1, bias=False)
+        self.b.weight.data *= 0
+    def forward(self, coarse, fine):
+        coarse = F.interpolate(coarse, size=tuple(fine.shape[-2:]), mode="bilinear", align_corners=False)
+        return coarse + self.b(torch.relu(self.a(torch.cat((fine, coarse), dim=1))))
+""",
+    },
 ]
 
 
@@ -708,7 +878,7 @@ def tversky_loss(logits, masks, alpha, beta):
     ("stop: the lowest loss of all epochs", {"stop": _stop()["stop"].replace(
         "return best, epoch", "return int(np.nanargmin(losses)) + 1 if not np.isnan(losses).all() else 0, epoch")},
      ["test-stop", "test-stop-nan"]),
-    ("stop: an equal loss is an improvement", _stop("reference - loss >= margin"), ["test-stop"]),
+    ("stop: an equal loss is an improvement", _stop("reference - loss >= margin"), ["test-stop", "test-stop-margin"]),
     ("stop: compared with the epoch before", {"stop": """
 def when_to_stop(losses, patience, margin):
     best, waited = 0, 0
@@ -823,4 +993,87 @@ network = Shifted()
         "torch.tensor([0.0, 1.0, 0.0, 255.0])[trimaps[:, 2::4, 2::4]]"), ["test-network"]),
     ("network: trained with the border as background", _network("(trimaps[:, 2::4, 2::4] == 1).float()"),
      ["test-network"]),
+    ("strips: the error from sums of singular values, without squares", {"strips": """
+def best_strips(kernel, pairs):
+    u, s, vt = np.linalg.svd(kernel)
+    return (u[:, :pairs] * s[:pairs]) @ vt[:pairs], s[pairs:].sum() / s.sum() if s.any() else 0.0
+"""}, ["test-strips-error"]),
+    ("border: only what differs to the right and below", {"border": """
+def border_of(mask):
+    border = np.zeros_like(mask)
+    border[:-1] |= mask[:-1] & ~mask[1:]
+    border[:, :-1] |= mask[:, :-1] & ~mask[:, 1:]
+    return border
+"""}, ["test-border"]),
+    ("border score: OpenCV's approximation with 5×5 pixels", {"border-score": """
+def border_score(found, true, tolerance):
+    if not (found.any() and true.any()):
+        return float(found.any() == true.any())
+    p, r = ((cv2.distanceTransform((~b).astype(np.uint8), cv2.DIST_L2, 5)[a] <= tolerance).mean()
+            for a, b in ((found, true), (true, found)))
+    return 2 * p * r / (p + r) if p + r else 0.0
+"""}, ["test-border-score"]),
+    ("border score: OpenCV's approximation with 3×3 pixels", {"border-score": """
+def border_score(found, true, tolerance):
+    if not (found.any() and true.any()):
+        return float(found.any() == true.any())
+    p, r = ((cv2.distanceTransform((~b).astype(np.uint8), cv2.DIST_L2, 3)[a] <= tolerance).mean()
+            for a, b in ((found, true), (true, found)))
+    return 2 * p * r / (p + r) if p + r else 0.0
+"""}, ["test-border-score"]),
+    ("border score: the geometric mean", {"border-score": """
+def border_score(found, true, tolerance):
+    if not (found.any() and true.any()):
+        return float(found.any() == true.any())
+    p, r = ((cv2.distanceTransform((~b).astype(np.uint8), cv2.DIST_L2, cv2.DIST_MASK_PRECISE)[a] <= tolerance).mean()
+            for a, b in ((found, true), (true, found)))
+    return (p * r) ** 0.5
+"""}, ["test-border-score"]),
+    ("Tversky: each picture counts as much as its pet is large", {"tversky": """
+def tversky_loss(logits, masks, alpha, beta):
+    y, p = (masks == 1).float(), torch.sigmoid(logits) * (masks != 255)
+    tp, fp, fn = ((p * y).sum((1, 2)), (p * (1 - y)).sum((1, 2)), ((1 - p) * y).sum((1, 2)))
+    size = y.sum((1, 2))
+    if size.sum() == 0:
+        return 0 * logits.sum()
+    return 1 - (size * tp / (tp + alpha * fp + beta * fn + 1e-9)).sum() / size.sum()
+"""}, ["test-tversky", "test-tversky-without"]),
+    ("stop: lower by exactly the margin is enough", {"stop": """
+def when_to_stop(losses, patience, margin):
+    best, lowest = 0, float("inf")
+    for epoch, loss in enumerate(losses, 1):
+        if loss < lowest and lowest - loss >= margin:
+            best, lowest = epoch, loss
+        elif epoch - best >= patience:
+            return best, epoch
+    return best, len(losses)
+"""}, ["test-stop-margin"]),
+    ("stop: best and patience are added up", {"stop": """
+def when_to_stop(losses, patience, margin):
+    best, lowest = 0, float("inf")
+    for epoch, loss in enumerate(losses, 1):
+        if lowest - loss > margin:
+            best, lowest = epoch, loss
+        if epoch - best >= patience:
+            break
+    return best, best + patience
+"""}, ["test-stop", "test-stop-margin", "test-stop-nan"]),
+    ("lost: only what becomes infinite above 0", {"lost": """
+def lost_share(gradients, scale):
+    values = torch.cat([one.flatten() for one in gradients])
+    values = values[values != 0]
+    stored = (values * scale).half()
+    return float(((stored == 0) | (stored == float("inf"))).float().mean()) if len(values) else 0.0
+"""}, ["test-lost"]),
+    ("refinement: a ReLU behind the correction", {"refinement": """
+class Refinement(nn.Module):
+    def __init__(self, channels, width):
+        super().__init__()
+        self.first, self.last = nn.Conv2d(channels + 1, width, 3, padding=1), nn.Conv2d(width, 1, 3, padding=1)
+        nn.init.zeros_(self.last.weight)
+        nn.init.zeros_(self.last.bias)
+    def forward(self, coarse, fine):
+        large = F.interpolate(coarse, fine.shape[2:], mode="bilinear", align_corners=False)
+        return large + F.relu(self.last(F.relu(self.first(torch.cat([large, fine], dim=1)))))
+"""}, ["test-refinement-learns"]),
 ]
