@@ -114,6 +114,10 @@ def _agreement(first, second):
     return float((first[both] == second[both]).mean())
 
 
+def _nan_if_all_agree(first, second):
+    return np.nan if _agreement(first, second) == 1 else kappa(first, second)
+
+
 def _equal_chances(first, second):
     classes = len(np.union1d(first, second))
     return (_agreement(first, second) - 1 / classes) / (1 - 1 / classes)
@@ -151,6 +155,12 @@ def _dealt_by_size(places, pixels, count):
     total = {place: sum(one for other, one in zip(places, pixels, strict=True) if other == place) for place in places}
     order = sorted(dict.fromkeys(places), key=lambda place: -total[place])
     return [order.index(place) % count for place in places]
+
+
+def _places_without_pixels_in_0(places, pixels, count):
+    there = [place for place, one in zip(places, pixels, strict=True) if one]
+    found = dict(zip(there, folds(there, [one for one in pixels if one], count), strict=True))
+    return [found.get(place, 0) for place in places]
 
 
 def _mean_of_pictures(matrices, picks):
@@ -238,6 +248,13 @@ def _ids_run(answer, picture, colours):
     import numpy as np
     made = np.asarray(answer(picture, colours))
     return {"ids": made, "one byte a pixel (uint8)": made.dtype == np.uint8}
+
+
+def _nan_run(answer, first, second):
+    """The value where there is nothing to measure, and elsewhere whether it is a number, right or wrong."""
+    import numpy as np
+    value, both = float(answer(first, second)), (first != 255) & (second != 255)
+    return value if len(np.union1d(first[both], second[both])) < 2 else {"it is NaN": bool(np.isnan(value))}
 
 
 def _without_255_run(answer, first, second):
@@ -441,22 +458,27 @@ QUESTIONS = {one.name: one for one in (
          partial(kappa, each=True)}, run=_without_255_run),
     FunctionQuestion(
         "kappa_nan", [Case("both call each pixel by the same class", (_ALL_ONE, _ALL_ONE.copy())),
-                      Case("nobody labelled anything", (np.full((1, 2, 3), 255, np.uint8),) * 2)], kappa,
+                      Case("nobody labelled anything", (np.full((1, 2, 3), 255, np.uint8),) * 2),
+                      Case("they agree everywhere, on several classes", (_ONE, _ONE.copy()))], kappa,
         {"There is nothing to measure: NaN, and not 0.": partial(kappa, nan=0.0),
-         "There is nothing to measure: NaN, and not 1.": partial(kappa, nan=1.0)}),
+         "There is nothing to measure: NaN, and not 1.": partial(kappa, nan=1.0),
+         "Two people who agree everywhere have the kappa 1, if they used several classes.": _nan_if_all_agree},
+        run=_nan_run),
     NumberQuestion("kappas", _of_pairs, {
         "These are the shares of equal pixels.": lambda student: _of_pairs(student, _agreement),
         "255 counts as a class.": lambda student: _of_pairs(student, _all_known)}, 1e-4),
     FunctionQuestion(
         "folds", [Case("seven places in three folds", (_PLACES, _COUNTS, 3)),
-                  Case("the same in two folds", (_PLACES, _COUNTS, 2))], folds,
+                  Case("the same in two folds", (_PLACES, _COUNTS, 2)),
+                  Case("places without the rare class", (["b", "a", "c", "b"], [0, 7, 0, 0], 3))], folds,
         {"Pictures of one place are in different folds. Places stay whole.": _single_pictures,
          "Places are taken in the order of the list. Begin with the one that has the most pixels.":
          partial(folds, order=lambda total, first: first),
          "Begin with the place that has the most pixels, and look each time which fold has the fewest so far.":
          [partial(folds, order=lambda total, first: (total, first)), _dealt_by_size],
          "Places are dealt to the folds in turn, in the order of the list.": _dealt,
-         "It counts pictures. Add up the pixels of the places.": partial(folds, weight=lambda pixels: 1)},
+         "It counts pictures. Add up the pixels of the places.": partial(folds, weight=lambda pixels: 1),
+         "Places without a pixel of the rare class go to the fold with the fewest, too.": _places_without_pixels_in_0},
         run=_groups_run),
     FunctionQuestion(
         "folds_ties", [Case("places with equal sums", (_EVEN, _EVEN_COUNTS, 3)),

@@ -381,6 +381,177 @@ def suspects(maps, masks, count):
     return set(score.topk(count).indices.tolist())
 """,
     },
+    {  # a table of all colours, masked arrays, SciPy's regression, least squares in five lines
+        "ids": """
+def ids_of(picture, colours):
+    code = lambda a: a.astype(np.int64) @ [65536, 256, 1]
+    table = np.full(1 << 24, 255, np.uint8)
+    table[code(colours)] = np.arange(len(colours))
+    return table[code(picture)]
+""",
+        "kappa": """
+def kappa(first, second):
+    both = (first != 255) & (second != 255)
+    a, b = first[both].astype(int), second[both].astype(int)
+    if not len(a) or len(set(a) | set(b)) == 1: return float("nan")
+    m = np.zeros((255, 255)); np.add.at(m, (a, b), 1); m /= m.sum()
+    pe = m.sum(0) @ m.sum(1)
+    return (np.trace(m) - pe) / (1 - pe)
+""",
+        "kappas": """
+from itertools import combinations
+kappas = [kappa(masks_of[a], masks_of[b]) for a, b in combinations(("Anna", "Ben", "Cleo"), 2)]
+""",
+        "folds": """
+def folds(places, pixels, count):
+    sums, load, fold = {}, [0] * count, {}
+    for p, n in zip(places, pixels): sums[p] = sums.get(p, 0) + n
+    for p in sorted(sums, key=sums.get, reverse=True):
+        fold[p] = load.index(min(load)); load[fold[p]] += sums[p]
+    return [*map(fold.get, places)]
+""",
+        "bootstrap": """
+def resampled_miou(matrices, picks):
+    m = np.asarray(matrices)[picks].sum(1)
+    d = np.diagonal(m, axis1=1, axis2=2)
+    u = m.sum(1) + m.sum(2) - d
+    return np.ma.divide(d, u).mean(axis=1).filled(np.nan)
+""",
+        "interval": """
+interval = np.quantile(resampled_miou(new, picks) - resampled_miou(old, picks), [.025, .975])
+""",
+        "card": """
+from scipy.stats import linregress
+def card_of(picture, inputs):
+    H, W, _ = picture.shape
+    out = []
+    for c in range(3):
+        fits = [linregress(picture[..., k].ravel() / 255, inputs[0, c, :H, :W].ravel().astype(float)) for k in range(3)]
+        k = max(range(3), key=lambda k: fits[k].rvalue)
+        s = 1 / fits[k].slope
+        out.append((k, -fits[k].intercept * s, s))
+    return [list(v) for v in zip(*out)]
+""",
+        "raw": """
+def raw_weights(weight, bias, order, mean, std):
+    w = weight / std[:, None, None]
+    b = -(w * mean[:, None, None]).sum((1, 2, 3)) + (0 if bias is None else bias)
+    back = np.argsort(order)
+    return w[:, back] / 255, b, 255 * mean[back]
+""",
+        "suspects": """
+def suspects(maps, masks, count):
+    from scipy.special import log_softmax
+    N, C, h, w = maps.shape
+    X = maps.permute(0, 2, 3, 1).numpy().astype(float); X = np.concatenate([X, np.ones((N, h, w, 1))], -1)
+    Y = masks.numpy(); score = np.zeros(N)
+    for f in range(6):
+        tr = np.arange(N) % 6 != f
+        ok = Y[tr] != 255
+        A, B = X[tr][ok], np.eye(3)[Y[tr][ok]]
+        Wt = np.linalg.solve(A.T @ A + 10 * np.eye(C + 1), A.T @ B)
+        for i in np.flatnonzero(~tr):
+            k = Y[i] != 255
+            score[i] = (((X[i][k] @ Wt) - np.eye(3)[Y[i][k]]) ** 2).sum(-1).mean()
+    return np.argsort(-score)[:count].tolist()
+""",
+    },
+    {  # counters and dictionaries, a heap, all orders of the colours, folds at random
+        "ids": """
+def ids_of(picture, colours):
+    number = {tuple(c): i for i, c in enumerate(colours.tolist())}
+    return np.array([[number.get(tuple(p), 255) for p in row] for row in picture.tolist()], dtype=np.uint8)
+""",
+        "kappa": """
+from collections import Counter
+def kappa(first, second):
+    pairs = [(a, b) for a, b in zip(first.ravel().tolist(), second.ravel().tolist()) if a != 255 and b != 255]
+    if not pairs: return float("nan")
+    n = len(pairs)
+    A, B = Counter(a for a, _ in pairs), Counter(b for _, b in pairs)
+    chance = sum(A[c] * B[c] for c in A)
+    if chance == n * n: return float("nan")
+    return (sum(a == b for a, b in pairs) * n - chance) / (n * n - chance)
+""",
+        "kappas": """
+anna, ben, cleo = (masks_of[name] for name in ("Anna", "Ben", "Cleo"))
+kappas = kappa(anna, ben), kappa(cleo, anna), kappa(ben, cleo)
+""",
+        "folds": """
+def folds(places, pixels, count):
+    import heapq
+    distinct = list(dict.fromkeys(places))
+    total = [sum(n for q, n in zip(places, pixels) if q == p) for p in distinct]
+    heap = [(0, f) for f in range(count)]
+    where = {}
+    for i in sorted(range(len(distinct)), key=lambda i: (-total[i], i)):
+        s, f = heapq.heappop(heap)
+        where[distinct[i]] = f
+        heapq.heappush(heap, (s + total[i], f))
+    return np.array([where[p] for p in places])
+""",
+        "bootstrap": """
+def resampled_miou(matrices, picks):
+    out = []
+    for row in picks:
+        m = sum(matrices[int(i)].astype(float) for i in row)
+        below = [m[c].sum() + m[:, c].sum() - m[c, c] for c in range(len(m))]
+        ious = [m[c, c] / n for c, n in enumerate(below) if n > 0]
+        out.append(sum(ious) / len(ious))
+    return torch.tensor(out, dtype=torch.float64)
+""",
+        "interval": """
+d = sorted(float(a - b) for a, b in zip(resampled_miou(new, picks), resampled_miou(old, picks)))
+def q(p):
+    i = p * (len(d) - 1); k = int(i)
+    return d[k] + (i - k) * (d[k + 1] - d[k])
+interval = q(0.025), q(0.975)
+""",
+        "card": """
+from itertools import permutations
+def card_of(picture, inputs):
+    H, W = picture.shape[:2]
+    x = torch.as_tensor(inputs)[0, :, :H, :W].reshape(3, -1).double()
+    p = torch.as_tensor(picture).reshape(-1, 3).double().T
+    def fit(order):
+        err, means, stds = 0, [], []
+        for c, k in enumerate(order):
+            A = torch.stack([p[k], torch.ones_like(p[k])], 1)
+            sol = torch.linalg.lstsq(A, x[c]).solution
+            err += float(((A @ sol - x[c]) ** 2).sum())
+            stds.append(float(1 / (255 * sol[0]))); means.append(float(-sol[1] * stds[-1]))
+        return err, order, means, stds
+    return min(map(fit, permutations(range(3))))[1:]
+""",
+        "raw": """
+def raw_weights(weight, bias, order, mean, std):
+    D, _, k, _ = weight.shape
+    new, b, pad = torch.zeros(D, 3, k, k), torch.zeros(D) if bias is None else bias.clone(), torch.zeros(3)
+    for c in range(3):
+        new[:, order[c]] = weight[:, c] / (255 * std[c])
+        b = b - weight[:, c].sum((1, 2)) * mean[c] / std[c]
+        pad[order[c]] = mean[c] * 255
+    return new, b, pad.tolist()
+""",
+        "suspects": """
+def suspects(maps, masks, count):
+    N = len(maps)
+    x = (maps - maps.mean((0, 2, 3), keepdim=True)) / (maps.std((0, 2, 3), keepdim=True) + 1e-6)
+    y = masks.long()
+    loss = torch.zeros(N)
+    torch.manual_seed(1)
+    fold = torch.randperm(N) % 4
+    for f in range(4):
+        net = nn.Conv2d(maps.shape[1], 3, 1)
+        opt = torch.optim.AdamW(net.parameters(), lr=0.02, weight_decay=0.1)
+        for _ in range(120):
+            opt.zero_grad(); F.cross_entropy(net(x[fold != f]), y[fold != f], ignore_index=255).backward(); opt.step()
+        with torch.no_grad():
+            for i in torch.where(fold == f)[0]:
+                loss[i] = F.cross_entropy(net(x[i:i+1]), y[i:i+1], ignore_index=255)
+    return loss.argsort(descending=True)[:count]
+""",
+    },
 ]
 
 _KAPPA = """
@@ -701,4 +872,76 @@ def suspects(maps, masks, count):
     away = (shares - shares.median(dim=1, keepdim=True).values).abs().sum(0)
     return away.argsort(descending=True)[:count]
 """}, ["test-suspects"]),
+    ("ids: red and green alone", {"ids": """
+def ids_of(picture, colours):
+    made = np.full(picture.shape[:2], 255, np.uint8)
+    for number, colour in enumerate(colours):
+        made[(picture[..., :2] == colour[:2]).all(axis=-1)] = number
+    return made
+"""}, ["test-ids-unknown"]),
+    ("ids: blue, green, red", {"ids": """
+def ids_of(picture, colours):
+    made = np.full(picture.shape[:2], 255, np.uint8)
+    for number, colour in enumerate(colours):
+        made[(picture == colour[::-1]).all(axis=-1)] = number
+    return made
+"""}, ["test-ids", "test-ids-unknown"]),
+    ("kappa: NaN if both agree everywhere", {"kappa": """
+def kappa(first, second):
+    both = (first != 255) & (second != 255)
+    a, b = first[both], second[both]
+    if (a == b).all():
+        return float("nan")
+    chance = sum((a == c).mean() * (b == c).mean() for c in np.unique(a))
+    return ((a == b).mean() - chance) / (1 - chance)
+"""}, ["test-kappa-nan"]),
+    ("kappa: never below 0", {"kappa": """
+def kappa(first, second):
+    both = (first != 255) & (second != 255)
+    a, b = first[both], second[both]
+    chance = sum((a == c).mean() * (b == c).mean() for c in np.unique(a)) if a.size else 1.0
+    return max(0.0, ((a == b).mean() - chance) / (1 - chance)) if chance < 1 else float("nan")
+"""}, ["test-kappa"]),
+    ("folds: places without the rare class go to fold 0", {"folds": """
+def folds(places, pixels, count):
+    total, load, fold = {}, [0] * count, {}
+    for place, number in zip(places, pixels):
+        total[place] = total.get(place, 0) + number
+    for place in sorted(total, key=total.get, reverse=True):
+        if total[place] > 0:
+            fold[place] = load.index(min(load))
+            load[fold[place]] += total[place]
+    return [fold.get(place, 0) for place in places]
+"""}, ["test-folds"]),
+    ("folds: sorted upwards, and turned", {"folds": """
+def folds(places, pixels, count):
+    total, load, fold = {}, [0] * count, {}
+    for place, number in zip(places, pixels):
+        total[place] = total.get(place, 0) + number
+    for place in sorted(total, key=total.get)[::-1]:
+        fold[place] = load.index(min(load))
+        load[fold[place]] += total[place]
+    return [fold[place] for place in places]
+"""}, ["test-folds-ties"]),
+    ("bootstrap: all intersections by all unions", {"bootstrap": """
+def resampled_miou(matrices, picks):
+    summed = matrices[picks].sum(axis=1)
+    right = summed.diagonal(axis1=1, axis2=2)
+    return right.sum(axis=1) / (summed.sum(axis=1) + summed.sum(axis=2) - right).sum(axis=1)
+"""}, ["test-bootstrap", "test-bootstrap-absent", "test-interval"]),
+    ("card: rounded to two digits", {"card": """
+def card_of(picture, inputs):
+    height, width = picture.shape[:2]
+    x, p = inputs[0, :, :height, :width].reshape(3, -1).astype(float), picture.reshape(-1, 3).T / 255
+    order = [int(np.argmax([np.corrcoef(one, other)[0, 1] for other in p])) for one in x]
+    lines = [np.polyfit(p[colour], one, 1) for colour, one in zip(order, x)]
+    return order, [round(-v / u, 2) for u, v in lines], [round(1 / u, 2) for u, v in lines]
+"""}, ["test-card"]),
+    ("raw: a whole number for the colour around the picture", {"raw": """
+def raw_weights(weight, bias, order, mean, std):
+    back = [order.index(colour) for colour in range(3)]
+    scaled = weight / std[:, None, None]
+    moved = (0 if bias is None else bias) - (scaled * mean[:, None, None]).sum(dim=(1, 2, 3))
+    return scaled[:, back] / 255, moved, (255 * mean)[back].round()
+"""}, ["test-raw-pad"]),
 ]
