@@ -30,9 +30,10 @@ _READ_ONLY, _BELOW = 1, 0x8000  # of mount_setattr(2)
 #: Landlock's rights of files: 0 execute, 2 read a file, 3 read a folder; the others change something.
 _READ, _ALL = 0b1101, {1: (1 << 13) - 1, 2: (1 << 14) - 1, 3: (1 << 15) - 1}
 _OF_FILES = 0b1 | 0b10 | 0b100 | 1 << 14  # rights that a file can have: execute, write, read, truncate
-#: Threads that it may have, in all processes together; not where the user is root.
-_THREADS = 512
-_SYSTEM = ("/usr", "/lib", "/lib64", "/bin", "/sbin", "/etc", "/proc", "/sys", "/opt")
+#: Threads that it may have, in all processes together; not where the user is root. And files that a process may have
+#: open: what is on its way through a socket is in no other limit.
+_THREADS, _OPEN = 512, 1024
+_SYSTEM = ("/usr", "/lib", "/lib64", "/bin", "/sbin", "/etc", "/proc", "/sys")
 #: Of /dev, these alone: the user at the desk may read the camera there, and root the whole disk.
 _DEVICES = ("/dev/zero", "/dev/full", "/dev/random", "/dev/urandom")
 
@@ -58,6 +59,7 @@ def confine(write: Path, read: Sequence[Path], memory: float, size: float) -> No
 
         for limit, value in ((resource.RLIMIT_DATA, memory), (resource.RLIMIT_FSIZE, size), (resource.RLIMIT_CORE, 0)):
             resource.setrlimit(limit, (int(value * 1e9),) * 2)
+        resource.setrlimit(resource.RLIMIT_NOFILE, (_OPEN, _OPEN))
     # Not all of sys.path: a clone that a package is installed from may hold the course and its graders as well.
     ours = {Path(sys.prefix), Path(sys.base_prefix), Path(os.path.realpath(sys.executable)).parent,
             *(Path(place) for place in sys.path if Path(place).name in {"site-packages", "dist-packages"})}
@@ -68,7 +70,8 @@ def confine(write: Path, read: Sequence[Path], memory: float, size: float) -> No
             _leave_network([*seen, write])
             resource.setrlimit(resource.RLIMIT_NPROC, (_THREADS, _THREADS))
             _fork()  # into the first process of its own
-            _only_one_folder(write)
+            with contextlib.suppress(OSError):  # a system that closes mounts: rights of other files are not protected
+                _only_one_folder(write)
             _fork()
             os.environ["JPY_PARENT_PID"] = "1"  # the parent, as it is called here: a kernel ends if it has another one
     if _landlock_version() > 0:

@@ -145,12 +145,11 @@ class ConfinedKernel:
             time.sleep(0.01)
 
     def _processes(self) -> list[psutil.Process]:
-        """All that it has now, but for the one that only waits for them."""
-        pid = getattr(self._manager.provisioner, "pid", None)
-        if pid is None:
+        """All that it has now."""
+        if (first := getattr(self._manager.provisioner, "pid", None)) is None:
             return []
         try:
-            return psutil.Process(pid).children(recursive=True)
+            return [own := psutil.Process(first), *own.children(recursive=True)]
         except psutil.Error:  # it has ended
             return []
 
