@@ -57,9 +57,11 @@ def confine(write: Path, read: Sequence[Path], memory: float, size: float) -> No
     with contextlib.suppress(ImportError):  # Windows
         import resource
 
-        for limit, value in ((resource.RLIMIT_DATA, memory), (resource.RLIMIT_FSIZE, size), (resource.RLIMIT_CORE, 0)):
-            resource.setrlimit(limit, (int(value * 1e9),) * 2)
-        resource.setrlimit(resource.RLIMIT_NOFILE, (_OPEN, _OPEN))
+        for limit, value in ((resource.RLIMIT_DATA, int(memory * 1e9)), (resource.RLIMIT_FSIZE, int(size * 1e9)),
+                             (resource.RLIMIT_CORE, 0), (resource.RLIMIT_NOFILE, _OPEN)):
+            most = resource.getrlimit(limit)[1]  # only root may raise it
+            value = value if most == resource.RLIM_INFINITY else min(value, most)
+            resource.setrlimit(limit, (value, value))
     # Not all of sys.path: a clone that a package is installed from may hold the course and its graders as well.
     ours = {Path(sys.prefix), Path(sys.base_prefix), Path(os.path.realpath(sys.executable)).parent,
             *(Path(place) for place in sys.path if Path(place).name in {"site-packages", "dist-packages"})}

@@ -149,7 +149,8 @@ class ConfinedKernel:
         if (first := getattr(self._manager.provisioner, "pid", None)) is None:
             return []
         try:
-            return [own := psutil.Process(first), *own.children(recursive=True)]
+            own = psutil.Process(first)
+            return [own, *own.children(recursive=True)]
         except psutil.Error:  # it has ended
             return []
 
