@@ -2,9 +2,7 @@
 
 from __future__ import annotations
 
-import pickle
 import re
-import warnings
 from pathlib import Path
 from typing import Any
 
@@ -17,49 +15,11 @@ from seglab.errors import ArgumentError, CheckpointError
 from seglab.files import check_free
 from seglab.labels import VOC
 from seglab.models import build
-from seglab.models.weights import COCO, first_line
+from seglab.models.pickles import read_pickle
+from seglab.models.weights import COCO
 
 #: How far logits may differ from the original's, absolutely and relatively.
 TOLERANCE = 1e-5
-
-
-def read_pickle(path: str | Path) -> dict[str, Tensor]:
-    """The tensors of a .pth file, without running any code that is in it.
-
-    It holds a state dict, or one under "model", "model_state", "model_state_dict" or "state_dict".
-
-    Raises:
-        CheckpointError: missing, cut off, without tensors, or a pickle that asks for more than tensors and numbers.
-    """
-    path = Path(path)
-    if not path.is_file():
-        raise CheckpointError(f"{path}: weights", found="no such file", expected="a .pth file", fix="Check the path.")
-    try:
-        with warnings.catch_warnings():
-            warnings.simplefilter("ignore")  # of old formats: nothing that our user could do about them
-            content = torch.load(path, map_location="cpu", weights_only=True)
-    except pickle.UnpicklingError as error:
-        # A file that is no pickle at all fails in the same way, only later.
-        raise CheckpointError(f"{path}: refused",
-                              found="no tensors, or a pickle that asks to run code or build objects",
-                              expected="tensors, numbers, strings, lists and dicts, written whole by torch.save",
-                              fix="Where you trust the file, load it there and save model.state_dict() again."
-                              ) from error
-    except (RuntimeError, EOFError, OSError, ValueError, KeyError) as error:
-        if "TorchScript" in str(error):
-            raise CheckpointError(f"{path}: refused", found="a TorchScript archive, which holds code",
-                                  expected="a state dict, written by torch.save",
-                                  fix="Where you trust the file: torch.save(torch.jit.load(path).state_dict(), "
-                                      "'weights.pth').") from error
-        raise CheckpointError(f"{path}: weights", found=f"{first_line(error)} ({path.stat().st_size:,} bytes)",
-                              expected="a whole .pth file", fix="Copy or download it again.") from error
-    for key in ("model", "model_state", "model_state_dict", "state_dict"):  # of training checkpoints
-        if isinstance(content, dict) and isinstance(content.get(key), dict):
-            content = content[key]
-    if not isinstance(content, dict) or not content or not all(isinstance(v, Tensor) for v in content.values()):
-        raise CheckpointError(f"{path}: weights", found=f"{type(content).__name__} without a state dict",
-                              expected="a state dict: names and tensors", fix="Save model.state_dict().")
-    return content
 
 
 def convert(source: str | Path, target: str | Path, overwrite: bool = False) -> str:

@@ -15,7 +15,8 @@ from seglab.checkpoint import load_checkpoint
 from seglab.errors import ArgumentError, CheckpointError, DataError
 from seglab.labels import DRONE, PETS, VOC
 from seglab.models import build, load_model, load_weights, weights
-from seglab.models.convert import convert, read_pickle
+from seglab.models.convert import convert
+from seglab.models.pickles import read_pickle
 from tests.models.tester import filled
 
 
