@@ -1,16 +1,20 @@
 """Checkpoints: one safetensors file each, written whole, read without ever unpickling.
 
 A safetensors file is a table of tensors and a JSON header. Weights, optimizer state and history all fit into that, so
-a checkpoint from a stranger can hold wrong numbers, but no code.
+a checkpoint from a stranger can hold wrong numbers, but no code. A checksum shows damage: a weight with a flipped bit
+is otherwise just another number.
 """
 
 from __future__ import annotations
 
+import hashlib
 import json
 from pathlib import Path
 from typing import Any
 
-import safetensors
+import msgspec
+import torch
+from safetensors import SafetensorError
 from safetensors.torch import load as parse_tensors
 from safetensors.torch import save as serialise_tensors
 from torch import Tensor, nn
@@ -18,7 +22,10 @@ from torch import Tensor, nn
 from seglab.errors import CheckpointError
 from seglab.files import atomic_write
 
-_FORMAT = "seglab-checkpoint-1"
+_FORMAT = "seglab-checkpoint-2"
+_BEFORE = "seglab-checkpoint-1"  # without a checksum
+#: That are turned into each other when weights are loaded.
+_FLOATS = {torch.float16, torch.bfloat16, torch.float32, torch.float64}
 
 
 def save_checkpoint(path: str | Path, content: dict[str, Any]) -> None:
@@ -29,8 +36,7 @@ def save_checkpoint(path: str | Path, content: dict[str, Any]) -> None:
     """
     path = Path(path)
     tensors: dict[str, Tensor] = {}
-    tree = json.dumps(_pack(content, tensors, ""))
-    data = serialise_tensors(tensors, metadata={_FORMAT: tree})  # one entry: same content, same bytes
+    data = to_bytes(tensors, json.dumps(_pack(content, tensors, "")))
     try:
         atomic_write(path, data)
     except OSError as error:
@@ -46,12 +52,12 @@ def load_checkpoint(path: str | Path) -> dict[str, Any]:
     Raises:
         CheckpointError: missing, cut off, or not a seglab checkpoint. Pickles (.pt, .pth) are recognised, not opened.
     """
-    content, tensors = _read(Path(path))
+    content, _ = _read(Path(path))
     if content is None:
         raise CheckpointError(f"{path}: checkpoint", found="a safetensors file that seglab did not write",
                               expected="last.safetensors or best.safetensors of a seglab run",
                               fix="For bare weights use load_weights(model, path).")
-    return _unpack(content, tensors)
+    return content
 
 
 def read_checkpoint(path: str | Path) -> tuple[dict[str, Any], dict[str, Tensor]]:
@@ -60,22 +66,23 @@ def read_checkpoint(path: str | Path) -> tuple[dict[str, Any], dict[str, Tensor]
     Raises:
         CheckpointError: missing, cut off, a pickle, or without weights.
     """
-    packed, tensors = _read(Path(path))
-    if packed is None:
+    content, tensors = _read(Path(path))
+    if content is None:
         return {}, tensors
-    content = _unpack(packed, tensors)
-    if not isinstance(content, dict) or not isinstance(content.get("model"), dict):
+    weights = content.get("model")
+    if not isinstance(weights, dict) or not all(
+            isinstance(name, str) and isinstance(tensor, Tensor) for name, tensor in weights.items()):
         raise CheckpointError(f"{path}: checkpoint", found="no weights in it", expected="those of a model",
                               fix="Copy it again, or train again.")
-    return content, content["model"]
+    return content, weights
 
 
-def _read(path: Path) -> tuple[Any, dict[str, Tensor]]:
-    """The JSON tree of a checkpoint (None for bare weights) and its tensors."""
+def _read(path: Path) -> tuple[dict[str, Any] | None, dict[str, Tensor]]:
+    """The content of a checkpoint (None for bare weights) and the tensors of the file."""
     try:
         data = path.read_bytes()
-    except OSError as error:
-        raise CheckpointError(f"{path}: checkpoint", found=error.strerror or str(error),
+    except (OSError, ValueError) as error:  # ValueError: a 0 in the name
+        raise CheckpointError(f"{path}: checkpoint", found=getattr(error, "strerror", None) or str(error),
                               expected="a file that fit wrote: last.safetensors or best.safetensors",
                               fix="Check the path.") from error
     # A safetensors file begins with the length of its header, which may spell a pickle's first two bytes (640 does).
@@ -86,14 +93,46 @@ def _read(path: Path) -> tuple[Any, dict[str, Tensor]]:
                               fix="Pickles can run code when they are opened, so seglab does not. Save the weights "
                                   "with safetensors.torch.save_file where they come from.")
     try:
-        tensors = parse_tensors(data)
-        with safetensors.safe_open(path, "numpy") as file:  # parse_tensors leaves the metadata out
-            packed = (file.metadata() or {}).get(_FORMAT)
-        return json.loads(packed) if packed is not None else None, tensors
-    except (safetensors.SafetensorError, ValueError) as error:
+        tensors, text = from_bytes(data)
+        content = _unpack(json.loads(text), tensors) if text is not None else None
+        if not isinstance(content, dict | None):
+            raise ValueError(f"{type(content).__name__} instead of a dict")
+        return content, tensors
+    except (SafetensorError, ValueError, RecursionError) as error:
         raise CheckpointError(f"{path}: the checkpoint is damaged", found=f"{error} ({len(data):,} bytes)",
                               expected="a whole safetensors file",
                               fix="Copy it again, or delete it and train again.") from error
+
+
+def to_bytes(tensors: dict[str, Tensor], text: str) -> bytes:
+    """A safetensors file of tensors and a text, with a checksum of both; `from_bytes` reads it."""
+    # One entry: the order of several is not fixed, and the same content is to be the same bytes.
+    return serialise_tensors(tensors, metadata={_FORMAT: f"{_checksum(tensors, text)} {text}"})
+
+
+def from_bytes(data: bytes) -> tuple[dict[str, Tensor], str | None]:
+    """The tensors and the text of `to_bytes`; no text (None) of a safetensors file that seglab did not write.
+
+    Raises:
+        SafetensorError, ValueError: damaged.
+    """
+    tensors = parse_tensors(data)
+    length = int.from_bytes(data[:8], "little")
+    metadata = json.loads(data[8:8 + length]).get("__metadata__", {})  # parse_tensors leaves it out
+    if not isinstance(metadata, dict) or _FORMAT not in metadata:
+        return tensors, metadata.get(_BEFORE) if metadata else None
+    checksum, _, text = metadata[_FORMAT].partition(" ")
+    if checksum != _checksum(tensors, text):
+        raise ValueError("other bytes than were written")
+    return tensors, text
+
+
+def _checksum(tensors: dict[str, Tensor], text: str) -> str:
+    digest = hashlib.blake2b(text.encode(), digest_size=16)
+    for name, tensor in sorted(tensors.items()):
+        digest.update(f"\n{name}\n{tensor.dtype} {tuple(tensor.shape)}\n".encode())
+        digest.update(tensor.reshape(-1).view(torch.uint8).numpy().data)  # (bytes,)
+    return digest.hexdigest()
 
 
 def check_weights(model: nn.Module, weights: dict[str, Tensor], path: str | Path) -> None:
@@ -109,6 +148,9 @@ def check_weights(model: nn.Module, weights: dict[str, Tensor], path: str | Path
                               expected=f"{len(needed)} tensors, {_classes(needed)}",
                               fix="Build the model that was trained: its name, its backbone, with or without aux.")
     for name, tensor in weights.items():
+        if tensor.dtype != needed[name].dtype and not {tensor.dtype, needed[name].dtype} <= _FLOATS:
+            raise CheckpointError(f"{path}: weights of another type", found=f"{name} {tensor.dtype}",
+                                  expected=f"{needed[name].dtype}", fix="Save them as the model has them.")
         if tensor.shape != needed[name].shape:
             raise CheckpointError(f"{path}: weights of another size (another number of classes?)",
                                   found=f"{_classes(weights)}; {name} {tuple(tensor.shape)}",
@@ -134,6 +176,9 @@ def _pack(value: Any, tensors: dict[str, Tensor], name: str) -> Any:
         tensors[name] = value.detach().cpu().contiguous().clone()  # clone: shared storage cannot be serialised
         return {"tensor": name}
     if isinstance(value, dict):
+        if not all(type(k) in {str, int} for k in value):
+            raise CheckpointError(f"checkpoint entry {name!r}", found=f"the keys {list(value)[:5]}",
+                                  expected="strings or whole numbers")
         return {"dict": [[k, _pack(v, tensors, f"{name}.{k}" if name else str(k))] for k, v in value.items()]}
     if isinstance(value, (list, tuple)):
         kind = "tuple" if isinstance(value, tuple) else "list"
@@ -145,15 +190,24 @@ def _pack(value: Any, tensors: dict[str, Tensor], name: str) -> Any:
 
 
 def _unpack(value: Any, tensors: dict[str, Tensor]) -> Any:
-    if not isinstance(value, dict):
-        return value
-    ((kind, content),) = value.items()
-    if kind == "tensor":
-        return tensors[content]
-    if kind == "dict":
-        return {k: _unpack(v, tensors) for k, v in content}
-    items = [_unpack(v, tensors) for v in content]
-    return tuple(items) if kind == "tuple" else items
+    """What `_pack` packed; ValueError for anything else."""
+    match value:
+        case None | bool() | int() | float() | str():
+            return value
+        case {"tensor": str(name), **rest} if not rest and name in tensors:
+            return tensors[name]
+        case {"dict": list(pairs), **rest} if not rest:
+            return dict(_unpacked_pair(pair, tensors) for pair in pairs)
+        case {"list": list(items), **rest} if not rest:
+            return [_unpack(item, tensors) for item in items]
+        case {"tuple": list(items), **rest} if not rest:
+            return tuple(_unpack(item, tensors) for item in items)
+    raise ValueError(f"no entry of a checkpoint: {str(value)[:80]}")
+
+
+def _unpacked_pair(pair: Any, tensors: dict[str, Tensor]) -> tuple[str | int, Any]:
+    key, value = msgspec.convert(pair, tuple[str | int, Any])
+    return key, _unpack(value, tensors)
 
 
 def plain_state(model: nn.Module) -> dict[str, Tensor]:

@@ -1,7 +1,9 @@
 from __future__ import annotations
 
+import json
 import os
 import pickle
+import random
 import signal
 from pathlib import Path
 
@@ -9,6 +11,7 @@ import pytest
 import torch
 from safetensors.torch import save_file
 
+from seglab.checkpoint import to_bytes
 from seglab.errors import CheckpointError
 from seglab.files import atomic_write
 from seglab.models import build, load_model
@@ -157,3 +160,64 @@ def test_a_tuple_comes_back_as_a_tuple_and_a_list_as_a_list(tmp_path):
     content = {"betas": (0.9, (0.99,)), "rates": [1, [2]], "pair": [(1, 2), {"t": (torch.ones(1),)}]}
     save_checkpoint(tmp_path / "c.safetensors", content)
     assert load_checkpoint(tmp_path / "c.safetensors") == content
+
+
+@pytest.mark.parametrize("seed", range(3))
+def test_no_flipped_bit_of_a_checkpoint_is_read_as_another_one(tmp_path, seed):
+    path = tmp_path / "c.safetensors"
+    content = {"card": build("single_conv", 3).card.to_dict(), "model": build("single_conv", 3).state_dict()}
+    save_checkpoint(path, content)
+    data, generator, refused = path.read_bytes(), random.Random(seed), 0
+    for _ in range(100):
+        place = generator.randrange(8 * len(data))
+        damaged = bytearray(data)
+        damaged[place // 8] ^= 1 << place % 8
+        path.write_bytes(damaged)
+        try:
+            assert same_bits(load_checkpoint(path), content), place  # only what is not read was hit
+        except CheckpointError:
+            refused += 1
+            with pytest.raises(CheckpointError):
+                load_weights(build("single_conv", 3), path)
+    assert refused > 90
+
+
+def test_checkpoints_of_before_the_checksum_are_read(tmp_path):
+    path, weights = tmp_path / "c.safetensors", build("single_conv", 3).state_dict()
+    tree = {"dict": [["model", {"dict": [[name, {"tensor": f"model.{name}"}] for name in weights]}]]}
+    save_file({f"model.{name}": tensor for name, tensor in weights.items()}, path,
+              {"seglab-checkpoint-1": json.dumps(tree)})
+    assert same_bits(load_checkpoint(path), {"model": weights})
+
+
+NESTED = 100_000 * "["
+
+
+@pytest.mark.parametrize("tree", [
+    "5", "null", '"a"', "[]", "{}", NESTED, '{"dict": 5}', '{"dict": [5]}', '{"dict": [["a"]]}', '{"dict": [[[], 1]]}',
+    '{"dict": [["model", {"tensor": "b"}]]}', '{"dict": [["model", {"tensor": 5}]]}', '{"dict": [], "list": []}',
+    '{"dict": [["model", {"dict": [["w", 5]]}]]}', '{"dict": [["model", {"dict": [[1, {"tensor": "w"}]]}]]}',
+    '{"dict": [["model", {"list": [{"tuple": {}}]}]]}', '{"dict": [["a", ' * 2000, '{"dict": []}',
+    '{"dict": [["settings", 5], ["model", {"dict": []}]]}', '{"dict": [["card", 5], ["model", {"dict": []}]]}'])
+def test_a_tree_that_is_none_is_said_to_be_damaged(tmp_path, tree):
+    path = tmp_path / "c.safetensors"
+    path.write_bytes(to_bytes({"w": torch.zeros(2)}, tree))
+    for read in (load_model, lambda path: load_weights(build("single_conv", 3), path)):
+        with pytest.raises(CheckpointError, match=r"c\.safetensors"):
+            read(path)
+
+
+@pytest.mark.parametrize("kind", [torch.int8, torch.complex64, torch.bool, torch.float8_e4m3fn])
+def test_weights_of_another_type_are_not_cast(tmp_path, kind):
+    weights = {name: tensor.to(kind) for name, tensor in build("single_conv", 3).state_dict().items()}
+    save_checkpoint(tmp_path / "c.safetensors", {"model": weights})
+    with pytest.raises(CheckpointError, match=f"weights of another type(.|\n)*{kind}(.|\n)*torch.float32"):
+        load_weights(build("single_conv", 3), tmp_path / "c.safetensors")
+    save_checkpoint(tmp_path / "c.safetensors", {"model": {name: tensor.half() for name, tensor in
+                                                           build("single_conv", 3).state_dict().items()}})
+    load_weights(build("single_conv", 3), tmp_path / "c.safetensors")
+
+
+def test_keys_that_would_come_back_as_others_are_refused(tmp_path):
+    with pytest.raises(CheckpointError, match="strings or whole numbers"):
+        save_checkpoint(tmp_path / "c", {"a": {1.5: 2}})

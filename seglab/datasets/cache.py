@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import hashlib
 import json
+import zlib
 from collections import deque
 from collections.abc import Callable, Iterable, Iterator, Sequence
 from concurrent.futures import ThreadPoolExecutor
@@ -13,6 +14,7 @@ from itertools import islice
 from pathlib import Path
 from typing import Any, TypeVar
 
+import msgspec
 import numpy as np
 from filelock import FileLock
 from safetensors import SafetensorError
@@ -21,7 +23,7 @@ from seglab.datasets.decode import LeftOut
 from seglab.errors import CacheError
 from seglab.files import atomic_folder, data_home
 
-FORMAT = 4  # part of every key: raise it when the files or the resizing change, and old caches are left alone
+FORMAT = 5  # part of every key: raise it when the files or the resizing change, and old caches are left alone
 _THREADS = 4  # Pillow and OpenCV decode outside Python's global lock
 _FILES = ("images.u8", "masks.u8")
 Item = TypeVar("Item")
@@ -72,6 +74,7 @@ class Index:
         stored, masks: whether the pixels are there too; whether there are masks, and not one label a picture.
         places: of the pictures that can be used among those that were read, in order; names may repeat.
         shapes: their (height, width).
+        checksums: of the pixels of each, image and mask, where they are stored.
         bad: {name: message} of files that cannot be used.
         left_out: {name: reason} of pictures that the reader leaves out for what their mask holds.
         pixels: how many pixels each of the 256 ids has; of labels, how many pictures.
@@ -81,6 +84,7 @@ class Index:
     masks: bool = True
     places: list[int] = field(default_factory=list)
     shapes: list[tuple[int, int]] = field(default_factory=list)
+    checksums: list[int] = field(default_factory=list)
     bad: dict[str, str] = field(default_factory=dict)
     left_out: dict[str, str] = field(default_factory=dict)
     pixels: list[int] = field(default_factory=list)
@@ -94,18 +98,18 @@ class PixelCache:
     """Plain files that several processes share through the page cache: loader workers and GPUs map one copy.
 
     `images.u8` and `masks.u8` hold the bytes of all pictures one after the other, (H, W, 3) and (H, W) each, and
-    `index.json` their places and shapes. A folder appears whole or not at all.
+    `index.json` their places, shapes and checksums. A folder appears whole or not at all.
 
     Raises:
-        CacheError: it is damaged.
+        CacheError: it is damaged; of pixels, that is seen when they are read for the first time.
     """
 
     def __init__(self, folder: Path) -> None:
         self.folder = folder
         try:
-            found = json.loads((folder / "index.json").read_text(encoding="utf-8"))
+            found = msgspec.convert(json.loads((folder / "index.json").read_bytes()), dict[str, Any])
             checksum = found.pop("checksum")
-            self.index = Index(**found | {"shapes": [(height, width) for height, width in found["shapes"]]})
+            self.index = msgspec.convert(found, Index)
             if self.index.checksum() != checksum:
                 raise ValueError("index.json is not as it was written")
             areas = [height * width for height, width in self.index.shapes]
@@ -113,19 +117,32 @@ class PixelCache:
             self._maps = [np.memmap(folder / name, np.uint8, "r", shape=(channels * self._starts[-1],))
                           for name, channels in zip(_FILES, (3, 1)[:1 + self.index.masks], strict=False)
                           ] if self.index.stored and areas else []
-        except (OSError, ValueError, KeyError, TypeError, AttributeError, RecursionError) as error:
-            raise CacheError(f"{folder}: the cache is damaged", found=f"{type(error).__name__}: {error}",
-                             expected=f"index.json, {' and '.join(_FILES)} as they were written",
-                             fix=f"Delete the folder {folder}; it is made again from the pictures.") from error
+        except (OSError, ValueError, KeyError, RecursionError) as error:
+            raise self._damaged(f"{type(error).__name__}: {error}") from error
+        self._compared = np.zeros(len(areas), dtype=bool)
+
+    def _damaged(self, found: str) -> CacheError:
+        return CacheError(f"{self.folder}: the cache is damaged", found=found,
+                          expected=f"index.json, {' and '.join(_FILES)} as they were written",
+                          fix=f"Delete the folder {self.folder}; it is made again from the pictures.")
 
     def read(self, row: int) -> tuple[np.ndarray, np.ndarray | None]:
         """One pair: (H, W, 3) and (H, W) uint8. Copies, since a transform may write in place, and the map is shared."""
         (height, width), start, end = self.index.shapes[row], self._starts[row], self._starts[row + 1]
-        image = np.array(self._maps[0][3 * start:3 * end]).reshape(height, width, 3)
-        return image, np.array(self._maps[1][start:end]).reshape(height, width) if self.index.masks else None
+        image = np.array(self._maps[0][3 * start:3 * end])
+        mask = np.array(self._maps[1][start:end]) if self.index.masks else None
+        if not self._compared[row]:  # once in each process: it takes several times as long as to copy the pixels
+            if _pixel_checksum(image, mask) != self.index.checksums[row]:
+                raise self._damaged(f"other pixels than were written, of picture {row}")
+            self._compared[row] = True
+        return image.reshape(height, width, 3), mask.reshape(height, width) if mask is not None else None
 
     def __reduce__(self) -> tuple[type, tuple[Path]]:  # a loader worker that is spawned opens its own map
         return type(self), (self.folder,)
+
+
+def _pixel_checksum(image: np.ndarray, mask: np.ndarray | None) -> int:
+    return zlib.crc32(mask if mask is not None else b"", zlib.crc32(image))
 
 
 def build(folder: Path, found: Iterable[tuple[str, tuple[np.ndarray, Any] | Exception]], stored: bool) -> None:
@@ -147,8 +164,10 @@ def build(folder: Path, found: Iterable[tuple[str, tuple[np.ndarray, Any] | Exce
                 image, target = one
                 index.masks = isinstance(target, np.ndarray)
                 if stored:
-                    images.write(np.ascontiguousarray(image).data)
-                    masks.write(np.ascontiguousarray(target).data if index.masks else b"")
+                    pixels, ids = np.ascontiguousarray(image), np.ascontiguousarray(target) if index.masks else None
+                    images.write(pixels.data)
+                    masks.write(ids.data if ids is not None else b"")
+                    index.checksums.append(_pixel_checksum(pixels, ids))
                 counts += np.bincount(np.asarray(target).ravel(), minlength=256)
                 index.places.append(place)
                 index.shapes.append((image.shape[0], image.shape[1]))

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import io
 import os
 from collections.abc import Iterator
 from contextlib import contextmanager
@@ -15,9 +16,10 @@ from seglab.errors import DataError, SeglabError
 
 IMAGE_SUFFIXES = frozenset({".jpg", ".jpeg", ".png", ".bmp", ".tif", ".tiff", ".webp", ".ppm"})
 
-# The drone pictures have 24 million pixels; Pillow warns of a "decompression bomb" from 89 million on, which large
-# aerial mosaics pass honestly. Beyond this it is an error, and it stays one.
-Image.MAX_IMAGE_PIXELS = 500_000_000
+#: Where Pillow itself refuses "decompression bombs": some 10 bytes a pixel are 2 GB. From half of it on it warns, which
+#: aerial mosaics pass honestly.
+MAX_PIXELS = 178_956_970
+Image.MAX_IMAGE_PIXELS = MAX_PIXELS
 
 Size = tuple[int, int]  # (height, width), as in a tensor's shape
 #: What may be inside a file, whatever its name. Pillow knows more, for some of which it starts other programs.
@@ -151,6 +153,9 @@ def opened(path: str | Path) -> Iterator[Image.Image]:
     path = Path(path).expanduser()
     try:
         with Image.open(path, formats=_FORMATS) as image:
+            if image.width * image.height > MAX_PIXELS:
+                raise DataError(f"{path}: picture", found=f"{image.width}×{image.height} pixels, as its header says",
+                                expected=f"at most {MAX_PIXELS:,} pixels", fix="Cut it into several pictures.")
             yield image
     except SeglabError as error:
         raise error if str(path) in str(error) else DataError(f"{path}: {error}") from error
@@ -169,11 +174,14 @@ def opened(path: str | Path) -> Iterator[Image.Image]:
                         fix="Fetch or export this file again, or take it (and its mask) out of the dataset.") from error
 
 
-def check_one_page(image: Image.Image) -> None:
-    """One whole picture a file: an error if pixels are missing, or pages or frames of its size follow the first.
+def check_whole(image: Image.Image) -> None:
+    """One whole picture a file: an error if pixels are missing or damaged, or pages of its size follow the first.
 
     Previews of other sizes are fine, and so are the further pictures of an MPO, which is a JPEG of some cameras.
     """
+    if image.format == "PNG":  # Pillow's decoder does not compare the checksums of the pixels
+        with Image.open(io.BytesIO(_bytes(image)), formats=("PNG",)) as copy:
+            copy.verify()
     if image.format == "TIFF" and (tiles := [tile[1] for tile in image.tile]):  # type: ignore[attr-defined]
         covered = max(right for _, _, right, _ in tiles), max(lower for _, _, _, lower in tiles)
         if covered[0] * covered[1] < image.width * image.height:  # sides may be exchanged: an orientation
@@ -221,7 +229,7 @@ def raw_mode(image: Image.Image) -> str:
 
 def _picture(image: Image.Image) -> Image.Image:
     """The pixels of an opened file as RGB."""
-    check_one_page(image)
+    check_whole(image)
     tags: Any = image.tag_v2 if image.format == "TIFF" else {}  # type: ignore[attr-defined]
     bands = tags.get(277, 1)
     if bands > 4:

@@ -14,7 +14,7 @@ import numpy as np
 from PIL import Image
 
 from seglab.datasets.base import check_choice, few
-from seglab.datasets.io import check_one_page, has_wide_colours, opened, raw_mode
+from seglab.datasets.io import check_whole, has_wide_colours, opened, raw_mode
 from seglab.errors import DataError, SeglabError
 from seglab.labels import IGNORE, STRAY, ClassTable
 
@@ -188,7 +188,7 @@ class _Stored:
         self.path = path
         with opened(path) as image:
             _check_lossless(image, path)
-            check_one_page(image)
+            check_whole(image)
             wide = has_wide_colours(image)
             if image.mode not in _KINDS or wide:
                 raise DataError("mask", found=f"{image.mode} of {16 if wide else 8} bits a channel",

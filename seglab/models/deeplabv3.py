@@ -163,9 +163,10 @@ class DeepLabV3(BackboneWithHeads):
         if rates is None:
             torchvisions = backbone == "mobilenet_v3_large" and output_stride == 16
             rates = _RATES_AT_8 if torchvisions else rates_for(480, backbone, output_stride)
-        if not isinstance(rates, list | tuple) or not rates or any(type(rate) is not int or rate < 1 for rate in rates):
-            raise ArgumentError("rates", found=repr(rates),
-                                expected="one or more whole numbers of 1 or more, for instance (12, 24, 36)")
+        if not isinstance(rates, list | tuple) or not 1 <= len(rates) <= 16 or any(
+                type(rate) is not int or rate < 1 for rate in rates):
+            raise ArgumentError("rates", found=repr(rates)[:80],
+                                expected="one to 16 whole numbers of 1 or more, for instance (12, 24, 36)")
         super().__init__(body, DeepLabHead(body.channels["out"], num_classes, rates, channels),
                          FCNHead(body.channels["aux"], num_classes) if aux else None)
         self.rates = tuple(rates)

@@ -120,9 +120,9 @@ class SkipFCN(GridModel):
 
     def __init__(self, num_classes: int = 3, backbone: str = "efficientnet_lite0", channels: int = 64,
                  min_size: int = 0) -> None:
-        if channels < 1 or min_size < 0:
+        if channels < 1 or not 0 <= min_size <= 4096:
             raise ArgumentError("SkipFCN", found=f"channels {channels}, min_size {min_size}",
-                                expected="channels of 1 or more, min_size of 0 or more")
+                                expected="channels of 1 or more, min_size from 0 to 4096")
         super().__init__(min_size)
         stages = STAGES[1:]  # c2 to c5
         self.backbone = build_backbone(backbone, {stage: stage for stage in stages})

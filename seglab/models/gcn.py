@@ -131,9 +131,9 @@ class GCN(GridModel):
             raise ArgumentError("k", found=f"{k} for pictures of {size} px", expected=f"an odd number up to "
                                 f"{places - (places + 1) % 2}: the coarsest map has {places} places",
                                 fix="Give a smaller k or the size of larger pictures.")
-        if (channels is not None and channels < 1) or min_size < 0:
+        if (channels is not None and channels < 1) or not 0 <= min_size <= 4096:
             raise ArgumentError("GCN", found=f"channels {channels}, min_size {min_size}",
-                                expected="channels of 1 or more, or None; min_size of 0 or more")
+                                expected="channels of 1 or more, or None; min_size from 0 to 4096")
         super().__init__(min_size, min_padded=k * output_stride)
         self.k = k
         width = num_classes if channels is None else channels

@@ -14,11 +14,10 @@ import numpy as np
 import torch
 from filelock import FileLock
 from safetensors import SafetensorError
-from safetensors.torch import load as parse_tensors
-from safetensors.torch import save as serialise_tensors
 from torch import Tensor
 from torch.utils.data import Dataset
 
+from seglab.checkpoint import from_bytes, to_bytes
 from seglab.datasets.cache import in_threads
 from seglab.datasets.protocols import Sample, Samples
 from seglab.errors import CacheError
@@ -27,6 +26,8 @@ from seglab.labels import LabelSet
 from seglab.models import Classifier, fold_batch_norm
 from seglab.progress import progress_bar
 from seglab.training.loop import fit
+
+_TEXT = "features by the hash of their picture"  # part of every key, too: files of other kinds are left alone
 
 
 class FeatureDataset(Dataset[Sample]):
@@ -87,19 +88,29 @@ def extract_features(model: Classifier, data: Samples, *, batch_size: int | None
     try:
         folder.mkdir(parents=True, exist_ok=True)
         with FileLock(path.with_suffix(".lock")):  # one process computes, the others wait and read
-            table = parse_tensors(path.read_bytes()) if path.exists() else {}
+            table = _table(path) if path.exists() else {}
             known = len(table)
             found = _extract(model, data, table, batch_size, progress)
             if len(table) > known:
-                atomic_write(path, serialise_tensors(table))
-    except SafetensorError as error:
-        raise CacheError(f"{path}: the cache of features is damaged", found=str(error), expected="a safetensors file",
-                         fix="Delete this file; the features are computed again.") from error
+                atomic_write(path, to_bytes(table, _TEXT))
     except OSError as error:
         raise CacheError(f"{folder}: the cache of features cannot be written", found=str(error),
                          expected="a folder with room for 4 bytes a feature",
                          fix="Free some space, set SEGLAB_HOME to another disk, or pass cache=False.") from error
     return found
+
+
+def _table(path: Path) -> dict[str, Tensor]:
+    """The features in a file, by the hash of their picture."""
+    try:
+        table, text = from_bytes(path.read_bytes())
+        if text != _TEXT or len({(row.shape, row.dtype) for row in table.values()}) > 1:
+            raise ValueError("not as it was written")
+    except (SafetensorError, ValueError) as error:
+        raise CacheError(f"{path}: the cache of features is damaged", found=str(error),
+                         expected="a file as seglab wrote it",
+                         fix="Delete this file; the features are computed again.") from error
+    return table
 
 
 @torch.no_grad()
@@ -136,7 +147,7 @@ def _picture_key(image: Tensor) -> str:
 
 def _weights_key(model: Classifier) -> str:
     """A hash of all that the features of a picture depend on."""
-    digest = hashlib.blake2b(f"rows by key, {model.card.mean}, {model.card.std}".encode(), digest_size=12)
+    digest = hashlib.blake2b(f"{_TEXT}, {model.card.mean}, {model.card.std}".encode(), digest_size=12)
     for name, tensor in model.state_dict().items():
         if not name.startswith("head."):
             digest.update(name.encode())

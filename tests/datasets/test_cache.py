@@ -226,6 +226,17 @@ def test_a_damaged_cache_says_what_to_do(home, drone_root, drone_train, damage):
     assert torch.equal(opened(drone_root)[0][0], drone_train[0][0])
 
 
+@pytest.mark.parametrize("name", ["images.u8", "masks.u8"])
+def test_one_flipped_bit_of_the_pixels_is_seen(home, drone_root, drone_train, name):
+    path = home / "cache" / opened(drone_root).key / name
+    data = bytearray(path.read_bytes())
+    data[len(data) // 2] ^= 4
+    path.write_bytes(data)
+    samples = opened(drone_root)
+    with pytest.raises(CacheError, match="other pixels than were written(.|\n)*Delete the folder"):
+        list(samples)
+
+
 def test_damaged_memories_cost_only_the_time_to_look_again(home, drone_root):
     key = opened(drone_root).key
     for text in ("{", "[1]", '{"a": 1}', "null", json.dumps({str(next(drone_root.rglob("*.jpg")).resolve()): [1]})):

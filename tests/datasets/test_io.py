@@ -264,3 +264,43 @@ def test_damaged_files_are_a_data_error_or_a_picture(tmp_path, name):
         for call in (read_image, image_size, lambda path: orientation(path, (20, 30))):
             with suppress(DataError):
                 call(tmp_path / name)
+
+
+# ------------------------------------------------------------------------------------------------- damage and bombs
+
+def test_every_flipped_bit_of_a_png_is_seen(tmp_path):
+    """zlib alone passes some: Pillow reads another picture, without a word."""
+    path = tmp_path / "a.png"
+    Image.fromarray(GRAY).save(path)
+    data = path.read_bytes()
+    for place in range(8 * 8, 8 * len(data) - 8 * 12, 13):  # behind the pixels comes the end, of 12 bytes
+        damaged = bytearray(data)
+        damaged[place // 8] ^= 1 << place % 8
+        path.write_bytes(damaged)
+        with pytest.raises(DataError, match=r"a\.png"):
+            read_image(path)
+
+
+def chunk(kind: bytes, data: bytes) -> bytes:
+    return struct.pack(">I", len(data)) + kind + data + struct.pack(">I", zlib.crc32(kind + data))
+
+
+@pytest.mark.parametrize(("name", "header"), [
+    ("a.png", b"\x89PNG\r\n\x1a\n" + chunk(b"IHDR", struct.pack(">IIBBBBB", 31_000, 31_000, 8, 2, 0, 0, 0))
+     + chunk(b"IDAT", zlib.compress(bytes(10_000)))),
+    ("a.bmp", struct.pack("<2sIHHIIiiHHIIiiII", b"BM", 10 ** 6, 0, 0, 54, 40, 31_000, 31_000, 1, 24, *[0] * 6)
+     + bytes(1000)),
+    ("a.ppm", b"P6 20000 20000 255\n" + bytes(1000))])
+def test_a_picture_that_states_more_pixels_than_memory_holds_is_not_decoded(tmp_path, monkeypatch, name, header):
+    (tmp_path / name).write_bytes(header)
+    monkeypatch.setattr(Image.Image, "load", lambda image: pytest.fail("decoded"))
+    for read in (read_image, image_size, lambda path: read_square(path, 64)):
+        with pytest.raises(DataError, match=r"a\.(.|\n)*(at most 178,956,970 pixels|exceeds limit)"):
+            read(tmp_path / name)
+
+
+def test_a_picture_that_is_a_program_is_not_opened(tmp_path):
+    """Pillow gives EPS to Ghostscript."""
+    (tmp_path / "a.png").write_text("%!PS-Adobe-3.0 EPSF-3.0\n%%BoundingBox: 0 0 9 9\n%%EndComments\nshowpage\n")
+    with pytest.raises(DataError, match="cannot be decoded"):
+        read_image(tmp_path / "a.png")

@@ -161,3 +161,43 @@ def test_the_first_checkpoints_still_load(tmp_path):
     card = load_model(tmp_path / "w.safetensors").card
     assert (card.mean, card.short_side, card.label_set.colours) == ((0.5, 0.5, 0.5), 55, OWN.colours)
     assert same_bits(dict(load_checkpoint(tmp_path / "w.safetensors")["model"]), dict(model.state_dict()))
+
+
+def saved(path, settings=None, **card):
+    """A checkpoint of a single convolution whose card, or settings of before there were cards, say this."""
+    model = build("single_conv", 3)
+    made = {"card": {**model.card.to_dict(), **card}} if settings is None else {"settings": settings}
+    save_checkpoint(path, {**made, "model": model.state_dict()})
+    return path
+
+
+ARCHITECTURE = {"name": "single_conv", "num_classes": 3}
+
+
+@pytest.mark.parametrize("card", [
+    {"architecture": 5}, {"architecture": []}, {"architecture": {1: 2}}, {"mean": "a"}, {"mean": 5}, {"mean": [1, "b"]},
+    {"mean": [0.5]}, {"std": [0, 0, 0]}, {"std": [float("nan")] * 3}, {"short_side": "a"}, {"short_side": -1},
+    {"size": 10 ** 6}, {"size": 2.5}, {"zoom": 1e9}, {"zoom": "b"}, {"zoom": float("nan")}, {"label_set": 5},
+    {"label_set": {"name": "a"}}, {"label_set": {"name": "a", "classes": [1], "colours": [[0, 0, 0]]}},
+    {"label_set": {"name": "a", "classes": ["b"], "colours": [[0, 0, "c"]]}}, {"trained_on": 5}, {"unknown": 5},
+    {"trained_on": {"layout": []}}, {"trained_on": {"options": 5}}, {"seglab": 5},
+    *({"architecture": {**ARCHITECTURE, **change}} for change in (
+        {"num_classes": 10 ** 12}, {"num_classes": 2.5}, {"num_classes": "3"}, {"num_classes": [3]},
+        {"num_classes": -1}, {"num_classes": 4}, {"name": ["a"]}, {"name": 5}, {"name": "gcn"}, {"relu": 5},
+        {"unknown": 5}, {"weights": "coco"}, {"weights": "bundled"}, {"weights": 5}, {"name": "fcn", "backbone": 5},
+        {"name": "fcn", "backbone": "vit_tiny_patch16_224"}, {"name": "fcn", "backbone": "hf-hub:somebody/some"},
+        {"name": "deeplabv3", "backbone": "resnet18", "rates": [1] * 10 ** 4},
+        {"name": "deeplabv3", "backbone": "resnet18", "rates": "ab"}, {"name": "gcn", "min_size": 10 ** 9},
+        {"name": "gcn", "k": 10 ** 9 + 1, "channels": 10 ** 9}, {"name": "classifier", "freeze": 7}))])
+def test_what_no_card_can_say_is_an_error_of_the_checkpoint(tmp_path, card):
+    path = saved(tmp_path / "c.safetensors", **card)
+    with pytest.raises(CheckpointError, match=r"c\.safetensors"):
+        load_model(path)
+
+
+@pytest.mark.parametrize("settings", [
+    5, {"model": 5}, {"model": {1: 2}}, {"model": {"num_classes": [3]}}, {"classes": 5}, {"classes": [5]},
+    {"colours": [5], "classes": ["a"]}, {"normalize": 5}, {"normalize": {"mean": "a"}}, {"short_side": "a"}])
+def test_what_no_settings_can_say_either(tmp_path, settings):
+    with pytest.raises(CheckpointError, match=r"c\.safetensors"):
+        load_model(saved(tmp_path / "c.safetensors", settings=settings))

@@ -7,6 +7,7 @@ import shutil
 
 import pytest
 import torch
+from safetensors.torch import save
 from torch import nn
 
 from seglab.datasets import CatDog, Samples
@@ -114,9 +115,11 @@ def test_features_neither_drop_out_nor_learn_statistics(data, model):
 def test_a_damaged_cache_and_a_bad_picture_are_named(data, model, tmp_path):
     extract_features(model, data, folder=tmp_path, progress=False)
     (path,) = tmp_path.glob("*.safetensors")
-    path.write_bytes(path.read_bytes()[:100])
-    with pytest.raises(CacheError, match="Delete this file"):
-        extract_features(model, data, folder=tmp_path, progress=False)
+    whole = path.read_bytes()
+    for damaged in (whole[:100], b"", whole[:-40] + bytes([whole[-40] ^ 1]) + whole[-39:], save({"a": torch.zeros(3)})):
+        path.write_bytes(damaged)
+        with pytest.raises(CacheError, match="Delete this file"):
+            extract_features(model, data, folder=tmp_path, progress=False)
     shutil.copytree(data.reader.root, tmp_path / "s")
     (tmp_path / "s" / "train" / "cats" / "no.jpg").write_text("no")
     bad = Samples(CatDog(tmp_path / "s" / "train"), "all", size=48, cache=False, progress=False)
