@@ -54,3 +54,8 @@ class CheckpointError(SeglabError):
 
 class TrainingError(SeglabError):
     """Training cannot go on, for instance because the loss is no longer a number."""
+
+
+def first_line(error: BaseException) -> str:
+    """What an error says, or its name if it says nothing."""
+    return (str(error).strip().splitlines() or [type(error).__name__])[0][:200]

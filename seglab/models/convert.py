@@ -16,7 +16,7 @@ from seglab.files import check_free
 from seglab.labels import VOC
 from seglab.models import build
 from seglab.models.pickles import read_pickle
-from seglab.models.weights import COCO
+from seglab.models.weights import COCO, cache_path, check_sha256, coco_weights, published_sha256
 
 #: How far logits may differ from the original's, absolutely and relatively.
 TOLERANCE = 1e-5
@@ -44,6 +44,9 @@ def convert(source: str | Path, target: str | Path, overwrite: bool = False) -> 
     if target.suffix != ".safetensors":
         raise ArgumentError("target", found=target.name, expected="a name ending in .safetensors")
     check_free(target, "target", overwrite)
+    if source.is_file() and source.name in {cache_path(coco_weights(name, one)).name for name in COCO
+                                            for one in COCO[name]}:
+        check_sha256(source, published_sha256(source.name), "Download it again.")
     name, recipe, weights, about = _recognise(read_pickle(source), source)
     with torch.device("meta"):  # no random numbers, which take seconds, where all of them come from the file
         ours = build(**recipe).eval()

