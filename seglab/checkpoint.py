@@ -137,6 +137,9 @@ def _checksum(tensors: dict[str, Tensor], text: str) -> str:
 
 def check_weights(model: nn.Module, weights: dict[str, Tensor], path: str | Path) -> None:
     """Raise a CheckpointError that says how weights differ from what a model needs, or which are not finite."""
+    if others := [f"{name}: {type(one).__name__}" for name, one in weights.items() if not isinstance(one, Tensor)]:
+        raise CheckpointError(f"{path}: weights", found=", ".join(others[:3]), expected="tensors",
+                              fix="Copy it again, or train again.")
     needed = model.state_dict()
     if needed.keys() != weights.keys():
         missing = [name for name in needed if name not in weights]
@@ -165,8 +168,8 @@ def check_weights(model: nn.Module, weights: dict[str, Tensor], path: str | Path
 
 def _classes(weights: dict[str, Tensor]) -> str:
     """The number of classes: the length of the last bias that is neither auxiliary nor BatchNorm's."""
-    biases = sorted(name for name in weights if name.endswith("bias") and not name.startswith("aux")
-                    and f"{name.removesuffix('bias')}running_mean" not in weights)
+    biases = sorted(name for name, tensor in weights.items() if name.endswith("bias") and tensor.ndim == 1
+                    and not name.startswith("aux") and f"{name.removesuffix('bias')}running_mean" not in weights)
     return f"{len(weights[biases[-1]])} classes" if biases else "an unknown number of classes"
 
 

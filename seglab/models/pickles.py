@@ -169,7 +169,7 @@ def _parameter(data: Any, *_: Any) -> Any:
     return data
 
 
-def _from_zip(path: Path) -> tuple[Any, dict[str, bytes]]:
+def _from_zip(path: Path) -> tuple[Any, dict[str, bytearray]]:
     """Of PyTorch 1.6 and later: a zip that is not compressed, whose checksums zipfile compares."""
     with zipfile.ZipFile(path) as archive:
         records, names = archive.infolist(), archive.namelist()
@@ -184,10 +184,10 @@ def _from_zip(path: Path) -> tuple[Any, dict[str, bytes]]:
         if f"{top}byteorder" in names and archive.read(f"{top}byteorder") != b"little":
             raise ValueError("numbers in big-endian order")
         content = (reader := _Unpickler(BytesIO(archive.read(f"{top}data.pkl")))).load()
-        return content, {key: archive.read(f"{top}data/{key}") for key in reader.dtypes}
+        return content, {key: bytearray(archive.read(f"{top}data/{key}")) for key in reader.dtypes}
 
 
-def _from_legacy(path: Path) -> tuple[Any, dict[str, bytes]]:
+def _from_legacy(path: Path) -> tuple[Any, dict[str, bytearray]]:
     """Before PyTorch 1.6: five pickles, then the numbers of each storage, after how many there are. No checksums."""
     with open(path, "rb") as file, mmap.mmap(file.fileno(), 0, access=mmap.ACCESS_READ) as data:
         if _Unpickler(data).load() != _MAGIC:
@@ -198,11 +198,11 @@ def _from_legacy(path: Path) -> tuple[Any, dict[str, bytes]]:
         content, stored = (reader := _Unpickler(data)).load(), {}
         for key in _Unpickler(data).load():
             count = int.from_bytes(data.read(8), "little") * reader.dtypes[key].itemsize
-            stored[key] = data.read(min(count, len(data)))
+            stored[key] = bytearray(data.read(min(count, len(data))))
     return content, stored
 
 
-def _tensor(stated: _Stated, stored: dict[str, bytes]) -> Tensor:
+def _tensor(stated: _Stated, stored: dict[str, bytearray]) -> Tensor:
     """The numbers of a tensor, which are all in its storage, each once."""
     (key, dtype, count), offset, size, stride = stated
     data = stored[key]
@@ -214,4 +214,4 @@ def _tensor(stated: _Stated, stored: dict[str, bytes]) -> Tensor:
     last = offset + sum((side - 1) * step for side, step in zip(size, stride, strict=True))
     if last >= count or math.prod(size) > count:
         raise ValueError(f"a tensor of {size} in {count:,} numbers")
-    return torch.frombuffer(bytearray(data), dtype=dtype).as_strided(size, stride, offset)
+    return torch.frombuffer(data, dtype=dtype).as_strided(size, stride, offset)

@@ -5,19 +5,20 @@ from __future__ import annotations
 from collections.abc import Callable, Iterator
 from contextlib import contextmanager
 from pathlib import Path
-from typing import Any
+from typing import Any, TypedDict
 
+import msgspec
 from accelerate import Accelerator
 from accelerate.utils import recursively_apply
 from filelock import FileLock, Timeout
-from torch import nn
+from torch import Tensor, nn
 from torch.optim import Optimizer
 from torch.optim.lr_scheduler import LRScheduler, ReduceLROnPlateau
 
 from seglab.checkpoint import check_weights, load_checkpoint, plain_state, save_checkpoint
 from seglab.datasets.protocols import Samples
 from seglab.datasets.transforms import Normalize
-from seglab.errors import CheckpointError
+from seglab.errors import CheckpointError, first_line
 from seglab.history import History, Monitor
 from seglab.models.card import card_of
 from seglab.training.schedule import Schedule
@@ -105,6 +106,10 @@ class Run:
             raise CheckpointError(f"{path}: a run is already here", expected="an empty folder, since resume=False",
                                   fix="Choose another folder, delete this one, or pass resume=True.")
         content = load_checkpoint(path)
+        try:
+            msgspec.convert(content, _Saved)
+        except ValueError as error:
+            raise _unusable(path, error) from error
         older = {"accumulate": 1, "mode": content["history"]["mode"], "threshold": 1e-4}  # what others did not say
         there = older | {"labels": self.settings["labels"]} | content["settings"]
         if _unmoved(self.schedule.optimizer.param_groups) == _unmoved(content["optimizer"]["param_groups"]):
@@ -116,7 +121,11 @@ class Run:
                                   expected="the settings of the run that is to go on",
                                   fix="Choose another folder, or repeat the settings.")
         check_weights(self.model, content["model"], path)
-        self._put(content)
+        try:
+            _check_averages(self.schedule.optimizer, content["optimizer"]["state"])
+            self._put(content)
+        except (ValueError, TypeError, LookupError, AttributeError, RuntimeError) as error:  # as PyTorch's optimizers
+            raise _unusable(path, error) from error  # and schedulers raise them on states of others
 
     def _put(self, content: dict[str, Any]) -> None:
         rows = content["history"]["rows"]
@@ -125,6 +134,52 @@ class Run:
         self.history.rows, self.history.timings = rows, content["timings"]
         self.history.best_epoch = content["history"]["best_epoch"]
         self.history.best_value = content["history"]["best_value"]
+
+
+class _History(TypedDict):
+    rows: list[dict[str, float]]
+    best_epoch: int
+    best_value: float | None
+    mode: str
+
+
+class _Group(TypedDict):
+    lr: float
+    params: list[int]
+
+
+class _Optimizer(TypedDict):
+    state: dict[int, dict[str, Any]]
+    param_groups: list[_Group]
+
+
+class _Saved(TypedDict):
+    """What `Run.save` writes into `last.safetensors`."""
+
+    settings: dict[str, Any]
+    model: dict[str, Any]
+    history: _History
+    timings: list[dict[str, float]]
+    optimizer: _Optimizer
+    scheduler: dict[str, Any] | None
+
+
+def _check_averages(optimizer: Optimizer, state: dict[int, dict[str, Any]]) -> None:
+    """ValueError if averages of gradients are not shaped like their weights: PyTorch notices in the first step."""
+    weights = [weight for group in optimizer.param_groups for weight in group["params"]]
+    for place, entries in state.items():
+        for name, value in entries.items():
+            if name in {"exp_avg", "exp_avg_sq", "max_exp_avg_sq", "momentum_buffer"} and value is not None:
+                if getattr(value, "shape", None) != weights[place].shape:
+                    raise ValueError(f"{name} of weight {place} is not shaped like it")
+            elif not isinstance(value, Tensor | int | float | None):
+                raise ValueError(f"{name} of weight {place} is {value!r:.40}")
+
+
+def _unusable(path: Path, error: Exception) -> CheckpointError:
+    return CheckpointError(f"{path}: the run cannot go on from it", found=first_line(error),
+                           expected="what `fit` wrote for this model and optimizer",
+                           fix="Copy it again, or choose another folder.")
 
 
 def run_settings(model: nn.Module, optimizer: Optimizer, scheduler: LRScheduler | None, normalize: Normalize,

@@ -481,3 +481,17 @@ def test_nothing_is_read_from_the_device_within_an_epoch(monkeypatch):
                progress=False, on_step=lambda done, total: counted.append(done))
     assert len(steps) == 6 and counted == [1, 2, 3, 4, 5, 6]
     assert calls == []
+
+
+@pytest.mark.parametrize("change", [
+    {"history": 5}, {"history": {"rows": 5}}, {"timings": [5]}, {"optimizer": {}}, {"optimizer": {"state": 5}},
+    {"scheduler": 5}, {"settings": None}, {"model": {"conv.weight": 5, "conv.bias": 5}},
+    {"optimizer": {"state": {}, "param_groups": []}}, {"optimizer": {"state": {}, "param_groups": [{"lr": 0.05}]}},
+    *({"optimizer": {"state": state, "param_groups": [{"lr": 0.05, "params": [0, 1]}]}} for state in (
+        {7: {"exp_avg": torch.ones(1)}}, {0: {"exp_avg": torch.ones(1)}}, {0: {"exp_avg": 5}}, {0: {"step": "a"}}))])
+def test_a_run_that_cannot_go_on_says_so(tmp_path, change):
+    train(tmp_path, epochs=1)
+    path = tmp_path / "last.safetensors"
+    save_checkpoint(path, load_checkpoint(path) | change)
+    with pytest.raises(CheckpointError, match=r"last\.safetensors"):
+        train(tmp_path, epochs=2)
