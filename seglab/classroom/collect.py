@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import datetime
 import re
+import struct
 import unicodedata
 import zipfile
 from collections.abc import Callable, Iterator
@@ -134,7 +135,7 @@ def shown(text: str) -> str:
 def _notebooks(place: Path) -> Iterator[_Found]:
     """Notebooks in a folder, a zip or at a path, read later; of some only the name, and why they are left."""
     if place.is_file() and zipfile.is_zipfile(place):
-        with zipfile.ZipFile(place) as archive:
+        with _opened(place) as archive:
             for member in archive.infolist():
                 if not member.filename.endswith(".ipynb") or any(
                         one in member.filename for one in ("__MACOSX", ".ipynb_checkpoints")):
@@ -153,8 +154,16 @@ def _notebooks(place: Path) -> Iterator[_Found]:
                         expected="a folder, a zip file or a notebook")
 
 
+def _opened(place: Path) -> zipfile.ZipFile:
+    try:
+        return zipfile.ZipFile(place)
+    except (zipfile.BadZipFile, ValueError, NotImplementedError, EOFError, struct.error) as error:
+        raise DataError(f"{place}: zip file", found=f"{type(error).__name__}: {error}", expected="a whole one",
+                        fix="Fetch it again from the learning platform.") from error
+
+
 def _member(place: Path, member: zipfile.ZipInfo) -> bytes:
-    with zipfile.ZipFile(place) as archive:
+    with _opened(place) as archive:
         return archive.read(member)
 
 

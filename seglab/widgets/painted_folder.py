@@ -11,6 +11,7 @@ from collections.abc import Mapping, Sequence
 from pathlib import Path, PurePosixPath
 from typing import Any
 
+import msgspec
 import numpy as np
 from PIL import ExifTags, Image, ImageOps, PngImagePlugin
 
@@ -134,7 +135,12 @@ class PaintedFolder:
             written = image.info.get(_CLASSES)
         if written is None:
             return False
-        classes = json.loads(written)
+        try:
+            classes = msgspec.json.decode(written, type=list[str])
+        except ValueError as error:
+            raise DataError(f"{path}: mask", found=f"no names of classes in it: {error}",
+                            expected="a mask as MaskPainter wrote it",
+                            fix="Move it away, and paint it again.") from error
         if self.label_set.classes[:len(classes)] != tuple(classes):
             raise DataError(f"{path}: mask of other classes", found=", ".join(classes),
                             expected=", ".join(self.label_set.classes),

@@ -130,3 +130,14 @@ def test_other_names_by_a_pattern(tmp_path):
         collect(tmp_path, "a1", tmp_path / "in")
     with pytest.raises(DataError, match="nothing"):
         collect(tmp_path, "a1", tmp_path / "missing")
+
+
+def test_a_damaged_zip_is_said_to_be_one(tmp_path):
+    place = tmp_path / "in.zip"
+    with zipfile.ZipFile(place, "w") as archive:
+        archive.writestr("ada/a1.ipynb", notebook())
+    data = bytearray(place.read_bytes())
+    data[data.index(b"PK\x01\x02")] ^= 1
+    place.write_bytes(data)
+    with pytest.raises(DataError, match=r"in\.zip: zip file(.|\n)*Fetch it again"):
+        collect(tmp_path, "a1", place)

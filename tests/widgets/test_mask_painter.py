@@ -11,6 +11,7 @@ from typing import Any
 import numpy as np
 import pytest
 from PIL import ExifTags, Image, ImageOps
+from PIL.PngImagePlugin import PngInfo
 from skimage.draw import polygon2mask
 
 from seglab.datasets import open_dataset
@@ -387,3 +388,17 @@ def test_a_picture_that_went_away_is_told_to_the_browser(tmp_path):
     assert "nothing there" in painter.opened["why"]
     painter.index = "picture-2"
     assert painter.opened["size"] == [60, 40] and Image.open(io.BytesIO(painter.opened["image"])).size == (60, 40)
+
+
+@pytest.mark.parametrize("text", ["{", "5", '[5]', '{"a": 1}', "[" * 10_000])
+def test_a_mask_whose_classes_cannot_be_read_is_left_alone(painter, tmp_path, text):
+    paint_all(painter)
+    path = next((tmp_path / "things" / "masks").glob("*.png"))
+    info = PngInfo()
+    info.add_text("Classes", text)
+    with Image.open(path) as image:
+        image.save(path, pnginfo=info)
+    before = path.read_bytes()
+    with pytest.raises(DataError, match="no names of classes in it"):
+        MaskPainter(pictures(), LABELS, tmp_path / "things")
+    assert path.read_bytes() == before
