@@ -16,10 +16,9 @@ from seglab.errors import DataError, SeglabError
 
 IMAGE_SUFFIXES = frozenset({".jpg", ".jpeg", ".png", ".bmp", ".tif", ".tiff", ".webp", ".ppm"})
 
-#: Where Pillow itself refuses "decompression bombs": some 10 bytes a pixel are 2 GB. From half of it on it warns, which
-#: aerial mosaics pass honestly.
-MAX_PIXELS = 178_956_970
-Image.MAX_IMAGE_PIXELS = MAX_PIXELS
+#: Decoded, a picture takes up to 14 bytes a pixel for a moment: 2 GB. Large aerial mosaics are cut into pictures.
+MAX_PIXELS = 2 ** 27
+Image.MAX_IMAGE_PIXELS = MAX_PIXELS  # Pillow's own is lower, and only warns
 
 Size = tuple[int, int]  # (height, width), as in a tensor's shape
 #: What may be inside a file, whatever its name. Pillow knows more, for some of which it starts other programs.
@@ -278,8 +277,7 @@ def _bytes(image: Image.Image, count: int = -1) -> bytes:
 
 def _eight_bits(values: np.ndarray, bits: int | None) -> np.ndarray:
     """Deep or float values as uint8, NaN as 0."""
-    known = values[~np.isnan(values)] if values.dtype.kind == "f" else values
-    low, high = (float(known.min()), float(known.max())) if known.size else (float("nan"), float("nan"))
+    low, high = (float(np.fmin.reduce(values, None)), float(np.fmax.reduce(values, None))) if values.size else (1., 0.)
     if values.dtype.kind == "f":
         top = 1 if high <= 1 else 255
     else:
@@ -289,7 +287,11 @@ def _eight_bits(values: np.ndarray, bits: int | None) -> np.ndarray:
         raise DataError("values of no known range", found=f"{low:g} to {high:g}",
                         expected="whole numbers of up to 16 bits, or floats 0 to 1 or 0 to 255",
                         fix="Scale the values, and export the picture as 8 or 16 bits.")
-    return (np.nan_to_num(values.astype(np.float32)) * (255 / top)).round().astype(np.uint8)
+    if values.dtype.kind != "f":
+        return (np.arange(top + 1, dtype=np.float32) * np.float32(255 / top)).round().astype(np.uint8)[values]
+    scaled = np.nan_to_num(values.astype(np.float32), copy=False)
+    scaled *= 255 / top
+    return scaled.round(out=scaled).astype(np.uint8)
 
 
 def _tiff_bands(path: Path) -> str | None:
