@@ -19,7 +19,7 @@ from seglab.datasets.duplicates import find_duplicates
 from seglab.datasets.io import image_size
 from seglab.datasets.sources import find_dataset, many_ignored, open_reader
 from seglab.datasets.splits import SPLITS, Entry
-from seglab.errors import DataError
+from seglab.errors import DataError, printable
 from seglab.files import atomic_file, check_free
 from seglab.labels import IGNORE
 from seglab.progress import progress_bar
@@ -69,7 +69,7 @@ class Report:
 
     def json(self) -> str:
         """The report as JSON."""
-        return json.dumps(asdict(self) | {"errors": self.errors}, ensure_ascii=False, indent=1)
+        return printable(json.dumps(asdict(self) | {"errors": self.errors}, ensure_ascii=False, indent=1))
 
     def __str__(self) -> str:
         lines = [self.dataset]
@@ -84,7 +84,7 @@ class Report:
             lines += [f"{name:<{wide}}" + "".join(f"{shares.get(split, 0):>9.2%}" for split in self.counts)
                       for name, shares in self.shares.items()]
         lines += ["", *map(str, self.findings)] if self.findings else ["", "nothing found"]
-        return "\n".join(lines)
+        return printable("\n".join(lines))
 
 
 @dataclass

@@ -3,6 +3,16 @@
 from __future__ import annotations
 
 
+def printable(text: str) -> str:
+    """The text as every terminal and file can hold it: where a file's name is no UTF-8, its bytes are written out.
+
+    Example:
+        >>> printable("caf\\udce9.png")
+        'caf\\\\udce9.png'
+    """
+    return text.encode("utf-8", "backslashreplace").decode()
+
+
 class SeglabError(Exception):
     """Base of every error that seglab raises on purpose.
 
@@ -33,7 +43,7 @@ class SeglabError(Exception):
             lines.append(f"  expected: {expected}")
         if fix is not None:
             lines.append(f"  next:     {fix}")
-        super().__init__("\n".join(lines))
+        super().__init__(printable("\n".join(lines)))
 
 
 class ArgumentError(SeglabError, ValueError):

@@ -11,10 +11,15 @@ from collections.abc import Iterable, Iterator, Sequence
 from concurrent.futures import ThreadPoolExecutor
 from contextlib import contextmanager
 from pathlib import Path
-from typing import Any
+from typing import Annotated, Any, TypeVar
 from uuid import uuid4
 
+import msgspec
+
 from seglab.errors import ArgumentError, DataError
+
+Memory = TypeVar("Memory", bound=dict[str, Any])
+Digest = Annotated[str, msgspec.Meta(pattern="^[0-9a-f]{32}$")]
 
 
 def data_home() -> Path:
@@ -63,8 +68,9 @@ def read_text(path: str | Path, what: str = "text file") -> str:
     path = Path(path)
     try:
         data = path.read_bytes()
-    except OSError as error:
-        raise DataError(f"{path}: {what}", found=error.strerror or str(error), expected="a readable file") from error
+    except (OSError, ValueError) as error:  # a path with a byte 0 is a ValueError
+        raise DataError(f"{path}: {what}", found=getattr(error, "strerror", None) or str(error),
+                        expected="a readable file") from error
     wide = data[:2] in (b"\xff\xfe", b"\xfe\xff")
     try:
         text = data.decode("utf-16" if wide else "utf-8-sig")
@@ -230,20 +236,20 @@ def file_digests(paths: Sequence[Path], memory: Path) -> list[str]:
         DataError: a file cannot be read.
         OSError: the memory cannot be written.
     """
-    known = read_memory(memory)
-    fresh = {}
+    known = read_memory(memory, dict[str, tuple[str, Digest]])
+    fresh: dict[str, tuple[str, Digest]] = {}
 
     def digest(path: Path) -> str:
         try:
-            stat, name = path.stat(), str(path.resolve())
+            stat, name = path.stat(), os.path.realpath(path)
             signature = f"{stat.st_size}-{stat.st_mtime_ns}-{stat.st_ctime_ns}"
             entry = known.get(name)
-            if not isinstance(entry, list) or entry[:1] != [signature] or len(entry) != 2:
-                entry = fresh[name] = [signature, _digest(path)]
+            if entry is None or entry[0] != signature:
+                entry = fresh[name] = signature, _digest(path)
         except OSError as error:
             raise DataError(f"{path}: file", found=error.strerror or str(error), expected="a file that can be read",
                             fix="Check its rights and the disk.") from error
-        return str(entry[1])
+        return entry[1]
 
     with ThreadPoolExecutor(4) as pool:
         result = list(pool.map(digest, paths))
@@ -252,13 +258,15 @@ def file_digests(paths: Sequence[Path], memory: Path) -> list[str]:
     return result
 
 
-def read_memory(path: Path) -> dict[str, Any]:
-    """What was remembered in a JSON file; nothing if there is none, or it is damaged: then it is found out again."""
+def read_memory(path: Path, kind: type[Memory]) -> Memory:
+    """What was remembered in a JSON file, of this type of dict.
+
+    An empty one if there is no file, or it holds anything else: then it is found out again.
+    """
     try:
-        known = json.loads(path.read_text(encoding="utf-8"))
+        return msgspec.convert(json.loads(path.read_bytes()), kind)
     except (FileNotFoundError, ValueError, RecursionError):
-        return {}
-    return known if isinstance(known, dict) else {}
+        return kind()
 
 
 def write_memory(path: Path, known: dict[str, Any]) -> None:

@@ -13,7 +13,7 @@ from typing import Any, NamedTuple
 
 import numpy as np
 
-from seglab.errors import ArgumentError, DataError
+from seglab.errors import ArgumentError, DataError, printable
 from seglab.files import read_text
 
 #: The id that marks a pixel as "do not score, do not train". The only one past the loader.
@@ -62,6 +62,8 @@ class LabelSet:
                                 expected="1 to 254 classes (id 255 means ignore)")
         if twice := sorted({name for name in self.classes if self.classes.count(name) > 1}):
             raise ArgumentError(what, found=f"{twice} more than once", expected="every class name once")
+        if bad := [name for name in self.classes if not isinstance(name, str) or printable(name) != name]:
+            raise ArgumentError(what, found=f"class names {bad}", expected="texts, without halves of surrogate pairs")
         if len(self.colours) != len(self.classes):
             raise ArgumentError(what, found=f"{len(self.colours)} colours",
                                 expected=f"{len(self.classes)}, one a class")
@@ -72,6 +74,15 @@ class LabelSet:
 
     def __len__(self) -> int:
         return len(self.classes)
+
+    def check_colours(self, where: object) -> None:
+        """DataError if two classes have one colour, so that masks stored as colours do not tell them apart."""
+        first: dict[Colour, str] = {}
+        for name, colour in zip(self.classes, self.colours, strict=True):
+            if first.setdefault(colour, name) != name:
+                raise DataError(f"{where}: masks stored as colours", expected="another colour for each class",
+                                found=f"{colour} for {first[colour]} and for {name}",
+                                fix="Mend the label set, or store ids.")
 
     def id(self, name: str) -> int:
         """The class id of a class name; raises ArgumentError for a name that is not there."""
@@ -249,7 +260,7 @@ def _name(text: str) -> str:
 
 
 def _whole(text: str, top: int) -> int:
-    if not re.fullmatch(r"[0-9]+(\.0+)?", text) or int(float(text)) > top:
+    if not re.fullmatch(r"[0-9]{1,9}(\.0{1,9})?", text) or int(float(text)) > top:
         raise ValueError(text)
     return int(float(text))
 

@@ -32,7 +32,7 @@ from seglab.datasets.io import Size, image_size, size_within
 from seglab.datasets.protocols import Sample
 from seglab.datasets.splits import SPLITS, Entry, complete_splits, visible
 from seglab.datasets.transforms import height_and_width
-from seglab.errors import ArgumentError, DataError
+from seglab.errors import ArgumentError, DataError, printable
 from seglab.files import file_digests
 from seglab.labels import LabelSet
 from seglab.progress import progress_bar
@@ -102,7 +102,7 @@ class Reader:
     @property
     def title(self) -> str:
         """What to call the dataset."""
-        return self.root.name if self.named_by_folder else self.name
+        return printable(self.root.name) if self.named_by_folder else self.name
 
     @cached_property
     def complete(self) -> dict[str, list[Entry]]:
@@ -283,7 +283,7 @@ class Samples(Dataset[Sample]):
     def _key(self, root: Path) -> str:
         """Hash of everything that the cached bytes depend on."""
         files = [[path for path in (entry.image, entry.target) if isinstance(path, Path)] for entry in self.entries]
-        present = [path for paths in files for path in paths if os.path.isfile(path)]
+        present = [path for paths in files for path in paths if os.path.isfile(path) and os.access(path, os.R_OK)]
         contents = dict(zip(present, file_digests(present, root / "digests.json"), strict=True))
         settings = {"format": FORMAT, "reader": _source(type(self.reader)), "settings": self.reader.settings(),
                     "within": self.within, "size": self._size, "how": self.how, "classes": self.label_set.classes,
@@ -360,9 +360,9 @@ class Samples(Dataset[Sample]):
         """What is used, what is left out and why, and what else the reader has to say, a line each."""
         used = f"of {self._listed:,} pictures of {self.split!r} are used" if self._listed is not None else (
             f"pictures of {self.split!r}, chosen by subset()")
-        return "\n".join([f"{len(self):,} {used}", *self._reasons(), *(
+        return printable("\n".join([f"{len(self):,} {used}", *self._reasons(), *(
             f"annotations not used: {line}" for line in _counted(self.reader.faults)),
-            *filter(None, [self._remark]), *self.reader.notes])
+            *filter(None, [self._remark]), *self.reader.notes]))
 
     def _reasons(self, bad: bool = True) -> list[str]:
         """Why pictures are left out, a line for each reason."""

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import os
 from pathlib import Path
 
 from seglab.datasets.folder import Folder, find_class_table
@@ -36,5 +37,5 @@ class CamVid(Folder):
     @classmethod
     def find(cls, root: Path, asked: bool = False) -> Path | None:
         # With a table of its own, it is another dataset in the same folders.
-        return next((folder for folder in folders_below(root, 1) if (folder / "train").is_dir()
-                     and (folder / "trainannot").is_dir() and (asked or not find_class_table(folder))), None)
+        return next((folder for folder in folders_below(root, 1) if os.path.isdir(folder / "train")
+                     and os.path.isdir(folder / "trainannot") and (asked or not find_class_table(folder))), None)

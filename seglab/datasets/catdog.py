@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import os
 from collections.abc import Sequence
 from pathlib import Path
 
@@ -10,8 +11,8 @@ from seglab.datasets.folder import IMAGES, MASKS
 from seglab.datasets.io import IMAGE_SUFFIXES
 from seglab.datasets.map_files import Item, class_folders, read_map_file
 from seglab.datasets.pets import Pets
-from seglab.datasets.splits import SPLITS, Entry, existing_folder, find_split_folders, folders_below, visible
-from seglab.errors import DataError
+from seglab.datasets.splits import SPLITS, Entry, existing_folder, find_split_folders, folders_below, readable, visible
+from seglab.errors import DataError, printable
 from seglab.labels import LabelSet, known_label_set
 
 
@@ -42,10 +43,10 @@ class CatDog(Reader):
     looks_like = "a folder a class below train/ and test/, or train.txt + test.txt (PATH, a tab, a class index)"
 
     def __init__(self, root: str | Path) -> None:
-        root = Path(root).expanduser()
-        if root.is_file():
+        root = Path(os.path.expanduser(root))
+        if os.path.isfile(root):
             self.root, found = root, {"all": read_map_file(root)}
-        elif (inner := existing_folder(root) / "catdog").is_dir():
+        elif os.path.isdir(inner := existing_folder(root) / "catdog"):
             self.root, found = inner, _split_items(inner)
         elif (pets := Pets.find(root)) is not None:
             self.root, found = pets, _by_species(pets)
@@ -60,17 +61,17 @@ class CatDog(Reader):
             raise DataError(f"{root}: classes", found=f"one class only, {classes[0]!r}", expected="two or more",
                             fix="Add the other classes' pictures: with one answer there is nothing to learn.")
         self.label_set: LabelSet = known_label_set(classes)
-        folder = self.root if self.root.is_dir() else self.root.parent
+        folder = self.root if os.path.isdir(self.root) else self.root.parent
         self.splits = {split: _named(items, folder) for split, (items, _) in found.items()}
 
     @classmethod
     def find(cls, root: Path, asked: bool = False) -> Path | None:
         for folder in folders_below(root, 2):
             places = [*find_split_folders(folder).values()] or [folder]
-            classes = [path for place in places if place.is_dir() for path in visible(place) if path.is_dir()]
+            classes = [path for place in places if readable(place) for path in visible(place) if readable(path)]
             others = {*IMAGES, *MASKS} & {path.name.lower() for path in classes}
             if "train" in _maps(folder) or (not others and len(classes) >= 2 * len(places) and all(
-                    any(path.suffix.lower() in IMAGE_SUFFIXES for path in one.iterdir()) for one in classes)):
+                    any(path.suffix.lower() in IMAGE_SUFFIXES for path in visible(one)) for one in classes)):
                 return folder
         return root if asked else None
 
@@ -90,12 +91,12 @@ def _named(items: Sequence[Item], root: Path) -> list[Entry]:
     inside = [path.relative_to(root) if path.is_relative_to(root) else path for path, _ in items]
     choices = [path.stem for path in inside], [path.with_suffix("").as_posix() for path in inside]
     names = next((names for names in choices if len({*names}) == len(names)), [path.as_posix() for path in inside])
-    return [Entry(name, path, label) for name, (path, label) in zip(names, items, strict=True)]
+    return [Entry(printable(name), path, label) for name, (path, label) in zip(names, items, strict=True)]
 
 
 def _maps(root: Path) -> dict[str, Path]:
     return {split: found[0] for split in SPLITS if (found := [path for path in (
-        root / f"{split}.txt", root / f"{split}_map.txt") if path.is_file()])}
+        root / f"{split}.txt", root / f"{split}_map.txt") if os.path.isfile(path)])}
 
 
 def _split_items(root: Path) -> dict[str, tuple[list[Item], list[str]]]:

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import os
 from pathlib import Path
 
 from seglab.datasets.folder import Folder, find_class_table
@@ -47,7 +48,7 @@ class Drone(Folder):
     @classmethod
     def layout(cls, root: Path) -> dict[str, tuple[Path, Path]]:
         return next(({"all": (root / images, root / masks)} for images, masks in LAYOUTS
-                     if (root / images).is_dir() and (root / masks).is_dir()), {})
+                     if os.path.isdir(root / images) and os.path.isdir(root / masks)), {})
 
 
 def _check_class_table(folder: Path, root: Path) -> None:

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import os
 from collections.abc import Iterable
 from dataclasses import replace
 from pathlib import Path
@@ -79,9 +80,9 @@ class Folder(Reader):
         entries = [Entry(name, image, others.pop(name + ending, masks / f"{name}{ending}.png"))
                    for name, image in sorted(pictures.items())]
         for _, image, mask in entries:
-            if not mask.exists():
+            if not os.path.exists(mask):
                 self.bad[image] = f"no mask in {masks}"
-            elif image.samefile(mask):
+            elif os.path.exists(image) and os.path.samefile(image, mask):
                 raise DataError(f"{image}: mask", found="the picture itself", expected="another file",
                                 fix="Put pictures and masks into two folders.")
         if others:
@@ -96,6 +97,8 @@ class Folder(Reader):
                  if entry.image not in self.bad and entry.target is not None]
         self.label_set = table.label_set
         self.reading = MaskReading.choose(masks, table, encoding)
+        if self.reading.encoding == "colours":
+            table.label_set.check_colours(self.root)
 
     @classmethod
     def find(cls, root: Path, asked: bool = False) -> Path | None:
@@ -104,7 +107,7 @@ class Folder(Reader):
     @classmethod
     def layout(cls, root: Path) -> dict[str, Folders]:
         """{split: (pictures, masks)}; nothing if it is another layout."""
-        by_name = {path.name.lower(): path for path in visible(root) if path.is_dir()}
+        by_name = {path.name.lower(): path for path in visible(root) if os.path.isdir(path)}
         images, masks = (next((by_name[name] for name in names if name in by_name), None) for names in (IMAGES, MASKS))
         splits = find_split_folders(root)
         found = {split: (folder, by_name[folder.name.lower() + ending]) for split, folder in splits.items()

@@ -19,12 +19,13 @@ from seglab.datasets.base import Reader, few
 from seglab.datasets.folder import Folder, find_class_table
 from seglab.datasets.io import IMAGE_SUFFIXES, Size, image_size
 from seglab.datasets.splits import Entry, existing_folder, files_below, find_split_name, folders_below, name_below
-from seglab.errors import ArgumentError, DataError
+from seglab.errors import ArgumentError, DataError, printable
 from seglab.files import read_text
 from seglab.labels import IGNORE, known_label_set
 
 #: What has an area, and the least number of its points; "rotation" is X-AnyLabeling's.
 _AREAS = {"polygon": 3, "rectangle": 2, "circle": 2, "mask": 2, "oriented_rectangle": 4, "rotation": 4}
+_FAR = 200_000
 _THIN = ("point", "points", "line", "linestrip")
 _SPECIAL = {"__ignore__": IGNORE, "_background_": 0, "background": 0}
 
@@ -104,7 +105,7 @@ class LabelMe(Reader):
             if not isinstance(found["shapes"], list):
                 raise ValueError("`shapes` is no list")
             sides = found.get("imageHeight"), found.get("imageWidth")
-            size = sides if all(type(side) is int and side > 0 for side in sides) else None  # else the picture's
+            size = sides if all(type(side) is int and 0 < side < 1 << 999 for side in sides) else None  # the picture's
             shapes = [_shape(shape, f"shape {number}") for number, shape in enumerate(found["shapes"], start=1)]
             # The picture is where `imagePath` says, or else the only one of its name, in the same split if possible.
             stated = str(found["imagePath"]).replace("\\", "/")
@@ -130,7 +131,8 @@ class LabelMe(Reader):
             if value is None or kind in _THIN:
                 continue
             if kind == "mask":
-                canvas.paste(value, (round(points[0][0]), round(points[0][1])), _stencil(png, entry.name))
+                stencil = _stencil(png, self.size(entry), entry.name)
+                canvas.paste(value, (round(points[0][0]), round(points[0][1])), stencil)
             elif kind == "circle":
                 (x, y), radius = points[0], float(np.hypot(*np.subtract(points[1], points[0])))
                 draw.ellipse((x - radius, y - radius, x + radius, y + radius), fill=value, outline=value)
@@ -147,19 +149,22 @@ def _shape(found: Any, where: str) -> Shape:
     found = found if isinstance(found, dict) else {}
     label, points, png = found.get("label"), found.get("points"), found.get("mask") or ""
     kind = found.get("shape_type") or "polygon"
-    if not isinstance(label, str) or not label.strip() or kind not in (*_AREAS, *_THIN) or not isinstance(png, str):
+    if (not isinstance(label, str) or not label.strip() or printable(label) != label
+            or kind not in (*_AREAS, *_THIN) or not isinstance(png, str)):
         raise ValueError(f"{where}: label {label!r:.80}, shape type {kind!r:.80}")
-    # What is drawn on a picture lies nearer than a million pixels; NaN is not below it.
+    # What is drawn on a picture lies nearer; NaN is not below it. Pillow does not come back from circles of a million.
     if not isinstance(points, list) or len(points) < _AREAS.get(kind, 1) or not all(isinstance(point, list) and len(
-            point) == 2 and all(type(v) in (int, float) and abs(v) <= 1e6 for v in point) for point in points):
+            point) == 2 and all(type(v) in (int, float) and abs(v) <= _FAR for v in point) for point in points):
         raise ValueError(f"{where}, {label[:80]!r}: {points!r:.80}, which are no points of a {kind}")
     return normalize("NFC", label.strip()), kind, [(x, y) for x, y in points], png
 
 
-def _stencil(png: str, where: str) -> Image.Image:
+def _stencil(png: str, size: Size, where: str) -> Image.Image:
     """A mask's PNG as a picture of one band: 255 in the object, else 0."""
     try:
-        with Image.open(io.BytesIO(base64.b64decode(png))) as image:
+        with Image.open(io.BytesIO(base64.b64decode(png)), formats=["PNG"]) as image:
+            if image.width > size[1] or image.height > size[0]:
+                raise ValueError(f"{image.width}×{image.height} pixels on a picture of {size[1]}×{size[0]}")
             return image.convert("L").point(lambda value: 255 * (value > 0))
     except Exception as error:  # all of them: see `io.opened`
         raise DataError(f"{where}: mask of a shape", found=f"{png[:40]!r} … ({error})", expected="a PNG file in base64",
@@ -168,6 +173,8 @@ def _stencil(png: str, where: str) -> Image.Image:
 
 def _looks_right(path: Path) -> bool:
     """Whether a JSON file begins and ends like LabelMe's; the picture may lie in between."""
+    if not os.path.isfile(path) or not os.access(path, os.R_OK):
+        return False
     with open(path, "rb") as file:
         begin = file.read(4096)
         file.seek(max(0, path.stat().st_size - 4096))

@@ -8,7 +8,7 @@ from collections.abc import Sequence
 from pathlib import Path
 
 from seglab.datasets.splits import existing_folder, pictures_below, visible
-from seglab.errors import DataError
+from seglab.errors import DataError, printable
 from seglab.files import atomic_write, check_free, read_text
 
 Item = tuple[Path, int]
@@ -102,13 +102,14 @@ def write_map_file(root: str | Path, path: str | Path | None = None, *, overwrit
     root = existing_folder(root)
     path = check_free(path if path is not None else root / "map.txt", "path", overwrite)
     items, classes = class_folders(root)
-    base = path.resolve().parent
+    base = Path(os.path.realpath(path)).parent
     lines = [f"# class {i}: {name}" for i, name in enumerate(classes)]
     for file, label in items:
-        file = file.resolve()
+        file = Path(os.path.realpath(file))
         name = (file.relative_to(base) if base in file.parents else file).as_posix()
-        if re.search(r"[\t\r\n]", name):
-            raise DataError(f"{file!s}: file name", found="a tab or a line break in it", expected="a plain name",
+        if re.search(r"[\t\r\n]", name) or printable(name) != name:
+            raise DataError(f"{file!s}: file name", found="a tab, a line break, or bytes that are no UTF-8 in it",
+                            expected="a plain name",
                             fix="Rename the file; a map file cannot hold such a name.")
         lines.append(f"{'./' * name.startswith('#')}{name}\t{label}")
     atomic_write(path, ("\n".join(lines) + "\n").encode())
@@ -117,7 +118,7 @@ def write_map_file(root: str | Path, path: str | Path | None = None, *, overwrit
 
 def class_folders(root: Path) -> tuple[list[Item], list[str]]:
     """The pictures of a folder that holds a folder a class, and the classes' names, both in alphabetical order."""
-    folders = [path for path in visible(root) if path.is_dir()]
+    folders = [path for path in visible(root) if os.path.isdir(path)]
     pictures = {p: pictures_below(p) for p in folders}
     empty = [p.name for p, files in pictures.items() if not files]
     if not folders or empty:
@@ -125,7 +126,8 @@ def class_folders(root: Path) -> tuple[list[Item], list[str]]:
                         expected="a folder a class, with pictures in each",
                         fix="Check that the dataset was unpacked whole, and not one folder deeper; remove folders that "
                             "are no class.")
-    return [(file, i) for i, files in enumerate(pictures.values()) for file in files], [p.name for p in folders]
+    items = [(file, i) for i, files in enumerate(pictures.values()) for file in files]
+    return items, [printable(p.name) for p in folders]
 
 
 def _stop(path: Path, what: str, lines: list[str], expected: str, fix: str) -> None:

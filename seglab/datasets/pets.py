@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import os
 import re
 from dataclasses import replace
 from pathlib import Path
@@ -65,7 +66,7 @@ class Pets(Reader):
         places = {"all": folder} if _mask_folder(folder) else find_split_folders(folder)
         self.splits = {split: self._paired(place / "images", masks) for split, place in places.items()
                        if (masks := _mask_folder(place))}
-        if (folder / "annotations" / "trimaps").is_dir():
+        if os.path.isdir(folder / "annotations" / "trimaps"):
             self._read_lists(folder)
         everything = [entry for entries in self.splits.values() for entry in entries]
         some = [_has_ids(entry.target) for entry in everything[:8] if entry.image not in self.bad]
@@ -88,7 +89,7 @@ class Pets(Reader):
 
     def _read_lists(self, folder: Path) -> None:
         lists = {name: self._read_list(path) for name in ("list", "trainval", "test")
-                 for path in (folder / f"{name}.txt", folder / "annotations" / f"{name}.txt") if path.is_file()}
+                 for path in (folder / f"{name}.txt", folder / "annotations" / f"{name}.txt") if os.path.isfile(path)}
         if ("trainval" in lists) != ("test" in lists):
             raise DataError(f"{folder}: splits", found=f"{'test' if 'test' in lists else 'trainval'}.txt alone",
                             expected="trainval.txt and test.txt, or neither", fix="Unpack annotations.tar.gz again.")
@@ -188,4 +189,4 @@ def _has_ids(path: Path) -> bool:
 def _mask_folder(folder: Path, asked: bool = True) -> Path | None:
     """The folder of the masks beside `images/`; `masks` could be anybody's, if nobody asked for this layout."""
     places = (folder / "annotations" / "trimaps", folder / "trimaps", *([folder / "masks"] if asked else []))
-    return next((place for place in places if (folder / "images").is_dir() and place.is_dir()), None)
+    return next((place for place in places if os.path.isdir(folder / "images") and os.path.isdir(place)), None)

@@ -2,11 +2,12 @@
 
 from __future__ import annotations
 
+import os
 from pathlib import Path
 
 from seglab.datasets.folder import Folder, Folders
 from seglab.datasets.io import IMAGE_SUFFIXES
-from seglab.datasets.splits import find_split_folders
+from seglab.datasets.splits import find_split_folders, visible
 from seglab.errors import DataError
 from seglab.labels import ClassTable
 
@@ -29,13 +30,13 @@ class RoboflowMasks(Folder):
     @classmethod
     def layout(cls, root: Path) -> dict[str, Folders]:
         found = {split: (folder, folder) for split, folder in (find_split_folders(root) or {"all": root}).items()
-                 if any(path.suffix.lower() in IMAGE_SUFFIXES for path in folder.iterdir())}
-        return found if any((folder / _TABLE).is_file() and any(folder.glob("*_mask.*"))
+                 if any(path.suffix.lower() in IMAGE_SUFFIXES for path in visible(folder))}
+        return found if any(os.path.isfile(folder / _TABLE) and any(folder.glob("*_mask.*"))
                             for folder, _ in found.values()) else {}
 
     def table(self) -> ClassTable:
         tables = {split: ClassTable.read(folder / _TABLE) for split, (folder, _) in self.layout(self.root).items()
-                  if (folder / _TABLE).is_file()}
+                  if os.path.isfile(folder / _TABLE)}
         first = next(iter(tables))
         if different := [split for split, table in tables.items() if table != tables[first]]:
             raise DataError(f"{self.root}: classes of the splits", expected="one table of classes",

@@ -13,10 +13,11 @@ from typing import Any
 import numpy as np
 
 from seglab.datasets.base import Reader, Samples, check_choice, few, split_entries
+from seglab.datasets.cache import cache_folder
 from seglab.datasets.duplicates import find_duplicates
-from seglab.datasets.splits import SPLITS, existing_folder, visible
+from seglab.datasets.splits import SPLITS, existing_folder, readable, visible
 from seglab.errors import ArgumentError, DataError
-from seglab.files import data_home, read_memory, write_memory
+from seglab.files import read_memory, write_memory
 from seglab.labels import IGNORE, LabelSet
 
 #: Names of built-in datasets; others are read from folders only.
@@ -99,7 +100,8 @@ def open_dataset(which: str | Path = "drone", *, root: str | Path | None = None,
     if source is not None:
         check_choice("source", source, ("sample", "real"))
     kind = which if isinstance(which, str) and which in Reader.kinds else None
-    if kind is None and isinstance(which, str) and not Path(which).expanduser().exists() and not set(which) & {*"/\\."}:
+    if (kind is None and isinstance(which, str) and not set(which) & {*"/\\."}
+            and not os.path.exists(os.path.expanduser(which))):
         raise ArgumentError("dataset", found=repr(which), expected="a folder, or one of " + ", ".join(
             f'"{name}"' for name in Reader.kinds))
     if kind is None and (root is not None or source == "sample"):
@@ -157,7 +159,10 @@ def find_dataset(root: str | Path, kind: str | None = None) -> tuple[str, Path]:
     for name in sorted(Reader.kinds, key=lambda name: (name != kind, Reader.kinds[name].generic)):
         if (folder := Reader.kinds[name].find(root, asked=name == kind)) is not None:
             return name, folder
-    raise DataError(f"{root}: no dataset found", found=[p.name for p in visible(root)][:12] or "an empty folder",
+    closed = [path.name for path in visible(root) if os.path.isdir(path) and not readable(path)]
+    there = f"{[path.name for path in visible(root)][:12] or 'an empty folder'}"
+    raise DataError(f"{root}: no dataset found",
+                    found=there + f"; no right to read {few(closed)}" * bool(closed),
                     expected="; ".join(f"{one.looks_like} ({name})" for name, one in Reader.kinds.items()),
                     fix="Point SEGLAB_DATA or root at such a folder, or unset it to use the built-in sample.")
 
@@ -189,11 +194,12 @@ def many_ignored(pixels: np.ndarray, split: str) -> list[str]:
 
 def _shared(first: Samples, second: Samples) -> list[tuple[int, int]]:
     """Places of pictures that are in both; remembered for as long as the files stay what they are."""
-    memory, key = data_home() / "cache" / "duplicates.json", f"{first.key} {second.key}"
-    lasting = first.key is not None and second.key is not None
-    known = read_memory(memory) if lasting else {}
-    if key not in known:
-        known[key] = [pair[:2] for pair in find_duplicates(first, second)]
-        if lasting:
-            write_memory(memory, known)
-    return [(int(a), int(b)) for a, b in known[key]]
+    if first.key is None or second.key is None:
+        return [pair[:2] for pair in find_duplicates(first, second)]
+    key = f"{first.key} {second.key}"
+    with cache_folder("a list of duplicates") as cache:
+        known = read_memory(cache / "duplicates.json", dict[str, list[tuple[int, int]]])
+        if key not in known or not all(0 <= a < len(first) and 0 <= b < len(second) for a, b in known[key]):
+            known[key] = [pair[:2] for pair in find_duplicates(first, second)]
+            write_memory(cache / "duplicates.json", known)
+    return known[key]

@@ -12,9 +12,10 @@ from typing import Any, NamedTuple
 from unicodedata import normalize
 
 from seglab.datasets.io import IMAGE_SUFFIXES
-from seglab.errors import DataError
+from seglab.errors import DataError, printable
 
 SPLITS = ("train", "val", "test")
+_HIDDEN = (".", "__")
 _OTHER_NAMES = {"training": "train", "valid": "val", "validation": "val", "testing": "test"}
 
 
@@ -130,8 +131,8 @@ def find_split_name(name: str) -> str | None:
 def find_split_folders(folder: Path) -> dict[str, Path]:
     """{split: the folder in a folder that is named after it}, whatever the case; DataError if two are of one split."""
     found: dict[str, Path] = {}
-    for path in visible(folder) if folder.is_dir() else ():
-        if path.is_dir() and (split := find_split_name(path.name)):
+    for path in visible(folder) if os.path.isdir(folder) else ():
+        if os.path.isdir(path) and (split := find_split_name(path.name)):
             if split in found:
                 raise DataError(f"{folder}: two folders for {split!r}", found=f"{found[split].name} and {path.name}",
                                 expected="one", fix="Move their pictures into one folder.")
@@ -140,14 +141,41 @@ def find_split_folders(folder: Path) -> dict[str, Path]:
 
 
 def visible(folder: Path) -> list[Path]:
-    """What is in a folder, sorted, but what begins with a dot: macOS puts `._x.png` into archives."""
-    return sorted(path for path in folder.iterdir() if not path.name.startswith((".", "__")))
+    """What is in a folder, sorted, but what begins with a dot: macOS puts `._x.png` into archives.
+
+    DataError if the folder cannot be read.
+    """
+    try:
+        return sorted(path for path in folder.iterdir() if not path.name.startswith(_HIDDEN))
+    except OSError as error:
+        raise _unreadable(error) from error
+
+
+def readable(folder: Path) -> bool:
+    """Whether it is a folder that can be searched; `lost+found`, for instance, is not."""
+    return os.path.isdir(folder) and os.access(folder, os.R_OK | os.X_OK)
+
+
+def walk(folder: Path) -> Iterator[tuple[str, list[str], list[str]]]:
+    """`os.walk`, but that a folder that cannot be read is a DataError: its pictures would be missing unnoticed."""
+    def stop(error: OSError) -> None:
+        raise _unreadable(error) from error
+
+    return os.walk(folder, onerror=stop)
+
+
+def _unreadable(error: OSError) -> DataError:
+    return DataError(f"{error.filename}: folder", found=error.strerror, expected="a folder that can be read",
+                     fix="Check its rights, or move it away.")
 
 
 def files_below(folder: Path) -> list[Path]:
     """The files in a folder and those below it, sorted, but what is not `visible`."""
-    return sorted(path for path in folder.rglob("*") if not any(
-        part.startswith((".", "__")) for part in path.relative_to(folder).parts) and not path.is_dir())
+    found: list[Path] = []
+    for where, folders, files in walk(folder):
+        folders[:] = [name for name in folders if not name.startswith(_HIDDEN)]
+        found += [Path(where, name) for name in files if not name.startswith(_HIDDEN)]
+    return sorted(found)
 
 
 def pictures_below(folder: Path) -> list[Path]:
@@ -173,18 +201,18 @@ def files_by_name(folder: Path) -> dict[str, Path]:
 
 
 def name_below(folder: Path, path: Path) -> str:
-    """The name of a file in a folder, without ending, and with one way to write accents."""
-    return normalize("NFC", path.relative_to(folder).with_suffix("").as_posix())
+    """The name of a file in a folder, without ending, with one way to write accents, and `printable`."""
+    return normalize("NFC", printable(path.relative_to(folder).with_suffix("").as_posix()))
 
 
 def existing_folder(root: str | Path) -> Path:
     """The path, if it is a folder; otherwise a DataError that says where the path stops to exist."""
-    root = Path(root).expanduser()
-    if root.is_dir():
+    root = Path(os.path.expanduser(root))
+    if os.path.isdir(root):
         return root
-    nearest = next((p for p in root.resolve().parents if p.is_dir()), root)
-    there = sorted(p.name for p in nearest.iterdir() if not p.name.startswith("."))[:8]
-    raise DataError(f"{root}: folder", found="a file" if root.exists() else f"missing; {nearest} holds {there}",
+    nearest = next((path for path in Path(os.path.abspath(root)).parents if readable(path)), root)
+    there = [path.name for path in visible(nearest)][:8]
+    raise DataError(f"{root}: folder", found="a file" if os.path.exists(root) else f"missing; {nearest} holds {there}",
                     expected="a dataset's folder", fix="Check the path (and SEGLAB_DATA, if it is set).")
 
 
@@ -194,5 +222,4 @@ def folders_below(root: Path, depth: int) -> Iterator[Path]:
     for _ in range(depth + 1):
         yield from level
         seen += len(level)
-        level = [path for folder in level if os.access(folder, os.R_OK) for path in visible(folder)
-                 if path.is_dir()][:1000 - seen]
+        level = [path for folder in level for path in visible(folder) if readable(path)][:1000 - seen]

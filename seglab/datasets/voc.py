@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import os
 import unicodedata
 from collections.abc import Iterable
 from pathlib import Path
@@ -11,7 +12,15 @@ import numpy as np
 from seglab.datasets.base import check_choice, few
 from seglab.datasets.folder import Folder
 from seglab.datasets.io import IMAGE_SUFFIXES, Size, image_size
-from seglab.datasets.splits import Entry, disjoint, existing_folder, files_by_name, find_split_name, folders_below
+from seglab.datasets.splits import (
+    Entry,
+    disjoint,
+    existing_folder,
+    files_by_name,
+    find_split_name,
+    folders_below,
+    pictures_below,
+)
 from seglab.errors import ArgumentError, DataError
 from seglab.files import read_text
 from seglab.labels import VOC, ClassTable, LabelSet, known_label_set
@@ -50,13 +59,13 @@ class Voc(Folder):
         check_choice("unmasked", unmasked, ("error", "background"))
         root = existing_folder(root)
         self.root = self.find(root) or root
-        masks = next((self.root / name for name in _MASKS if (self.root / name).is_dir()), self.root / _MASKS[1])
+        masks = next((self.root / name for name in _MASKS if os.path.isdir(self.root / name)), self.root / _MASKS[1])
         for folder, fix in ((masks, "CVAT writes none where nothing is annotated, or with lines and points only."),
                             (self.root / "JPEGImages", 'In CVAT, export again with "Save images" on; or put the '
                              "pictures there, named like their masks.")):
-            if not folder.is_dir() or not any(p.suffix.lower() in IMAGE_SUFFIXES for p in folder.rglob("*")):
+            if not os.path.isdir(folder) or not pictures_below(folder):
                 raise DataError(f"{folder}: {'masks' if folder == masks else 'pictures'}",
-                                found="none in it" if folder.is_dir() else "no such folder",
+                                found="none in it" if os.path.isdir(folder) else "no such folder",
                                 expected=self.looks_like, fix=fix)
         pictures, shapes = files_by_name(self.root / "JPEGImages"), files_by_name(masks)
         listed = self._listed() or {"all": sorted(pictures.keys() & shapes.keys())}
@@ -77,7 +86,7 @@ class Voc(Folder):
     @classmethod
     def find(cls, root: Path, asked: bool = False) -> Path | None:
         return next((folder for folder in folders_below(root, 2) if any(
-            (folder / name).is_dir() for name in (*_MASKS, _LISTS))), None)
+            os.path.isdir(folder / name) for name in (*_MASKS, _LISTS))), None)
 
     def _entry(self, name: str, image: Path | None, mask: Path | None, unmasked: str) -> Entry:
         entry = Entry(name, image or self.root / "JPEGImages" / f"{name}.jpg", mask)
@@ -104,9 +113,9 @@ class Voc(Folder):
                                   line for line in lines))
 
     def table(self) -> ClassTable:
-        if (path := self.root / "labelmap.txt").is_file():
+        if os.path.isfile(path := self.root / "labelmap.txt"):
             return ClassTable.read(path)
-        if (path := self.root / "class_names.txt").is_file():
+        if os.path.isfile(path := self.root / "class_names.txt"):
             return ClassTable.of(known_label_set([line.strip() for line in read_text(path, "classes").splitlines()]))
         self.notes.append(f"{self.root}: no labelmap.txt; the classes are VOC's 21")
         return ClassTable.of(VOC)

@@ -190,9 +190,26 @@ def test_masks_that_are_no_png_are_errors(tmp_path, text):
 
 
 def test_far_points_are_drawn_at_once(tmp_path):
-    write(tmp_path / "a.json", shape("cat", [[-1e6, -1e6], [1e6, -1e6], [0, 1e6]]),
-          shape("dog", [[1e6, 0], [-1e6, 0]], "circle"), shape("cat", [[-1e6, -1e6], [1e6, 0]], "rectangle"))
+    write(tmp_path / "a.json", shape("cat", [[-2e5, -2e5], [2e5, -2e5], [0, 2e5]]),
+          shape("dog", [[2e5, 0], [-2e5, 0]], "circle"), shape("cat", [[-2e5, -2e5], [2e5, 0]], "rectangle"))
     assert only_mask(LabelMe(tmp_path)).tolist() == [[1] * 20] + [[2] * 20] * 11
+
+
+@pytest.mark.parametrize("wrong", [
+    shape("cat", [[0, 0], [1e6, 0]], "circle"),  # Pillow draws it for minutes
+    shape("c\ud800t", TRIANGLE), shape("cat", [[0, 0], [5, 5]], ["mask"]), shape("cat", [[0, 0, 0]] * 3),
+    shape("cat", [[0, 10**400]] * 3)])
+def test_shapes_that_cannot_be_are_named(tmp_path, wrong):
+    path = write(tmp_path / "a.json")
+    found = json.loads(path.read_text())
+    path.write_text(json.dumps({**found, "shapes": [wrong]}))
+    assert "shape 1" in LabelMe(tmp_path).bad[path]
+
+
+def test_a_mask_larger_than_the_picture_is_not_decoded(tmp_path):
+    write(tmp_path / "a.json", shape("cat", [[0, 0], [999, 999]], "mask", mask=png(np.ones((1000, 1000), np.uint8))))
+    with pytest.raises(DataError, match="1000×1000 pixels on a picture of 20×12"):
+        only_mask(LabelMe(tmp_path))
 
 
 @pytest.mark.parametrize("sides", [(-1, -1), (0, 0), (None, None), ("12", "20"), (12.5, 20), (True, True)])

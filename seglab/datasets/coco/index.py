@@ -8,6 +8,7 @@ from __future__ import annotations
 
 import json
 import re
+import reprlib
 import sys
 import unicodedata
 import zlib
@@ -25,7 +26,7 @@ from safetensors import SafetensorError, safe_open
 from safetensors.numpy import save_file
 
 from seglab.datasets.cache import cache_folder
-from seglab.datasets.coco.masks import FAR, MOST_PIXELS, Rle, to_rle
+from seglab.datasets.coco.masks import FAR, LONGEST, MOST_PIXELS, Rle, outline_length, to_rle
 from seglab.datasets.io import Size
 from seglab.errors import CacheError, DataError
 from seglab.files import atomic_file, file_digests, read_text
@@ -44,7 +45,6 @@ FAULTS = {
 OUTSIDE = 20  # usable, but without a pixel
 
 _VERSION = "3"  # raise it when the tables change, and old ones are made again
-_LONGEST = 1 << 20  # pycocotools takes memory for each pixel of an outline, also outside of the picture
 _LARGE = 50_000_000  # bytes; longer conversions are announced
 _ROW = np.dtype([("start", np.int64), ("stop", np.int64), ("area", np.float64), ("picture", np.int32),
                  ("category", np.int32), ("crowd", np.int32), ("fault", np.int32)])
@@ -196,12 +196,13 @@ def _outlines(shape: list[Any]) -> Packed:
         raise _Unusable(5) from None
     xs, ys = numbers[::2], numbers[1::2]
     box = left, top, right, bottom = min(xs), min(ys), max(xs), max(ys)
-    steps = len(xs) * (right - left + bottom - top) if isfinite(sum(points)) else np.inf
-    if steps > _LONGEST:  # more than it can be: look closely
-        steps = np.abs(points - np.roll(points, 2)).reshape(-1, 2).max(1).sum()
-    if not (steps <= _LONGEST and min(left, top) > -FAR and max(right, bottom) < FAR):  # or NaN
+    form, data = [*accumulate(map(len, shape))][:-1], points.tobytes()
+    if not (isfinite(sum(points)) and min(left, top) > -FAR and max(right, bottom) < FAR):
         raise _Unusable(5)
-    return [*accumulate(map(len, shape))][:-1], points.tobytes(), box, None
+    longest = len(xs) * max(1, right - left + bottom - top)  # more than they can be: else look closely
+    if longest > LONGEST and outline_length(_unpacked_outlines(form, data)) > LONGEST:
+        raise _Unusable(5)
+    return form, data, box, None
 
 
 def _runs(shape: Any) -> Packed:
@@ -220,6 +221,10 @@ def _runs(shape: Any) -> Packed:
 def _unpacked(form: list[int] | dict[str, list[int]], data: bytes) -> list[np.ndarray] | Rle:
     if isinstance(form, dict):
         return {**form, "counts": data}
+    return _unpacked_outlines(form, data)
+
+
+def _unpacked_outlines(form: list[int], data: bytes) -> list[np.ndarray]:
     points = np.frombuffer(data)
     return [points[start:stop] for start, stop in pairwise([0, *form, len(points)])]
 
@@ -269,7 +274,7 @@ def _by_id(path: Path, those: list[Any], what: str, field: str) -> list[tuple[An
     for one in those:
         key, name = (_key(one.get("id")), _text(one.get(field))) if isinstance(one, dict) else (None, None)
         if key is None or name is None:
-            raise _not_coco(path, str(one)[:120], f"{what} with id and {field}")
+            raise _not_coco(path, reprlib.repr(one), f"{what} with id and {field}")
         if found.setdefault(key, (key, name, one))[2] is not one:
             raise _not_coco(path, f"two {what} with one id, {key!r} twice: {found[key][1]} and {name}",
                             "an id for each", "Remove one, or write the file again.")

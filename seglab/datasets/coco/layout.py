@@ -6,11 +6,12 @@ import os
 import re
 import unicodedata
 from collections import Counter
-from collections.abc import Sequence
-from pathlib import Path
+from collections.abc import Mapping, Sequence
+from pathlib import Path, PureWindowsPath
 from urllib.parse import unquote
 
-from seglab.datasets.splits import find_split_folders, find_split_name
+from seglab.datasets.io import IMAGE_SUFFIXES
+from seglab.datasets.splits import find_split_folders, find_split_name, visible, walk
 
 _NAME = re.compile(r"(?:instances_)?([a-z]+)(2017|2014)?", re.IGNORECASE)
 _WHOLE = ("annotations/instances_default.json", "annotations.json", "result.json", "_annotations.coco.json")
@@ -24,19 +25,19 @@ def find_layout(root: Path) -> tuple[dict[str, tuple[Path, Path]], list[str]]:
         names of annotations whose pictures have no folder, unless that is so for all of them).
     """
     found = {split: (folder / "_annotations.coco.json", folder) for split, folder in find_split_folders(root).items()
-             if (folder / "_annotations.coco.json").is_file()}
+             if os.path.isfile(folder / "_annotations.coco.json")}
     if found:
         return found, []
-    images = next((root / name for name in ("images/default", "images") if (root / name).is_dir()), root)
+    images = next((root / name for name in ("images/default", "images") if os.path.isdir(root / name)), root)
     without: dict[str, tuple[Path, Path]] = {}
     for path in sorted((root / "annotations").glob("*.json"), key=lambda path: (  # those that come first are taken
             not path.name.startswith("instances_"), "2017" not in path.name, "2014" not in path.name, path.name)):
-        name = _NAME.fullmatch(path.stem)
-        if name is None or (split := find_split_name(name[1])) is None:
+        if (split := _split_of(path.stem)) is None:
             continue
-        own = _subfolder(root, {f"{name[1]}{name[2] or ''}".lower(), name[1].lower()})
+        name = path.stem.lower().removeprefix("instances_")
+        own = _subfolder(root, {name, name.rstrip("0123456789")})
         (found if own else without).setdefault(split, (path, own or images))
-    whole = next((root / name for name in _WHOLE if (root / name).is_file()), None)
+    whole = next((root / name for name in _WHOLE if os.path.isfile(root / name)), None)
     if found:
         return found, [path.name for split, (path, _) in without.items() if split not in found]
     return without or ({"all": (whole, images)} if whole else {}), []
@@ -44,9 +45,29 @@ def find_layout(root: Path) -> tuple[dict[str, tuple[Path, Path]], list[str]]:
 
 def _subfolder(root: Path, names: set[str]) -> Path | None:
     """The folder with one of these names in any case, the longest first, in `root` or `root/images`."""
-    folders = [path for where in (root, root / "images") if where.is_dir() for path in sorted(where.iterdir())
-               if path.name.lower() in names and path.is_dir()]
+    folders = [path for where in (root, root / "images") if os.path.isdir(where) for path in visible(where)
+               if path.name.lower() in names and os.path.isdir(path)]
     return max(folders, key=lambda path: len(path.name), default=None)
+
+
+def find_unannotated(root: Path, parts: Mapping[str, tuple[Path, Path]]) -> dict[str, tuple[Path, Path]]:
+    """{split: (annotation that is not there, folder of its pictures)}, for folders beside those of the other splits."""
+    annotation, images = next(iter(parts.values()))
+    found = {}
+    for path in visible(images.parent) if images != root and _split_of(images.name) in parts else ():
+        if (split := _split_of(path.name)) and split not in parts and os.path.isdir(path) and any(
+                one.suffix.lower() in IMAGE_SUFFIXES for one in visible(path)):
+            inside = annotation.parent == images
+            missing = path / annotation.name if inside else annotation.with_name(
+                f"{'instances_' * annotation.name.startswith('instances_')}{path.name}.json")
+            found[split] = missing, path
+    return found
+
+
+def _split_of(name: str) -> str | None:
+    """The split of a folder, or of an annotation without its ending."""
+    match = _NAME.fullmatch(name)
+    return find_split_name(match[1]) if match else None
 
 
 def find_pictures(folder: Path, names: Sequence[str]) -> list[tuple[str, str]]:
@@ -56,7 +77,7 @@ def find_pictures(folder: Path, names: Sequence[str]) -> list[tuple[str, str]]:
     from another machine or system are found too: with `\\`, absolute, URL-encoded, in another case or Unicode form.
     """
     there: set[str] = set()
-    for where, _, files in os.walk(folder):
+    for where, _, files in walk(folder):
         below = os.path.relpath(where, folder)
         there.update(files if below == "." else (f"{below}/{file}".replace(os.sep, "/") for file in files))
     ends: dict[tuple[str, ...], list[str]] = {}  # of paths, from one part on
@@ -77,7 +98,7 @@ def _nearest(name: str, ends: dict[tuple[str, ...], list[str]], folder: Path) ->
         for start in range(len(parts)):
             if (found := ends.get(parts[start:])) is not None:
                 return (found[0], "") if len(found) == 1 else (name, f"{name!r} may be {' or '.join(found[:3])}")
-    if ".." not in parts and not os.path.isabs(name) and os.path.isfile(folder / name):
+    if ".." not in _parts(name) and not PureWindowsPath(name).anchor and os.path.isfile(folder / name):
         return name, ""  # behind a link
     return name, f"no file {name!r} in {folder}"
 

@@ -19,6 +19,7 @@ from seglab.labels import IGNORE
 Rle = dict[str, Any]
 MOST_PIXELS = 500_000_000
 FAR = 1e6  # coordinates beyond it are none
+LONGEST = 1 << 20  # pixels along an object's outlines: pycocotools takes memory for each, also outside of the picture
 
 
 def to_rle(segmentation: Sequence[Any] | Rle, height: int, width: int) -> Rle:
@@ -28,7 +29,7 @@ def to_rle(segmentation: Sequence[Any] | Rle, height: int, width: int) -> Rle:
         segmentation: polygons, [x0, y0, x1, y1, …] in pixels each; or run lengths, {"size": [height, width],
             "counts": list of int, str or bytes}.
         height, width: of the picture. Run lengths of another size, or that do not fill it, are a ValueError, as are
-            outlines of fewer than 3 points and coordinates beyond a million.
+            outlines of fewer than 3 points, coordinates beyond a million, and outlines of more than a million pixels.
 
     Example:
         >>> to_rle([[0, 0, 2, 0, 2, 2, 0, 2]], 3, 4)["size"], to_rle({"size": [1, 3], "counts": [1, 2]}, 1, 3)["counts"]
@@ -38,6 +39,8 @@ def to_rle(segmentation: Sequence[Any] | Rle, height: int, width: int) -> Rle:
         outlines = [np.asarray(one, dtype=np.float64) for one in segmentation]
         if not all(len(one) > 5 and len(one) % 2 == 0 and one.min() > -FAR and one.max() < FAR for one in outlines):
             raise ValueError("an outline of fewer than 3 points, or coordinates beyond a million")  # or NaN
+        if (length := outline_length(outlines)) > LONGEST or not 0 < height * width <= MOST_PIXELS:
+            raise ValueError(f"outlines of {length:,.0f} pixels for {width}×{height}")
         parts = coco_mask.frPyObjects(outlines, height, width)
         return parts[0] if len(parts) == 1 else coco_mask.merge(parts)
     size, counts = list(segmentation["size"]), segmentation["counts"]
@@ -50,9 +53,24 @@ def to_rle(segmentation: Sequence[Any] | Rle, height: int, width: int) -> Rle:
     # What does not fill the picture would be decoded to whatever lies in memory. Each run first: a sum may wrap around.
     if runs.min() < 0 or runs.max() > height * width or runs.sum() != height * width:
         raise ValueError(f"run lengths that do not fill {width}×{height} pixels")
-    rle = coco_mask.frPyObjects({"size": size, "counts": runs.tolist()}, height, width)
-    # pycocotools' merge goes astray, even out of its memory, at a run of 0 behind the first.
-    return rle if runs[1:].all() else coco_mask.encode(coco_mask.decode(rle))
+    if not runs[1:].all():  # pycocotools' merge goes astray, even out of its memory, at a run of 0 behind the first
+        places, counts = np.unique(np.cumsum(runs)[:-1], return_counts=True)  # where 0 becomes 1, or 1 becomes 0
+        runs = np.diff(places[(counts % 2 == 1) & (places < height * width)], prepend=0, append=height * width)
+    return coco_mask.frPyObjects({"size": size, "counts": runs.tolist()}, height, width)
+
+
+def outline_length(outlines: Sequence[np.ndarray]) -> float:
+    """How many pixels the closed outlines, (x, y, x, y, …) each, pass, at least one a point.
+
+    Example:
+        >>> outline_length([np.array([0.0, 0.0, 10.0, 0.0, 10.0, 5.0])])
+        25.0
+    """
+    length = 0.0
+    for one in outlines:
+        points = one.reshape(-1, 2)
+        length += np.maximum(np.abs(np.diff(points, axis=0, append=points[:1])).max(axis=1), 1).sum()
+    return length
 
 
 def rle_counts(counts: bytes) -> np.ndarray:

@@ -14,8 +14,17 @@ import numpy as np
 
 from seglab.datasets.base import Reader, check_choice, did_you_mean, few
 from seglab.datasets.coco.index import FAULTS, OUTSIDE, CocoIndex
-from seglab.datasets.coco.layout import find_layout, find_pictures
-from seglab.datasets.coco.masks import Rle, paint, painting_order, rle_counts, semantic_mask, to_rle
+from seglab.datasets.coco.layout import find_layout, find_pictures, find_unannotated
+from seglab.datasets.coco.masks import (
+    LONGEST,
+    Rle,
+    outline_length,
+    paint,
+    painting_order,
+    rle_counts,
+    semantic_mask,
+    to_rle,
+)
 from seglab.datasets.io import Size, image_size
 from seglab.datasets.splits import SPLITS, Entry, existing_folder, folders_below, visible
 from seglab.errors import ArgumentError, DataError
@@ -90,13 +99,19 @@ class Coco(Reader):
             raise ArgumentError("images", found=f"{images} without annotations", expected="both, or neither")
         self.root, self.crowd, self.overlap, self.min_pixels = existing_folder(root), crowd, overlap, min_pixels
         parts, without = find_layout(self.root) if annotations is None else ({
-            "all": (self.root / Path(annotations).expanduser(), existing_folder(self.root / (images or ".")))}, [])
+            "all": (self.root / os.path.expanduser(annotations), existing_folder(self.root / (images or ".")))}, [])
         if without:
             self.notes.append(f"{few(without)}: no folder of pictures, and left out")
         if not parts:
             raise DataError(f"{self.root}: COCO dataset", found=[p.name for p in visible(self.root)][:12],
                             expected=self.looks_like, fix="Unpack pictures and annotations side by side, or name both: "
                                                           "images=, annotations=.")
+        for split, (missing, folder) in find_unannotated(self.root, parts).items() if annotations is None else ():
+            if split != "test":  # of which COCO publishes the pictures alone
+                raise DataError(f"{missing}: annotation of the pictures in {folder.name}", found="no such file",
+                                expected="one for each folder of a split",
+                                fix=f"Put it there; or move {folder.name} away, and a part of the others is {split}.")
+            self.notes.append(f"{folder}: not used, since there is no {missing.name}")
         self.indexes = {split: CocoIndex.open(parts[split][0]) for split in (*SPLITS, "all") if split in parts}
         chosen = self._choose(categories)
         self.label_set = known_label_set(("background", *chosen))
@@ -119,7 +134,7 @@ class Coco(Reader):
 
     @property
     def title(self) -> str:
-        return self.name if (self.root / "annotations").is_dir() else self.root.name
+        return self.name if os.path.isdir(self.root / "annotations") else self.root.name
 
     def _choose(self, categories: Iterable[int | str] | None) -> list[str]:
         """The names of the chosen categories, in the order of the classes."""
@@ -227,9 +242,15 @@ class Coco(Reader):
         """Run lengths, class ids, crowds and areas of a picture's objects."""
         index, rows, classes = self._rows(entry)
         size, rles = self.size(entry), []
+        # Outlines of objects are as long as the picture has pixels at most, with some that lie over each other. Longer
+        # ones are damage, and would take minutes.
+        left: float = LONGEST + 8 * size[0] * size[1]
         for row in rows:
             key, shape = index.shape(row)
             try:
+                left -= outline_length(shape) if isinstance(shape, list) else 0
+                if left < 0:
+                    raise ValueError("outlines of this picture that are far longer than any on so few pixels")
                 rles.append(to_rle(shape, *size))
             except (ValueError, TypeError, LookupError) as error:
                 raise DataError(f"{index.path}: annotation {key}", found=str(error),
