@@ -105,7 +105,7 @@ def _korean(data: bytes) -> str | None:
 def _western(data: bytes) -> str | None:
     """cp1252 if that is beyond doubt: single accented letters in words of plain ones, not all of them very short."""
     text = data.decode("cp1252", errors="replace")
-    words = re.findall(r"[^\W\d_]*[^\x00-\x7f][^\W\d_]*", text)
+    words = [word for word in re.findall(r"(?:[^\W\d_]|[^\x00-\x7f])+", text) if not word.isascii()]
     doubtful = _CONTROL.search(text) or max(map(len, words)) < 4 or any(
         not _WESTERN_WORD.fullmatch(word) or re.search(r"[^\x00-\x7f]{2}|^[^\x00-\x7f]$", word) for word in words)
     return None if doubtful else text

@@ -60,10 +60,10 @@ class LabelSet:
         if not 1 <= len(self.classes) < IGNORE:
             raise ArgumentError(what, found=f"{len(self.classes)} classes",
                                 expected="1 to 254 classes (id 255 means ignore)")
-        if twice := sorted({name for name in self.classes if self.classes.count(name) > 1}):
-            raise ArgumentError(what, found=f"{twice} more than once", expected="every class name once")
         if bad := [name for name in self.classes if not isinstance(name, str) or printable(name) != name]:
             raise ArgumentError(what, found=f"class names {bad}", expected="texts, without halves of surrogate pairs")
+        if twice := sorted({name for name in self.classes if self.classes.count(name) > 1}):
+            raise ArgumentError(what, found=f"{twice} more than once", expected="every class name once")
         if len(self.colours) != len(self.classes):
             raise ArgumentError(what, found=f"{len(self.colours)} colours",
                                 expected=f"{len(self.classes)}, one a class")

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import json
 import os
 import random
 from pathlib import Path
@@ -9,7 +10,7 @@ from pathlib import Path
 import pytest
 
 from seglab.errors import DataError
-from seglab.files import atomic_file, atomic_folder, atomic_write, read_text
+from seglab.files import atomic_file, atomic_folder, atomic_write, file_digests, read_memory, read_text
 from tests import processes
 
 there_or_not = pytest.mark.parametrize("old", [None, b"old"])
@@ -166,3 +167,25 @@ def test_text_that_is_none(tmp_path):
     for bad in (tmp_path, tmp_path / "gone.csv"):
         with pytest.raises(DataError, match="readable file"):
             read_text(bad)
+
+
+@pytest.mark.parametrize("damage", [
+    b"5", b"[]", b"{", b"null", b"[" * 5000, b"\xff", json.dumps({"a": 5}).encode(), json.dumps({"a": [1, 2]}).encode(),
+    json.dumps({"a": ["1-1-1", "../other"]}).encode(), json.dumps({"a": {"b": []}}).encode()])
+def test_a_damaged_memory_of_hashes_is_made_again(tmp_path, damage):
+    path, memory = tmp_path / "a.txt", tmp_path / "digests.json"
+    path.write_text("text")
+    expected = file_digests([path], memory)
+    assert read_memory(memory, dict[str, tuple[str, str]])[os.path.realpath(path)][1] == expected[0]
+    memory.write_bytes(damage.replace(b'"a"', json.dumps(os.path.realpath(path)).encode()))
+    assert file_digests([path], memory) == expected and b"..other" not in memory.read_bytes()
+
+
+def test_text_of_one_long_word_is_read_at_once(tmp_path):
+    """Each letter was tried as the beginning of a word."""
+    path = tmp_path / "a.csv"
+    path.write_bytes(b"x" * 300_000 + b" \xff\xfe\n")
+    with pytest.raises(DataError, match="byte 0xff"):
+        read_text(path)
+    with pytest.raises(DataError, match="readable file"):
+        read_text("a\0b")

@@ -177,3 +177,18 @@ def test_what_is_no_class_table(tmp_path, text, message):
     assert len(str(caught.value)) < 1000
     with pytest.raises(DataError, match=r"nothing\.csv"):
         ClassTable.read(tmp_path / "nothing.csv")
+
+
+@pytest.mark.parametrize("number", ["9" * 400, "²", "٣", "1e5", "1." + "0" * 400, "-1", "nan"])
+def test_numbers_that_are_none(tmp_path, number):
+    path = tmp_path / "a.csv"
+    for text in (f"name,r,g,b\nroad,1,2,{number}\n", f"id,name,r,g,b\n{number},road,1,2,3\n"):
+        path.write_text(text)
+        with pytest.raises(DataError, match=r"a\.csv, line 2"):
+            ClassTable.read(path)
+
+
+@pytest.mark.parametrize("name", [5, None, "\ud800", ["a"]])
+def test_names_that_are_no_texts(name):
+    with pytest.raises(ArgumentError, match="class names"):
+        LabelSet("x", ("a", name), ((0, 0, 0), (1, 1, 1)))

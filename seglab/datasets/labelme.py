@@ -16,6 +16,7 @@ import numpy as np
 from PIL import Image, ImageDraw
 
 from seglab.datasets.base import Reader, few
+from seglab.datasets.coco.masks import MOST_PIXELS
 from seglab.datasets.folder import Folder, find_class_table
 from seglab.datasets.io import IMAGE_SUFFIXES, Size, image_size
 from seglab.datasets.splits import Entry, existing_folder, files_below, find_split_name, folders_below, name_below
@@ -104,8 +105,10 @@ class LabelMe(Reader):
                 return None
             if not isinstance(found["shapes"], list):
                 raise ValueError("`shapes` is no list")
-            sides = found.get("imageHeight"), found.get("imageWidth")
-            size = sides if all(type(side) is int and 0 < side < 1 << 999 for side in sides) else None  # the picture's
+            sides: tuple[Any, Any] = found.get("imageHeight"), found.get("imageWidth")
+            size = sides if all(type(side) is int and side > 0 for side in sides) else None  # else the picture's
+            if size and size[0] * size[1] > MOST_PIXELS:
+                raise ValueError(f"imageWidth × imageHeight of more than {MOST_PIXELS:,} pixels")
             shapes = [_shape(shape, f"shape {number}") for number, shape in enumerate(found["shapes"], start=1)]
             # The picture is where `imagePath` says, or else the only one of its name, in the same split if possible.
             stated = str(found["imagePath"]).replace("\\", "/")

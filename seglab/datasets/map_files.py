@@ -14,7 +14,7 @@ from seglab.files import atomic_write, check_free, read_text
 Item = tuple[Path, int]
 
 #: A comment of a map file that names a class, as `write_map_file` writes it.
-_CLASS_COMMENT = re.compile(r"#\s*class (\d{1,3}):\s*(.+?)\s*")
+_CLASS_COMMENT = re.compile(r"#\s*class ([0-9]{1,3}):\s*(.+?)\s*")
 
 
 def read_map_file(path: str | Path, root: str | Path | None = None,
@@ -42,7 +42,7 @@ def read_map_file(path: str | Path, root: str | Path | None = None,
         name, tab, label = line.rpartition("\t")
         if not tab:
             bad.append(f"line {number}: no tab in {line!r:.60}")
-        elif not re.fullmatch(r"\s*\d{1,3}\s*", label):
+        elif not re.fullmatch(r"\s*[0-9]{1,3}\s*", label):
             bad.append(f"line {number}: label {label.strip()!r:.60} is no class index")
         else:
             file = folder / name.strip()

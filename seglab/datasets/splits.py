@@ -146,7 +146,7 @@ def visible(folder: Path) -> list[Path]:
     DataError if the folder cannot be read.
     """
     try:
-        return sorted(path for path in folder.iterdir() if not path.name.startswith(_HIDDEN))
+        return sorted(folder / name for name in os.listdir(folder) if not name.startswith(_HIDDEN))
     except OSError as error:
         raise _unreadable(error) from error
 

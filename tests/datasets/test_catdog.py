@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import json
 from dataclasses import replace
 from pathlib import Path
 
@@ -15,6 +16,7 @@ from seglab.datasets import CatDog, Samples, collate, open_dataset, read_map_fil
 from seglab.datasets import write_map_file as write
 from seglab.datasets.sources import doubts
 from seglab.errors import ArgumentError, DataError
+from seglab.files import data_home
 from seglab.samples import write_catdog_sample, write_pets_sample
 from seglab.samples.animals import draw_animal
 
@@ -116,6 +118,7 @@ def test_written_map_files_survive_a_round_trip(tmp_path):
     ("# class 0: cat\n# class 1: dog\na.png\t0\nb.png\t7\n", ("line 4: 7", "0 to 1: cat, dog")),
     ("a.png\t0\nb.png\t99999999\n", ("line 2: label '99999999'",)),
     (f"a.png\t0\nb.png\t{'9' * 5000}\n", ("line 2: label '999",)),
+    ("a.png\t²\nb.png\t٣\n", ("line 1: label '²'", "line 2: label '٣'")),
     ("# class 0: cat\n# class 99999999: dog\na.png\t0\nb.png\t1\n",
      ("labels out of range", "line 4: 1", "0 to 0: cat")),
     ("a.png\t0\nb.png\t1\na.png\t1\n", ("line 3: a.png is 1, and 0 on line 1",)),
@@ -230,7 +233,10 @@ def test_opening_warns_of_a_leak(root, tmp_path):
     with Image.open(source) as image:  # smaller, mirrored, in another format
         image.resize((60, 48)).transpose(Image.Transpose.FLIP_LEFT_RIGHT).save(
             tmp_path / "leaky" / "test" / "cats" / "copy.png")
-    for _ in range(2):  # the second time from memory
+    memory = data_home() / "cache" / "duplicates.json"
+    for damage in (None, None, "", "5", [[0, 99999]], [["a", 1]], [[-1, 0]], [[0, 1, 2]]):  # the second time from it
+        if damage is not None:
+            memory.write_text(json.dumps(dict.fromkeys(json.loads(memory.read_text()), damage)) if damage else "")
         with pytest.warns(UserWarning, match=r"1 of 7 test pictures are in train too, for instance copy as cat-0"):
             splits = open_dataset("catdog", root=tmp_path / "leaky", size=32, progress=False)
     clean = splits.test.subset([i for i, name in enumerate(splits.test.names) if name != "copy"])

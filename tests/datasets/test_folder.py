@@ -11,7 +11,7 @@ from PIL import Image
 
 from seglab.datasets import CamVid, Drone, Folder, Samples
 from seglab.errors import ArgumentError, DataError
-from seglab.labels import CAMVID
+from seglab.labels import CAMVID, LabelSet
 from seglab.samples import write_drone_sample
 from tests.conftest import COLOURS, write_pair
 
@@ -162,3 +162,13 @@ def test_how_masks_are_stored_is_found_out_or_said(tmp_path):
         opened(tmp_path, encoding="ids")
     with pytest.raises(ArgumentError, match="'rgb'"):
         opened(tmp_path, encoding="rgb")
+
+
+def test_classes_of_one_colour_are_an_error_where_colours_decide(tmp_path):
+    labels = LabelSet("two", ("road", "kerb", "grass"), ((9, 9, 9), (9, 9, 9), (0, 99, 0)))
+    write_pair(tmp_path, "a", Image.fromarray(PICTURE), MASK)
+    assert opened(tmp_path, label_set=labels).label_set == labels  # masks of ids: colours are to draw with
+    write_pair(tmp_path, "a", Image.fromarray(PICTURE), labels.colourise(MASK))
+    for encoding in ("auto", "colours"):
+        with pytest.raises(DataError, match=r"stored as colours\n.*\(9, 9, 9\) for road and for kerb"):
+            opened(tmp_path, label_set=labels, encoding=encoding)

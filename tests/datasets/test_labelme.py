@@ -195,6 +195,11 @@ def test_far_points_are_drawn_at_once(tmp_path):
     assert only_mask(LabelMe(tmp_path)).tolist() == [[1] * 20] + [[2] * 20] * 11
 
 
+def test_sizes_that_no_picture_has_are_named(tmp_path):
+    path = write(tmp_path / "a.json", imageHeight=10**400, imageWidth=40)
+    assert "more than 500,000,000 pixels" in LabelMe(tmp_path).bad[path]
+
+
 @pytest.mark.parametrize("wrong", [
     shape("cat", [[0, 0], [1e6, 0]], "circle"),  # Pillow draws it for minutes
     shape("c\ud800t", TRIANGLE), shape("cat", [[0, 0], [5, 5]], ["mask"]), shape("cat", [[0, 0, 0]] * 3),
@@ -219,7 +224,7 @@ def test_sizes_that_are_none_come_from_the_picture(tmp_path, sides):
 
 
 def test_another_size_than_the_pictures_is_an_error(tmp_path):
-    write(tmp_path / "a.json", shape("cat", TRIANGLE), imageHeight=10 ** 30, imageWidth=40)
+    write(tmp_path / "a.json", shape("cat", TRIANGLE), imageHeight=30, imageWidth=40)
     for cache in (True, False):
         with pytest.raises(DataError, match="another size than its picture a.jpg"):
             Samples(LabelMe(tmp_path), "all", cache=cache, progress=False).read(0)

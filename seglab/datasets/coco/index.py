@@ -20,6 +20,7 @@ from pathlib import Path
 from typing import Any
 
 import cv2
+import msgspec
 import numpy as np
 from pycocotools import mask as coco_mask
 from safetensors import SafetensorError, safe_open
@@ -48,6 +49,7 @@ _VERSION = "3"  # raise it when the tables change, and old ones are made again
 _LARGE = 50_000_000  # bytes; longer conversions are announced
 _ROW = np.dtype([("start", np.int64), ("stop", np.int64), ("area", np.float64), ("picture", np.int32),
                  ("category", np.int32), ("crowd", np.int32), ("fault", np.int32)])
+_NAMES = tuple[list[tuple[int | str, str, str]], list[tuple[int | str, str, int, int]]]  # categories, pictures
 #: What can be said of a segmentation: how its points or run lengths are packed, these, its box, and its picture's size.
 Packed = tuple[Any, bytes, tuple[float, float, float, float], "tuple[int, int] | None"]
 
@@ -57,8 +59,8 @@ class CocoIndex:
 
     Attributes:
         path, digest, place: the annotation, the hash of its content, and the file in the cache.
-        categories: [id, name, supercategory] of each, by ascending id.
-        pictures: [id, file name, height, width] of each, by ascending id; 0 × 0 where the annotation gives no size.
+        categories: (id, name, supercategory) of each, by ascending id.
+        pictures: (id, file name, height, width) of each, by ascending id; 0 × 0 where the annotation gives no size.
         rows: a record of each annotation: `picture` and `category` are places in these lists, or -1; `crowd` is 0 or
             1; `area` in square pixels; `fault` 0, `OUTSIDE`, or a key of `FAULTS`. They are in the order of the
             pictures, of one picture in the order of the file; those that cannot be used come last.
@@ -76,10 +78,10 @@ class CocoIndex:
                 names, rows, self._shapes = (file.get_tensor(name).numpy() for name in ("names", "rows", "shapes"))
                 if file.metadata() != _made_of(digest, names, rows):
                     raise ValueError("made of something else")
-        except (SafetensorError, OSError, ValueError, TypeError) as error:
+            self.rows: np.ndarray = rows.reshape(-1).view(_ROW)
+            self.categories, self.pictures = msgspec.convert(json.loads(names.tobytes()), _NAMES)
+        except (SafetensorError, OSError, ValueError, TypeError, RecursionError) as error:
             raise self._damaged() from error
-        self.rows: np.ndarray = rows.view(_ROW)
-        self.categories, self.pictures = json.loads(names.tobytes())
         self.first = np.searchsorted(self.rows["picture"], np.arange(len(self.pictures) + 1)).tolist()
 
     def __reduce__(self) -> tuple[type, tuple[Path, Path, str]]:  # a worker that is spawned maps the file itself

@@ -13,10 +13,11 @@ import pytest
 import torch
 from PIL import Image
 from pycocotools import mask as coco_mask
+from safetensors.numpy import save_file
 from torch.utils.data import DataLoader
 
 from seglab.datasets import Coco, Samples, open_dataset
-from seglab.datasets.coco.index import CocoIndex
+from seglab.datasets.coco.index import CocoIndex, _made_of
 from seglab.datasets.coco.masks import to_rle
 from seglab.datasets.transforms import collate
 from seglab.errors import ArgumentError, CacheError, DataError, SeglabError
@@ -153,6 +154,14 @@ def test_objects_are_numbered_where_the_mask_counts(sample, overlap):
             assert areas[k - 1] == things[k - 1]["area"] and not things[k - 1]["iscrowd"]
 
 
+def test_objects_of_a_picture_with_hundreds_of_them(tmp_path):
+    things = [thing(i, box(i % 40 * 2, i // 40 * 2, 2, 2), category=17 + i % 2) for i in range(300)]
+    coco = opened(tmp_path, content(things))
+    numbers, areas = coco.objects(coco.splits["train"][0])
+    expected = np.arange(1, 321).reshape(8, 40).repeat(2, 0).repeat(2, 1)
+    assert len(areas) == 300 and np.array_equal(numbers[:16], np.where(expected <= 300, expected, 0))
+
+
 NAMELESS = {**content([]), "images": [{"id": 1}]}
 
 
@@ -263,16 +272,6 @@ def test_sizes_that_cannot_be_come_from_the_picture(tmp_path, size):
         first_mask(Coco(tmp_path))
 
 
-def test_thousands_of_objects_on_one_picture(tmp_path):
-    """pycocotools measures and decodes up to 255."""
-    things = [thing(i, box(i % 80, i // 80, 1, 1), category=17 + i % 2) for i in range(4000)]
-    coco = opened(tmp_path, content([*things, thing(5000, box(3, 3, 2, 2))]))
-    expected = np.where(np.arange(4800) < 4000, 1 + np.arange(4800) % 2, 0).reshape(60, 80)
-    expected[3:5, 3:5] = 255
-    assert np.array_equal(first_mask(coco), expected)
-    assert coco.objects(coco.splits["train"][0])[0].max() == 4000
-
-
 def test_outlines_without_their_outer_brackets(tmp_path):
     """As VIA exports them."""
     flat = {**thing(1, []), "segmentation": box(0, 0, 40, 40)}
@@ -378,6 +377,12 @@ def test_tables_are_made_once_and_belong_to_their_annotation(tmp_path, home, mon
             first_mask(Coco(tmp_path))
         except SeglabError:
             continue
+    # Other shapes and types than ours, signed as ours are.
+    rows = np.frombuffer(np.array([1, 2], np.int64))
+    for names in (b"5", b"[[], []]", b'[[[1.5, "a", ""]], []]', b"[" * 5000, json.dumps([[[1, 2, 3]], [[]]]).encode()):
+        tables = {"names": np.frombuffer(names, np.uint8), "rows": rows, "shapes": np.zeros((2, 2), np.float32)}
+        save_file(tables, place, _made_of(CocoIndex.open(path).digest, tables["names"], tables["rows"]))
+        assert first_mask(Coco(tmp_path)).sum() == 900
     place.unlink()
     assert first_mask(Coco(tmp_path)).sum() == 900
 
@@ -431,6 +436,56 @@ def test_a_split_without_its_pictures_is_none_if_others_have_theirs(tmp_path):
     shutil.rmtree(images)
     coco = Coco(tmp_path)
     assert [*coco.splits] == ["train", "val"] and coco.bad
+
+
+def test_pictures_of_a_split_without_their_annotation_are_an_error(tmp_path):
+    images, path = write(tmp_path, content([thing(1, box(0, 0, 40, 40))]))
+    shutil.copytree(images, tmp_path / "test2017")
+    coco = Coco(tmp_path)  # COCO publishes no annotation of these
+    assert [*coco.splits] == ["train"] and "no instances_test2017.json" in coco.notes[0]
+    shutil.copytree(images, tmp_path / "val2017")
+    with pytest.raises(DataError, match=r"instances_val2017.json: annotation of the pictures in val2017(.|\n)*Put it"):
+        Coco(tmp_path)
+    assert Coco(tmp_path, annotations=path, images=images).splits.keys() == {"all"}
+    shutil.copy(path, images / "_annotations.coco.json")
+    images.rename(tmp_path / "train")
+    (tmp_path / "val2017").rename(tmp_path / "valid")
+    with pytest.raises(DataError, match=r"valid/_annotations.coco.json"):
+        Coco(tmp_path)
+
+
+def test_names_do_not_leave_the_folder(tmp_path):
+    names = ["../secret.jpg", str(tmp_path / "secret.jpg"), "../secret.jpg?d=x.jpg", "a/../../secret.jpg",
+             "C:\\secret.jpg", "a\0.jpg", 300 * "x", "link/inside.jpg"]
+    what = content([], images=len(names))
+    images, _ = write(tmp_path, what)
+    for one, name in zip(what["images"], names, strict=True):
+        one["file_name"] = name
+    write(tmp_path, what, pictures=False)
+    (tmp_path / "elsewhere").mkdir()
+    (images / "link").symlink_to(tmp_path / "elsewhere")
+    for path in (tmp_path / "secret.jpg", tmp_path / "secret.jpg?d=x.jpg", tmp_path / "elsewhere" / "inside.jpg"):
+        shutil.copy(images / "000000000001.jpg", path)
+    coco = Coco(tmp_path)
+    assert [bool(coco.bad.get(entry.image)) for entry in coco.splits["train"]] == [True] * 7 + [False]
+
+
+def test_names_in_other_bytes_than_utf_8(tmp_path):
+    images, _ = write(tmp_path, content([thing(1, box(0, 0, 40, 40))]))
+    try:
+        (images / "000000000001.jpg").rename(os.fsdecode(os.fsencode(images) + b"/caf\xe9.jpg"))
+    except OSError:
+        pytest.skip("a file system of Unicode names")
+    coco = Coco(tmp_path)
+    assert "no file" in coco.bad[coco.splits["train"][0].image]
+
+
+def test_outlines_of_a_picture_are_as_many_as_it_has_room_for(tmp_path):
+    """Each is short enough, and a thousand of them would take minutes."""
+    coco = opened(tmp_path, content([thing(i, [-150_000, -150_000, 150_000, 0, 0, 150_000]) for i in range(1000)]))
+    assert not coco.faults
+    with pytest.raises(DataError, match=r"annotation \d+\n.*far longer than any on so few pixels"):
+        first_mask(coco)
 
 
 def test_what_comes_in_one_annotation_is_split_by_name(tmp_path):

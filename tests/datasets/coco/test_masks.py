@@ -122,3 +122,55 @@ def test_run_lengths_that_do_not_fill_the_picture_are_refused(shape):
     """pycocotools decodes short ones to whatever lies in memory."""
     with pytest.raises(ValueError, match="run lengths"):
         to_rle(shape, 5, 5)
+
+
+def stacked(boxes: np.ndarray, classes: list[int], crowds: list[bool], size: tuple[int, int], crowd: str,
+            overlap: str) -> np.ndarray:
+    """Object by object, pixel by pixel: the rules as they are written down."""
+    found, depth, ignored = np.zeros(size, int), np.zeros(size, int), np.zeros(size, bool)
+    for (x, y), value, is_crowd in zip(boxes.tolist(), classes, crowds, strict=True):
+        place = np.s_[y:y + 3, x:x + 4]
+        if is_crowd and crowd != "fill":
+            ignored[place] |= crowd == "ignore"
+            continue
+        depth[place] += 1
+        found[place] = np.maximum(found[place], value) if overlap == "max" else value
+    if overlap == "ignore":
+        found[depth > 1] = 255
+    found[ignored] = 255
+    return found
+
+
+@pytest.mark.parametrize(("count", "modes"), [
+    (10_000, [("ignore", "ignore")]),
+    (300, [(crowd, overlap) for crowd in ("ignore", "drop", "fill") for overlap in ("ignore", "last", "max")])])
+def test_more_objects_than_a_byte_counts(count, modes):
+    rng, size = np.random.default_rng(count), (170, 190)
+    boxes = rng.integers(0, 160, (count, 2))
+    rles = [to_rle([box(x, y, 4, 3)], *size) for x, y in boxes.tolist()]
+    classes, crowds = rng.integers(1, 255, count).tolist(), (rng.random(count) < 0.02).tolist()
+    for crowd, overlap in modes:
+        assert np.array_equal(semantic_mask(rles, classes, crowds, size, crowd=crowd, overlap=overlap),
+                              stacked(boxes, classes, crowds, size, crowd, overlap)), (crowd, overlap)
+
+
+def test_polygons_that_leave_the_picture_are_pycocotools_own():
+    rng = np.random.default_rng(0)
+    for spread in (30, 300, 3000, 30_000):
+        for _ in range(10):
+            polygon = rng.uniform(-spread, spread, 2 * rng.integers(3, 9)).round(2).tolist()
+            assert to_rle([polygon], 30, 40) == coco_mask.frPyObjects([polygon], 30, 40)[0]
+
+
+def test_outlines_that_would_take_gigabytes_are_refused():
+    with pytest.raises(ValueError, match="pixels for 40×30"):
+        to_rle([[999_998, 999_998, -999_998, -999_998] * 1000], 30, 40)
+    with pytest.raises(ValueError, match="pixels for 1000000×1000000"):
+        to_rle([box(0, 0, 9, 9)], 10**6, 10**6)
+
+
+def test_empty_runs_of_a_huge_picture_take_no_pixels():
+    """They were joined by decoding: half a gigabyte for each of these few bytes."""
+    shape = {"size": [20_000, 25_000], "counts": [7, 0, 3, 5, 0, 499_999_985]}
+    for _ in range(20):
+        assert rle_counts(to_rle(shape, 20_000, 25_000)["counts"]).tolist() == [10, 499_999_990]
