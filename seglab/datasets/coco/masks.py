@@ -69,7 +69,7 @@ def outline_length(outlines: Sequence[np.ndarray]) -> float:
     length = 0.0
     for one in outlines:
         points = one.reshape(-1, 2)
-        length += np.maximum(np.abs(np.diff(points, axis=0, append=points[:1])).max(axis=1), 1).sum()
+        length += np.maximum(np.abs(np.diff(points, axis=0, append=points[:1])).max(axis=1), 1).sum().item()
     return length
 
 
