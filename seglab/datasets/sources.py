@@ -147,7 +147,12 @@ def open_reader(name: str, folder: str | Path, **options: Any) -> Reader:
         raise ArgumentError(f"options of {name!r}", found=", ".join(unknown),
                             expected=", ".join([*kind.options(), *_COMMON]),
                             fix=f"Datasets with {unknown[0]!r}: {', '.join(having) or 'none'}.")
-    return kind(folder, **options)
+    try:
+        return kind(folder, **options)
+    except TypeError as error:
+        if not options:
+            raise
+        raise ArgumentError(f"options of {name!r}", found=options, expected=str(error)) from error
 
 
 def find_dataset(root: str | Path, kind: str | None = None) -> tuple[str, Path]:

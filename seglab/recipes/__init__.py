@@ -175,7 +175,7 @@ def _splits_for(card: Card, path: str | Path, data: str | Path | None, given: Ma
     if labels is None:
         raise CheckpointError(f"{path}: card of the model", found="no classes on it", expected="those of its training",
                               fix="Load it in Python, set model.card.label_set, and call seglab.evaluate(model, data).")
-    name, _, where = _place(card.trained_on.get("layout", labels.name), data, progress, card.size is not None)
+    name, _, where = _place(card.trained_on.get("layout") or labels.name, data, progress, card.size is not None)
     kind, known = Reader.kinds[name].options(), card.trained_on.get("options", {})
     options = {key: value for key, value in known.items() if key in (*kind, "within", "size", "how")}
     if "categories" in kind and labels.classes[0] == "background":

@@ -45,10 +45,10 @@ FAULTS = {
 }
 OUTSIDE = 20  # usable, but without a pixel
 
-_VERSION = "3"  # raise it when the tables change, and old ones are made again
+_VERSION = "4"  # raise it when the tables change, and old ones are made again
 _LARGE = 50_000_000  # bytes; longer conversions are announced
 _ROW = np.dtype([("start", np.int64), ("stop", np.int64), ("area", np.float64), ("picture", np.int32),
-                 ("category", np.int32), ("crowd", np.int32), ("fault", np.int32)])
+                 ("category", np.int32), ("crowd", np.int32), ("fault", np.int32), ("checksum", np.uint32)])
 _NAMES = tuple[list[tuple[int | str, str, str]], list[tuple[int | str, str, int, int]]]  # categories, pictures
 #: What can be said of a segmentation: how its points or run lengths are packed, these, its box, and its picture's size.
 Packed = tuple[Any, bytes, tuple[float, float, float, float], "tuple[int, int] | None"]
@@ -62,8 +62,9 @@ class CocoIndex:
         categories: (id, name, supercategory) of each, by ascending id.
         pictures: (id, file name, height, width) of each, by ascending id; 0 × 0 where the annotation gives no size.
         rows: a record of each annotation: `picture` and `category` are places in these lists, or -1; `crowd` is 0 or
-            1; `area` in square pixels; `fault` 0, `OUTSIDE`, or a key of `FAULTS`. They are in the order of the
-            pictures, of one picture in the order of the file; those that cannot be used come last.
+            1; `area` in square pixels; `fault` 0, `OUTSIDE`, or a key of `FAULTS`; `checksum` that of its shape. They
+            are in the order of the pictures, of one picture in the order of the file; those that cannot be used come
+            last.
         first: where the rows of each picture begin.
 
     CacheError if the file in the cache is damaged, or is not there.
@@ -105,8 +106,11 @@ class CocoIndex:
 
     def shape(self, row: np.void) -> tuple[int | str | None, list[np.ndarray] | Rle]:
         """The id of an annotation, and its outlines, (x, y, x, y, …) each, or its compressed run lengths."""
-        head, _, data = self._shapes[row["start"]:row["stop"]].tobytes().partition(b"\n")
+        packed = self._shapes[row["start"]:row["stop"]].tobytes()
+        head, _, data = packed.partition(b"\n")
         try:
+            if zlib.crc32(packed) != row["checksum"]:
+                raise ValueError("other bytes than were written")
             key, form = json.loads(head)
             return key, _unpacked(form, data)
         except (ValueError, TypeError) as error:
@@ -150,7 +154,8 @@ def _converted(path: Path) -> dict[str, np.ndarray]:
             6 if size and height and size != (height, width) else OUTSIDE if outside else 0))
         if key is not None:
             seen.add(key)
-        rows.append((start, stop, area, len(pictures) if fault in FAULTS else picture, category, crowd == 1, fault))
+        rows.append((start, stop, area, len(pictures) if fault in FAULTS else picture, category, crowd == 1, fault,
+                     zlib.crc32(shapes[start:stop])))
     table = np.array(rows, dtype=_ROW)
     return {"names": np.frombuffer(json.dumps([categories, pictures]).encode(), np.uint8),
             "rows": table[np.argsort(table["picture"], kind="stable")].view(np.uint8),
