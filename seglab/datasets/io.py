@@ -161,6 +161,9 @@ def opened(path: str | Path) -> Iterator[Image.Image]:
     except FileNotFoundError:
         raise DataError(f"{path}: file", found="nothing there", expected="a picture",
                         fix="Check the path, and that the dataset was unpacked whole.") from None
+    except (PermissionError, IsADirectoryError) as error:
+        raise DataError(f"{path}: file", found=error.strerror, expected="a picture that can be read",
+                        fix="Check its rights.") from error
     except Exception as error:
         # All of them: on damaged files the decoders raise what they come upon (struct.error, OverflowError,
         # MemoryError, IndexError, zlib.error, cv2.error, …), and no list of these stays complete.

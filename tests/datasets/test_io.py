@@ -304,3 +304,13 @@ def test_a_picture_that_is_a_program_is_not_opened(tmp_path):
     (tmp_path / "a.png").write_text("%!PS-Adobe-3.0 EPSF-3.0\n%%BoundingBox: 0 0 9 9\n%%EndComments\nshowpage\n")
     with pytest.raises(DataError, match="cannot be decoded"):
         read_image(tmp_path / "a.png")
+
+
+@pytest.mark.parametrize("error", [PermissionError(13, "Permission denied"), IsADirectoryError(21, "Is a directory")])
+def test_a_file_that_may_not_be_read_is_not_said_to_be_damaged(tmp_path, monkeypatch, error):
+    def refuse(*args, **options):
+        raise error
+
+    monkeypatch.setattr(Image, "open", refuse)
+    with pytest.raises(DataError, match=f"{error.strerror}(.|\n)*Check its rights"):
+        read_image(tmp_path / "a.png")
