@@ -142,7 +142,7 @@ class PixelCache:
 
 
 def _pixel_checksum(image: np.ndarray, mask: np.ndarray | None) -> int:
-    return zlib.crc32(mask if mask is not None else b"", zlib.crc32(image))
+    return zlib.crc32(mask.data if mask is not None else b"", zlib.crc32(image.data))
 
 
 def build(folder: Path, found: Iterable[tuple[str, tuple[np.ndarray, Any] | Exception]], stored: bool) -> None:

@@ -101,7 +101,7 @@ def build(name: str, num_classes: int | None = None, *, weights: str | Path | No
                                 options)
     if type(num_classes) is not int or num_classes < 1:
         raise ArgumentError("num_classes", found=repr(num_classes), expected="a whole number, 1 or more")
-    kinds = get_type_hints(_MODELS[name].__init__)  # type: ignore[misc]
+    kinds = get_type_hints(_MODELS[name].__init__)
     for option, value in options.items():
         if option not in kinds:
             raise ArgumentError(f"options of {name}", found=repr(option), expected=", ".join([*kinds][1:-1]))

@@ -89,7 +89,7 @@ class _Storage(NamedTuple):
 
     key: str
     dtype: torch.dtype
-    count: int
+    numbers: int
 
 
 class _Stated(NamedTuple):
@@ -105,7 +105,11 @@ class _Dict(dict[Any, Any]):
     """A dict that a pickle makes."""
 
 
-class _Unpickler(pickle._Unpickler):  # type: ignore[name-defined]  # in Python: C's takes memory that a file states
+#: Python's own, not that of C, which takes as much memory as a file states; typeshed knows little of it.
+_Base: Any = pickle._Unpickler
+
+
+class _Unpickler(_Base):  # type: ignore[misc]
     """See the module."""
 
     def __init__(self, file: Any) -> None:
@@ -146,8 +150,8 @@ class _Unpickler(pickle._Unpickler):  # type: ignore[name-defined]  # in Python:
     def load_refused(self) -> None:
         raise _RefusedError("an instruction that torch.save does not write")
 
-    dispatch = (dict.fromkeys(pickle._Unpickler.dispatch, load_refused)  # type: ignore[attr-defined]
-                | {code: pickle._Unpickler.dispatch[code] for code in _INSTRUCTIONS}  # type: ignore[attr-defined]
+    dispatch = (dict.fromkeys(_Base.dispatch, load_refused)
+                | {code: _Base.dispatch[code] for code in _INSTRUCTIONS}
                 | {pickle.SETITEM[0]: load_setitem, pickle.SETITEMS[0]: load_setitems, pickle.BUILD[0]: load_build})
 
 
