@@ -62,6 +62,10 @@ class CheckpointError(SeglabError):
     """A checkpoint cannot be read, does not fit, or cannot be written."""
 
 
+class WriteError(SeglabError, OSError):
+    """A file or folder cannot be written: no room, no right, no such folder. `strerror` says why in a few words."""
+
+
 class TrainingError(SeglabError):
     """Training cannot go on, for instance because the loss is no longer a number."""
 

@@ -2,21 +2,25 @@
 
 from __future__ import annotations
 
+import errno
 import hashlib
 import json
 import os
+import platform
 import re
 import shutil
+import time
 from collections.abc import Iterable, Iterator, Sequence
 from concurrent.futures import ThreadPoolExecutor
-from contextlib import contextmanager
+from contextlib import contextmanager, suppress
+from functools import cache
 from pathlib import Path
 from typing import Annotated, Any, TypeVar
 from uuid import uuid4
 
 import msgspec
 
-from seglab.errors import ArgumentError, DataError
+from seglab.errors import ArgumentError, DataError, WriteError
 
 Memory = TypeVar("Memory", bound=dict[str, Any])
 Digest = Annotated[str, msgspec.Meta(pattern="^[0-9a-f]{32}$")]
@@ -114,12 +118,30 @@ def _western(data: bytes) -> str | None:
 _CONTROL = re.compile(r"[\x00-\x08\x0b\x0e-\x1f\x7f]")
 
 
-def check_free(path: str | Path, argument: str = "out", overwrite: bool = False) -> Path:
-    """The path, if nothing is there or it may be replaced; else an ArgumentError."""
+def check_free(path: str | Path, argument: str = "out", overwrite: bool = False, folder: bool = False) -> Path:
+    """The path, if a file (or a folder) can be written there, which is tried: for use before the work.
+
+    Raises:
+        ArgumentError: something is there, and `overwrite` is False or it is of another kind; or the folder above is
+            missing, cannot be written or has no room.
+    """
     path = Path(path).expanduser()
-    if path.exists() and not overwrite:
-        raise ArgumentError(argument, found=f"{path} is there already", expected="a new file",
-                            fix="Choose another name, or pass overwrite=True (--overwrite on the command line).")
+    kind = "folder" if folder else "file"
+    try:
+        if path.exists() and not (path.is_dir() if folder else path.is_file()):
+            raise ArgumentError(argument, found=f"{path}, a {'folder' if path.is_dir() else 'file or device'}",
+                                expected=f"the name of a {kind}")
+        if os.path.lexists(path) and not overwrite:  # a link that leads nowhere, too
+            raise ArgumentError(argument, found=f"{path} is there already", expected=f"a new {kind}",
+                                fix="Choose another name, or pass overwrite=True (--overwrite on the command line).")
+        trial = _temporary(path)
+        try:
+            trial.write_bytes(_BLOCK)
+        finally:
+            trial.unlink(missing_ok=True)
+    except OSError as error:
+        raise ArgumentError(argument, found=f"{path.parent}: {error.strerror or error}",
+                            expected="a folder that is there and can be written", fix=write_fix(error)) from error
     return path
 
 
@@ -135,7 +157,7 @@ def output_file(out: str | Path, name: str, endings: Iterable[str], overwrite: b
         source: the file that is read, which is never replaced.
 
     Raises:
-        ArgumentError: another ending, a file that must stay, or a folder that cannot be made.
+        ArgumentError: another ending, a file that must stay, or a folder that cannot be made or written.
 
     Example:
         >>> output_file("", "photo_overlay.png", [".png", ".jpg"]).name
@@ -146,16 +168,23 @@ def output_file(out: str | Path, name: str, endings: Iterable[str], overwrite: b
         path = path / name
     if path.suffix.lower() not in endings:
         raise ArgumentError("out", found=path.name, expected=f"an ending {', '.join(sorted(endings))}",
-                            fix=f"For instance {path.with_suffix(Path(name).suffix)}; a new folder ends in /.")
+                            fix=f"For instance {path.parent / path.stem}{Path(name).suffix}; a new folder ends in /.")
     if source is not None and path.exists() and path.samefile(source):
         raise ArgumentError("out", found=f"{path}, the file that is read", expected="another file")
-    check_free(path, "out", overwrite)
+    output_folder(path.parent)
+    return check_free(path, "out", overwrite)
+
+
+def output_folder(folder: str | Path, argument: str = "out") -> Path:
+    """The folder, made if it is missing; ArgumentError if it cannot be, or nothing can be written into it."""
+    folder = Path(folder).expanduser()
     try:
-        path.parent.mkdir(parents=True, exist_ok=True)
+        folder.mkdir(parents=True, exist_ok=True)
     except OSError as error:
-        raise ArgumentError("out", found=f"{path.parent}: {error.strerror}",
-                            expected="a folder that is there or can be made") from None
-    return path
+        raise ArgumentError(argument, found=f"{folder}: {error.strerror}",
+                            expected="a folder that is there or can be made", fix=write_fix(error)) from error
+    check_free(_temporary(folder / "x"), argument)
+    return folder
 
 
 def atomic_write(path: str | Path, data: bytes) -> None:
@@ -168,9 +197,12 @@ def atomic_write(path: str | Path, data: bytes) -> None:
 def atomic_file(path: str | Path) -> Iterator[Path]:
     """Write a file so that a reader sees the old bytes or the new ones, whatever happens in between.
 
-    Yields a temporary path beside `path`, with the same ending and the number of this process in its name. At the end
-    of the block it is flushed to the disk and takes the name; if the block fails, or with an OSError the disk, it is
-    removed and the old file is as it was. A process that is killed in the block leaves it.
+    Yields a temporary path beside `path`, with the same ending. At the end of the block it is flushed to the disk and
+    takes the name; if the block fails, or the disk, it is removed and the old file is as it was. What a killed process
+    left is removed by the next one that writes into the folder.
+
+    Raises:
+        WriteError: in place of any OSError. A disk that is full is noticed even if what wrote the file did not say so.
 
     Example:
         >>> import tempfile
@@ -181,21 +213,23 @@ def atomic_file(path: str | Path) -> Iterator[Path]:
         'whole'
     """
     path = Path(path).expanduser()
-    temporary = path.with_name(f".{path.stem}.{os.getpid()}.tmp{path.suffix}")
-    try:
-        yield temporary
-        with open(temporary, "rb+") as file:
-            os.fsync(file.fileno())
-        os.replace(temporary, path)
-    except BaseException:
-        temporary.unlink(missing_ok=True)
-        raise
-    if os.name == "posix":  # the new name itself must reach the disk too; Windows has no call for that
-        folder = os.open(path.parent, os.O_RDONLY)
+    _sweep(path.parent.absolute())
+    temporary = _temporary(path)
+    with _as_write_error(path):
         try:
-            os.fsync(folder)
-        finally:
-            os.close(folder)
+            yield temporary
+            _check_room(temporary)
+            os.replace(temporary, path)
+        except BaseException:
+            with suppress(OSError):  # where nothing could be made, nothing is to be removed
+                temporary.unlink()
+            raise
+        if os.name == "posix":  # the new name itself must reach the disk too; Windows has no call for that
+            folder = os.open(path.parent, os.O_RDONLY)
+            try:
+                os.fsync(folder)
+            finally:
+                os.close(folder)
 
 
 @contextmanager
@@ -203,7 +237,11 @@ def atomic_folder(path: str | Path) -> Iterator[Path]:
     """Fill a folder that appears under its name only when it is complete.
 
     Yields a temporary folder beside `path`. It takes the name at the end of the block; if the block fails, it is
-    removed. If another process has finished the same folder first, that one stays and ours is removed.
+    removed. If another process has finished the same folder first, that one stays and ours is removed. What a killed
+    process left is removed by the next one that writes beside it.
+
+    Raises:
+        WriteError: in place of any OSError, as `atomic_file` does.
 
     Example:
         >>> import tempfile
@@ -214,17 +252,107 @@ def atomic_folder(path: str | Path) -> Iterator[Path]:
         ['a.txt']
     """
     path = Path(path)
-    temporary = path.with_name(f".{path.name}.{uuid4().hex}.tmp")
-    temporary.mkdir(parents=True)  # not mkdtemp, which makes it private: a shared data folder must stay shared
-    try:
-        yield temporary
+    _sweep(path.parent.absolute())
+    temporary = _temporary(path)
+    with _as_write_error(path):
+        temporary.mkdir(parents=True)  # not mkdtemp, which makes it private: a shared data folder must stay shared
         try:
-            temporary.rename(path)
-        except OSError:
-            if not path.is_dir():
-                raise
-    finally:
-        shutil.rmtree(temporary, ignore_errors=True)
+            yield temporary
+            room = temporary / ".room"
+            room.touch()
+            _check_room(room)
+            room.unlink()
+            try:
+                temporary.rename(path)
+            except OSError:
+                if not path.is_dir():
+                    raise
+        finally:
+            shutil.rmtree(temporary, ignore_errors=True)
+
+
+def write_fix(error: OSError) -> str:
+    """What to do about a file that could not be written."""
+    if error.errno in {errno.ENOSPC, errno.EDQUOT, errno.EFBIG}:
+        return "Free some space, or choose a place on another disk."
+    if error.errno in {errno.EACCES, errno.EPERM, errno.EROFS}:
+        return "Choose a folder that you may write to."
+    return "Check the path, or choose another one."
+
+
+@contextmanager
+def _as_write_error(path: Path) -> Iterator[None]:
+    try:
+        yield
+    except WriteError:
+        raise
+    except OSError as error:
+        ours = WriteError(f"{path}: cannot be written", found=error.strerror or str(error),
+                          expected="a folder with room that can be written", fix=write_fix(error))
+        ours.strerror = error.strerror or str(error)
+        raise ours from error
+
+
+_BLOCK = os.urandom(1 << 17)  # more than a block of any file system; zeros might be stored as nothing
+
+
+def _check_room(path: Path) -> None:
+    """Flush a file to the disk; an OSError if the disk is full.
+
+    OpenCV and Pillow's encoders do not notice when only a part of the last bytes, or none, could be written. Then the
+    disk is full, and nothing can be appended.
+    """
+    with open(path, "rb+") as file:
+        end = file.seek(0, os.SEEK_END)
+        file.write(_BLOCK)
+        file.truncate(end)
+        os.fsync(file.fileno())
+
+
+#: What `_temporary` makes: a machine, a process and a random number stand in the name.
+_TEMPORARY = re.compile(r"\..*\.([0-9a-f]{8})-(\d{1,9})-[0-9a-f]{8}\.tmp(?:\..*)?")
+_DAY = 86_400  # seconds
+
+
+@cache
+def _machine() -> str:
+    """Stands for this machine, or this container: where numbers of processes are unique."""
+    numbers = Path("/proc/self/ns/pid")
+    space = numbers.stat().st_ino if numbers.exists() else 0
+    return hashlib.blake2b(f"{platform.node()} {space}".encode(), digest_size=4).hexdigest()
+
+
+def _temporary(path: Path) -> Path:
+    """A name beside the path, and with its ending, that no other process or thread has."""
+    return path.with_name(f".{path.stem[:20]}.{_machine()}-{os.getpid()}-{uuid4().hex[:8]}.tmp{path.suffix}")
+
+
+@cache
+def _sweep(folder: Path) -> None:
+    """Remove the temporaries that killed processes left in a folder; once a process, as folders may be large."""
+    try:
+        names = os.listdir(folder)
+    except OSError:  # the writer will say why
+        return
+    for path in (folder / name for name in names if _TEMPORARY.fullmatch(name)):
+        with suppress(OSError):  # another process removes it, too, or it is not ours
+            if _is_abandoned(path):
+                shutil.rmtree(path) if path.is_dir() else path.unlink()
+
+
+def _is_abandoned(path: Path) -> bool:
+    """Whether the process that made a temporary is gone.
+
+    On another machine that cannot be asked, nor on Windows: there one that nobody has changed for a day is.
+    """
+    machine, process = _TEMPORARY.fullmatch(path.name).groups()  # type: ignore[union-attr] # it has such a name
+    if machine != _machine() or os.name != "posix":
+        return time.time() - max(one.lstat().st_mtime for one in (path, *path.rglob("*"))) > _DAY
+    try:
+        os.kill(int(process), 0)  # sends nothing
+    except ProcessLookupError:
+        return True
+    return False  # somebody else's is a PermissionError, which `_sweep` passes over
 
 
 def file_digests(paths: Sequence[Path], memory: Path) -> list[str]:

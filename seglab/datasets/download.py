@@ -3,7 +3,9 @@
 from __future__ import annotations
 
 import http.client
+import lzma
 import os
+import shutil
 import tarfile
 import time
 import urllib.error
@@ -168,45 +170,92 @@ def _broken(url: str, part: Path, problem: str, about: str, fix: str, kind: type
                 expected=f"{about or 'the file'} from {url}", fix=fix.strip())
 
 
-def unpack(archive: str | Path, folder: str | Path, top: str | None = None, progress: bool = True) -> Path:
+class _Refused(Exception):
+    """What an archive must not hold, in words."""
+
+
+class _Header(tarfile.TarInfo):
+    """Refuses what tarfile would follow, or read whole into memory, before anybody sees the member."""
+
+    @classmethod
+    def frombuf(cls, buf: bytes | bytearray, encoding: str, errors: str) -> _Header:
+        header = super().frombuf(buf, encoding, errors)
+        if header.type == tarfile.GNUTYPE_SPARSE:
+            raise _Refused(f"{header.name!r}, a file with holes")
+        if header.type in _EXTENDED and not 0 <= header.size <= 100_000:
+            raise _Refused(f"a header of {header.size:,} bytes")
+        return header
+
+
+#: Headers that hold a long name, or other words about the member that follows.
+_EXTENDED = {tarfile.GNUTYPE_LONGNAME, tarfile.GNUTYPE_LONGLINK, tarfile.XHDTYPE, tarfile.XGLTYPE,
+             tarfile.SOLARIS_XHDTYPE}
+
+
+def unpack(archive: str | Path, folder: str | Path, top: str | None = None, progress: bool = True, *,
+           most_files: int = 100_000, most_bytes: int | None = None) -> Path:
     """Unpack a tar archive, compressed or not, into a folder, missing or empty, that appears whole or not at all.
 
     By default all is unpacked, with the archive's folders; else only what is in the folder `top` of the archive, which
-    becomes the new folder. Returns its path.
+    becomes the new folder. Nothing but files and folders is accepted: no links, with which an archive can write
+    outside of its folder, and no devices. Returns the folder's path.
+
+    Args:
+        most_files: more members than that are refused.
+        most_bytes: and more unpacked bytes; by default 100 MB and ten times the archive's size, as pictures hardly
+            shrink. This and `most_files` end what would fill the disk.
 
     Raises:
-        DataError: the folder holds something; the archive is damaged, or a member of it would be written elsewhere or
-            is no file, folder or link within: an absolute name, "..", a link that leaves, a device. The message names
-            it, and nothing is left.
+        DataError: the folder holds something; the archive is damaged, or it has a member that would be written
+            elsewhere (an absolute name, "..") or is no file or folder, or it is too large. The message names it, and
+            nothing is left.
     """
     archive, folder = Path(archive), Path(folder)
     if os.path.lexists(folder) and not (folder.is_dir() and not any(folder.iterdir())):
         raise DataError(f"{folder}: already there", found="a file" if folder.is_file() else "a folder with files",
                         expected="nothing, or an empty folder", fix="Move it away, or give another folder.")
-
-    def wanted(member: tarfile.TarInfo, draft: str) -> tarfile.TarInfo | None:
-        path = PurePosixPath(member.name)
-        try:
-            if path.is_absolute() or ".." in path.parts or PureWindowsPath(member.name).anchor:
-                raise tarfile.FilterError("a name that leaves the folder")
-            if top is not None and path.parts[:1] != (top,):
-                return None
-            inside = member.replace(name=str(path.relative_to(top)), deep=False) if top is not None else member
-            return tarfile.data_filter(inside, draft)  # refuses links that leave, and devices
-        except tarfile.FilterError as error:
-            link = f" -> {member.linkname!r}" if member.linkname else ""
-            raise DataError(f"{archive}: archive", found=f"{member.name!r}{link}: {error}",
-                            expected="files and folders within the archive's own", fix="Nothing was unpacked. Take the "
-                            "archive from its publisher; do not trust this one.") from error
-
     try:
-        with atomic_folder(folder) as draft, tarfile.open(archive) as tar:
+        most_bytes = 10 * archive.stat().st_size + 100_000_000 if most_bytes is None else most_bytes
+        with atomic_folder(folder) as draft, tarfile.open(archive, tarinfo=_Header) as tar:
             members = progress_bar(tar, desc=f"unpacking {archive.name}", unit="file", shown=progress)
-            tar.extractall(draft, members=members, filter=wanted)
+            for number, member in enumerate(members, 1):
+                _check_member(member)
+                if number > most_files or member.offset_data + member.size > most_bytes:
+                    raise _Refused(f"more than {most_files:,} files or {most_bytes:,} bytes, at {member.name!r}")
+                _extract(tar, member, draft, top)
             if folder.is_dir():
                 folder.rmdir()  # empty, or it fails; Windows does not rename onto an empty folder
-    except (tarfile.TarError, EOFError, zlib.error, OSError) as error:
-        raise DataError(f"{archive}: cannot be unpacked into {folder}", found=f"{type(error).__name__}: {error}",
+    except _Refused as error:
+        raise DataError(f"{archive}: archive", found=error, expected="files and folders within the archive's own",
+                        fix="Nothing was unpacked. Take the archive from its publisher; do not trust this one."
+                        ) from error
+    except OSError as error:
+        raise DataError(f"{archive}: cannot be unpacked into {folder}", found=error.strerror or str(error),
                         expected="a whole tar archive, and a folder with room that can be written",
                         fix="Check the disk and the rights; else remove the archive and fetch it again.") from error
+    except (tarfile.TarError, zlib.error, lzma.LZMAError, EOFError, ValueError, LookupError, RecursionError) as error:
+        raise DataError(f"{archive}: cannot be unpacked", found=f"{type(error).__name__}: {error}",
+                        expected="a whole tar archive", fix="Remove it and fetch it again.") from error
     return folder
+
+
+def _check_member(member: tarfile.TarInfo) -> None:
+    name = PureWindowsPath(member.name)  # knows both kinds of slashes
+    link = f" -> {member.linkname!r}" if member.linkname else ""
+    if name.anchor or ".." in name.parts:
+        raise _Refused(f"{member.name!r}{link}: a name that leaves the folder")
+    if not (member.isreg() or member.isdir()) or member.issparse() or member.size < 0:
+        raise _Refused(f"{member.name!r}{link}: no plain file, and no folder")
+
+
+def _extract(tar: tarfile.TarFile, member: tarfile.TarInfo, draft: Path, top: str | None) -> None:
+    path = PurePosixPath(member.name)
+    if top is not None and path.parts[:1] != (top,):
+        return
+    place = draft / (path if top is None else path.relative_to(top))
+    if member.isdir():
+        place.mkdir(parents=True, exist_ok=True)
+    elif (content := tar.extractfile(member)) is not None:
+        place.parent.mkdir(parents=True, exist_ok=True)
+        with content, open(place, "wb") as file:
+            shutil.copyfileobj(content, file)

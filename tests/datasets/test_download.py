@@ -2,9 +2,12 @@
 
 from __future__ import annotations
 
+import gzip
 import hashlib
 import io
+import random
 import tarfile
+from contextlib import suppress
 from pathlib import Path
 
 import pytest
@@ -150,6 +153,9 @@ def test_unpacks_all_or_one_folder_of_it(tmp_path):
 
 
 @pytest.mark.parametrize("bad", [
+    ("images/..\\..\\evil", b"e", tarfile.REGTYPE), ("images/evil", "a.jpg", tarfile.SYMTYPE),
+    ("images/evil", "images/a.jpg", tarfile.LNKTYPE), ("images/evil", "images/gone", tarfile.LNKTYPE),
+    ("images/evil", b"e", b"Z"), ("images/evil", b"e", tarfile.GNUTYPE_SPARSE),
     ("/etc/evil", b"e", tarfile.REGTYPE), ("../evil", b"e", tarfile.REGTYPE), ("C:\\evil", b"e", tarfile.REGTYPE),
     ("images/../../evil", b"", tarfile.REGTYPE), ("images/evil", "../../outside", tarfile.SYMTYPE),
     ("images/evil", "/etc/passwd", tarfile.SYMTYPE), ("images/evil", "../../outside", tarfile.LNKTYPE),
@@ -164,6 +170,84 @@ def test_refuses_what_leaves_the_folder_and_leaves_nothing(tmp_path, bad, top):
     assert [p.name for p in (tmp_path / "work").iterdir()] == ["x.tar.gz"]
     assert sorted(p.name for p in tmp_path.iterdir()) == ["outside", "work"]
     assert (tmp_path / "outside").read_text() == "mine"
+
+
+def test_links_that_lead_out_by_a_path_too_long_to_follow(tmp_path):
+    """CVE-2025-4517: the filter of tarfile, where it is not mended, lets a chain of links write anywhere."""
+    (tmp_path / "outside").write_text("mine")
+    (tmp_path / "work").mkdir()
+    long, steps, path = "d" * 247, "abcdefghijklmnop", ""
+    with tarfile.open(tmp_path / "work" / "x.tar", "w") as tar:
+
+        def add(name: str, kind: bytes, link: str = "", data: bytes = b"") -> None:
+            info = tarfile.TarInfo(name)
+            info.type, info.linkname, info.size = kind, link, len(data)
+            tar.addfile(info, io.BytesIO(data))
+
+        for step in steps:
+            add(f"{path}{long}", tarfile.DIRTYPE)
+            add(f"{path}{step}", tarfile.SYMTYPE, long)
+            path += f"{long}/"
+        add(f"{'/'.join(steps)}/{'l' * 254}", tarfile.SYMTYPE, "../" * len(steps))
+        add("escape", tarfile.SYMTYPE, f"{'/'.join(steps)}/{'l' * 254}/../..")
+        add("evil", tarfile.LNKTYPE, "escape/outside")
+        add("evil", tarfile.REGTYPE, data=b"theirs")
+    with pytest.raises(DataError, match="'a' -> 'd.*no plain file"):
+        unpack(tmp_path / "work" / "x.tar", tmp_path / "work" / "all", progress=False)
+    assert (tmp_path / "outside").read_text() == "mine"
+    assert sorted(p.name for p in tmp_path.rglob("*")) == ["outside", "work", "x.tar"]
+
+
+def raw_tar(path: Path, kind: bytes, size: int, data: bytes = b"") -> Path:
+    """A tar.gz of one member that says it has this size, however much follows."""
+    info = tarfile.TarInfo("images/evil")
+    info.type, info.size = kind, size
+    with gzip.open(path, "wb", 1) as file:
+        file.write(info.tobuf(tarfile.GNU_FORMAT) + data)
+    return path
+
+
+@pytest.mark.parametrize(("kind", "size", "words"), [
+    (tarfile.REGTYPE, 1 << 32, "200,000,000 bytes"), (tarfile.REGTYPE, -512, "no plain file"),
+    (tarfile.XHDTYPE, 1 << 30, "a header of"), (tarfile.GNUTYPE_LONGNAME, -512, "a header of")])
+def test_what_would_fill_the_disk_or_the_memory(tmp_path, kind, size, words):
+    path = raw_tar(tmp_path / "x.tar.gz", kind, size, bytes(1 << 20))
+    with pytest.raises(DataError, match=words):
+        unpack(path, tmp_path / "all", progress=False, most_bytes=200_000_000)
+    assert [p.name for p in tmp_path.iterdir()] == ["x.tar.gz"]
+
+
+@pytest.mark.parametrize("limits", [{"most_files": 9}, {"most_bytes": 20_000}])
+def test_an_archive_of_more_or_larger_files_than_expected(tmp_path, limits):
+    path = archive(tmp_path / "x.tar.gz", *((f"images/{i}", bytes(3000), tarfile.REGTYPE) for i in range(10)))
+    with pytest.raises(DataError, match="more than .* files or .* bytes, at 'images/"):
+        unpack(path, tmp_path / "all", top="images", progress=False, **limits)
+    assert [p.name for p in tmp_path.iterdir()] == ["x.tar.gz"]
+    unpack(path, tmp_path / "all", progress=False)
+
+
+def test_pictures_may_be_a_tenth_in_the_archive_but_not_a_hundredth(tmp_path, monkeypatch):
+    zeros = raw_tar(tmp_path / "x.tar.gz", tarfile.REGTYPE, 110_000_000, bytes(1 << 20))
+    with pytest.raises(DataError, match="or 100,0.* bytes"):
+        unpack(zeros, tmp_path / "all", progress=False)
+
+
+def test_damaged_headers_are_errors_that_say_so(tmp_path):
+    rng = random.Random(0)
+    tarfile.open(tmp_path / "x.tar", "w", format=tarfile.PAX_FORMAT).close()
+    with tarfile.open(tmp_path / "x.tar", "w", format=tarfile.PAX_FORMAT) as tar:
+        for name in ("a", "ä" * 120):
+            info = tarfile.TarInfo(name)
+            info.pax_headers = {"GNU.sparse.major": "1", "GNU.sparse.minor": "0", "size": "-1"} if name == "a" else {}
+            tar.addfile(info)
+    whole = (tmp_path / "x.tar").read_bytes()
+    for number in range(100):
+        damaged = bytearray(whole)
+        for place in rng.choices(range(4096), k=number % 9):
+            damaged[place] = rng.randrange(256)
+        (tmp_path / "x.tar").write_bytes(damaged)
+        with suppress(DataError):
+            unpack(tmp_path / "x.tar", tmp_path / f"all{number}", progress=False)
 
 
 def test_nothing_is_overwritten(tmp_path):
