@@ -63,7 +63,13 @@ class CheckpointError(SeglabError):
 
 
 class WriteError(SeglabError, OSError):
-    """A file or folder cannot be written: no room, no right, no such folder. `strerror` says why in a few words."""
+    """A file or folder cannot be written: no room, no right, no such folder.
+
+    `errno` and `strerror` are the system's.
+    """
+
+    def __str__(self) -> str:
+        return str(self.args[0])  # OSError's own would show nothing but these two
 
 
 class TrainingError(SeglabError):

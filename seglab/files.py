@@ -140,7 +140,8 @@ def check_free(path: str | Path, argument: str = "out", overwrite: bool = False,
         finally:
             trial.unlink(missing_ok=True)
     except OSError as error:
-        raise ArgumentError(argument, found=f"{path.parent}: {error.strerror or error}",
+        gone = isinstance(error, FileNotFoundError)
+        raise ArgumentError(argument, found=f"no folder {path.parent}" if gone else f"{path.parent}: {error.strerror}",
                             expected="a folder that is there and can be written", fix=write_fix(error)) from error
     return path
 
@@ -289,7 +290,7 @@ def _as_write_error(path: Path) -> Iterator[None]:
     except OSError as error:
         ours = WriteError(f"{path}: cannot be written", found=error.strerror or str(error),
                           expected="a folder with room that can be written", fix=write_fix(error))
-        ours.strerror = error.strerror or str(error)
+        ours.errno, ours.strerror = error.errno, error.strerror or str(error)
         raise ours from error
 
 

@@ -5,6 +5,7 @@ from __future__ import annotations
 import http.client
 import lzma
 import os
+import re
 import shutil
 import tarfile
 import time
@@ -22,7 +23,7 @@ from torchvision.datasets.utils import calculate_md5
 
 from seglab import __version__
 from seglab.errors import DataError
-from seglab.files import atomic_folder
+from seglab.files import atomic_folder, write_fix
 from seglab.progress import progress_bar
 
 _BLOCK = 1 << 20
@@ -37,7 +38,7 @@ class GoneError(DataError):
 
 
 def fetch(url: str, target: str | Path, check: str | Check, *, about: str = "", instead: str = "", attempts: int = 5,
-          pause: float = 1.0, progress: bool = True, lock: bool = True) -> Path:
+          pause: float = 1.0, progress: bool = True, lock: bool = True, most_bytes: int = 1 << 31) -> Path:
     """Download a file, or go on with a download; the file appears under its name only when it is right.
 
     What has arrived lies in `NAME.part` beside it. A later attempt, or a later call, asks the server for the rest; a
@@ -50,6 +51,7 @@ def fetch(url: str, target: str | Path, check: str | Check, *, about: str = "", 
         attempts: how often to try, with pauses of `pause`, 2 · `pause`, 4 · `pause` … seconds.
         progress: show a bar.
         lock: False if the caller is `alone` with the folder already, and turns the disk's errors into ours.
+        most_bytes: what is longer is not the file.
 
     Raises:
         DataError: the network or the server fails, or `SEGLAB_OFFLINE` is set (what has arrived is kept, and the
@@ -62,7 +64,7 @@ def fetch(url: str, target: str | Path, check: str | Check, *, about: str = "", 
     with alone(target) if lock else nullcontext():
         if target.exists():
             return _checked(target, target, check, url)
-        _transfer(url, part, about, instead, attempts, pause, progress)
+        _transfer(url, part, about, instead, attempts, pause, progress, most_bytes)
         _checked(part, target, check, url)
         with open(part, "rb+") as file:
             os.fsync(file.fileno())
@@ -78,26 +80,27 @@ def alone(target: Path) -> Iterator[None]:
         with FileLock(target.with_name(f".{target.name}.lock")):
             yield
     except OSError as error:
-        raise DataError(f"{target}: download", found=str(error), expected="a folder with room that can be written",
-                        fix="Free some space or choose another folder, and call again: what has arrived is kept."
-                        ) from error
+        raise DataError(f"{target}: download", found=error.strerror or str(error),
+                        expected="a folder with room that can be written",
+                        fix=f"{write_fix(error)} Then call again: what has arrived is kept.") from error
 
 
-def _transfer(url: str, part: Path, about: str, instead: str, attempts: int, pause: float, progress: bool) -> None:
+def _transfer(url: str, part: Path, about: str, instead: str, attempts: int, pause: float, progress: bool,
+              most_bytes: int) -> None:
     """Fill `part`; raises DataError when the attempts are used up, OSError if the disk fails."""
     if os.environ.get("SEGLAB_OFFLINE", "0") not in {"", "0"}:
         raise _broken(url, part, "SEGLAB_OFFLINE is set", about, f"Unset SEGLAB_OFFLINE. {instead}")
     for attempt in range(attempts):
         try:
-            problem = _attempt(url, part, progress)
+            problem = _attempt(url, part, progress, most_bytes)
         except urllib.error.HTTPError as error:
             error.close()
-            problem = f"the server answers {error.code} {error.reason}"
+            problem = f"the server answers {error.code} {' '.join(str(error.reason).split())}"
             if error.code == 416 and part.exists():  # nothing follows what we have: all is there, or too much is
                 if error.headers.get("Content-Range") == f"bytes */{part.stat().st_size}":
                     return
                 part.unlink()
-            elif 400 <= error.code < 500 and error.code not in {408, 429}:
+            elif 300 <= error.code < 500 and error.code not in {408, 429}:  # a redirect that leads nowhere, too
                 raise _broken(url, part, problem, about, f"Check the address. {instead}",
                               GoneError if error.code in {404, 410} else DataError) from error
         except _NetworkError as error:
@@ -110,29 +113,42 @@ def _transfer(url: str, part: Path, about: str, instead: str, attempts: int, pau
                   f"Call again when the network works: it goes on from there. {instead}")
 
 
+#: Opens http and https alone: a server may send us on to any address.
+_WEB = urllib.request.OpenerDirector()
+for _kind in (urllib.request.ProxyHandler, urllib.request.HTTPHandler, urllib.request.HTTPSHandler,
+              urllib.request.HTTPRedirectHandler, urllib.request.HTTPErrorProcessor,
+              urllib.request.HTTPDefaultErrorHandler, urllib.request.UnknownHandler):
+    _WEB.add_handler(_kind())
+
+
 class _NetworkError(Exception):
     """The connection broke: unlike other OSErrors, it does not concern our disk."""
 
 
-def _attempt(url: str, part: Path, progress: bool) -> str | None:
+def _attempt(url: str, part: Path, progress: bool, most_bytes: int) -> str | None:
     """Ask for what is missing. None if all has arrived, else what went wrong."""
     have = part.stat().st_size if part.exists() else 0
     headers = {"User-Agent": f"seglab/{__version__} (a course in semantic segmentation)",
                "Accept-Encoding": "identity"} | ({"Range": f"bytes={have}-"} if have else {})
-    request = urllib.request.Request(url, headers=headers)
-    with _network(urllib.request.urlopen, request, timeout=_TIMEOUT) as response:
-        if have and not (response.status == 206
-                         and response.headers.get("Content-Range", "").startswith(f"bytes {have}-")):
+    request = _network(urllib.request.Request, url, headers=headers)
+    with _network(_WEB.open, request, timeout=_TIMEOUT) as response:
+        if response.status == 206 and not response.headers.get("Content-Range", "").startswith(f"bytes {have}-"):
+            part.unlink(missing_ok=True)
+            return f"the server sends {response.headers.get('Content-Range')!r} in place of bytes {have} to the end"
+        if response.status != 206:
             have = 0  # it sends all again
-        length = response.headers.get("Content-Length")
-        total = have + int(length) if length is not None else None
+        length = response.headers.get("Content-Length", "")
+        total = have + int(length) if re.fullmatch("[0-9]{1,15}", length) else None  # the check finds what is missing
         with (open(part, "ab" if have else "wb") as file,
               progress_bar(desc=part.stem, initial=have, total=total, unit="B", unit_scale=True, unit_divisor=1024,
                            shown=progress) as bar):
-            while block := _network(response.read1, _BLOCK):
+            while have <= most_bytes and (block := _network(response.read1, _BLOCK)):
                 file.write(block)
                 have += len(block)
                 bar.update(len(block))
+    if have > most_bytes:
+        part.unlink()
+        raise _broken(url, part, f"more than {most_bytes:,} bytes", "", "Check the address.")
     return None if total is None or have == total else f"the connection ended after {have:,} of {total:,} bytes"
 
 
@@ -143,7 +159,7 @@ def _network(call: Callable[..., Any], *args: Any, **options: Any) -> Any:
         raise
     except urllib.error.URLError as error:
         raise _NetworkError(str(error.reason)) from error
-    except (OSError, http.client.HTTPException) as error:
+    except (OSError, http.client.HTTPException, ValueError) as error:  # ValueError: an address that is none
         raise _NetworkError(f"{type(error).__name__}: {error}") from error
 
 
@@ -170,7 +186,7 @@ def _broken(url: str, part: Path, problem: str, about: str, fix: str, kind: type
                 expected=f"{about or 'the file'} from {url}", fix=fix.strip())
 
 
-class _Refused(Exception):
+class _RefusedError(Exception):
     """What an archive must not hold, in words."""
 
 
@@ -181,9 +197,9 @@ class _Header(tarfile.TarInfo):
     def frombuf(cls, buf: bytes | bytearray, encoding: str, errors: str) -> _Header:
         header = super().frombuf(buf, encoding, errors)
         if header.type == tarfile.GNUTYPE_SPARSE:
-            raise _Refused(f"{header.name!r}, a file with holes")
+            raise _RefusedError(f"{header.name!r}, a file with holes")
         if header.type in _EXTENDED and not 0 <= header.size <= 100_000:
-            raise _Refused(f"a header of {header.size:,} bytes")
+            raise _RefusedError(f"a header of {header.size:,} bytes")
         return header
 
 
@@ -221,11 +237,11 @@ def unpack(archive: str | Path, folder: str | Path, top: str | None = None, prog
             for number, member in enumerate(members, 1):
                 _check_member(member)
                 if number > most_files or member.offset_data + member.size > most_bytes:
-                    raise _Refused(f"more than {most_files:,} files or {most_bytes:,} bytes, at {member.name!r}")
+                    raise _RefusedError(f"more than {most_files:,} files or {most_bytes:,} bytes, at {member.name!r}")
                 _extract(tar, member, draft, top)
             if folder.is_dir():
                 folder.rmdir()  # empty, or it fails; Windows does not rename onto an empty folder
-    except _Refused as error:
+    except _RefusedError as error:
         raise DataError(f"{archive}: archive", found=error, expected="files and folders within the archive's own",
                         fix="Nothing was unpacked. Take the archive from its publisher; do not trust this one."
                         ) from error
@@ -243,9 +259,9 @@ def _check_member(member: tarfile.TarInfo) -> None:
     name = PureWindowsPath(member.name)  # knows both kinds of slashes
     link = f" -> {member.linkname!r}" if member.linkname else ""
     if name.anchor or ".." in name.parts:
-        raise _Refused(f"{member.name!r}{link}: a name that leaves the folder")
+        raise _RefusedError(f"{member.name!r}{link}: a name that leaves the folder")
     if not (member.isreg() or member.isdir()) or member.issparse() or member.size < 0:
-        raise _Refused(f"{member.name!r}{link}: no plain file, and no folder")
+        raise _RefusedError(f"{member.name!r}{link}: no plain file, and no folder")
 
 
 def _extract(tar: tarfile.TarFile, member: tarfile.TarInfo, draft: Path, top: str | None) -> None:

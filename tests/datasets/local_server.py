@@ -19,6 +19,7 @@ class Server(ThreadingHTTPServer):
         self.files = files
         self.cuts: dict[str, list[int]] = defaultdict(list)
         self.status: dict[str, int] = {}
+        self.headers: dict[str, dict[str, str]] = defaultdict(dict)  # of a path, in place of the right ones
         self.ranges = True
         self.asked: list[tuple[str, str | None]] = []
         self.url = f"http://127.0.0.1:{self.server_port}"
@@ -34,6 +35,12 @@ class Handler(BaseHTTPRequestHandler):
         wanted = self.headers.get("Range")
         self.server.asked.append((self.path, wanted))
         status = self.server.status.get(self.path, 200 if self.path in self.server.files else 404)
+        if 300 <= status < 400:
+            self.send_response(status)
+            self.send_header("Location", self.server.headers[self.path]["Location"])
+            self.send_header("Content-Length", "0")
+            self.end_headers()
+            return
         if status != 200:
             self.send_error(status)
             return
@@ -45,9 +52,11 @@ class Handler(BaseHTTPRequestHandler):
             self.end_headers()
             return
         self.send_response(206 if wanted else 200)
-        if wanted:
-            self.send_header("Content-Range", f"bytes {start}-{len(content) - 1}/{len(content)}")
-        self.send_header("Content-Length", str(len(content) - start))
+        headers = {"Content-Range": f"bytes {start}-{len(content) - 1}/{len(content)}"} if wanted else {}
+        headers |= {"Content-Length": str(len(content) - start)} | self.server.headers[self.path]
+        for name, value in headers.items():
+            if wanted or name != "Content-Range":
+                self.send_header(name, value)
         self.end_headers()
         cuts = self.server.cuts[self.path]
         self.wfile.write(content[start:start + cuts.pop(0) if cuts else len(content)])

@@ -102,6 +102,49 @@ def test_what_the_server_does_not_have_is_an_error_of_its_own(server, tmp_path):
         get(server, tmp_path)
 
 
+@pytest.mark.parametrize("length", ["abc", "-5", "²".encode().decode("latin-1"), "9" * 5000, ""])
+def test_a_length_that_is_none_is_passed_over(server, tmp_path, length):
+    server.headers[NAME] = {"Content-Length": length, "Connection": "close"}
+    assert get(server, tmp_path).read_bytes() == CONTENT
+
+
+@pytest.mark.parametrize("found", ["bytes 5-9/10", "nonsense", "bytes 1000000-"])
+def test_a_server_that_sends_another_part_than_asked_for(server, tmp_path, found):
+    (tmp_path / "images.tar.gz.part").write_bytes(CONTENT[:500])
+    server.headers[NAME] = {"Content-Range": found}
+    assert get(server, tmp_path, attempts=2).read_bytes() == CONTENT, "all of it, in a second attempt"
+    assert server.ranges_of(NAME) == ["bytes=500-", None]
+
+
+def test_what_does_not_end_is_not_the_file(server, tmp_path):
+    with pytest.raises(DataError, match="more than 1,000,000 bytes"):
+        get(server, tmp_path, most_bytes=1_000_000)
+    assert not list(tmp_path.glob("images*"))
+
+
+@pytest.mark.parametrize("to", ["file:///etc/passwd", "ftp://127.0.0.1/x", "gopher://x", NAME, "http://[", "http://a:b",
+                                "http://" + "a" * 99])
+def test_redirects_that_lead_nowhere(server, tmp_path, to):
+    server.status[NAME], server.headers[NAME] = 302, {"Location": to}
+    with pytest.raises(DataError, match=r"images\.tar\.gz: download\n  found:    .*\n  expected: the file from"):
+        get(server, tmp_path, attempts=1)
+    assert not list(tmp_path.glob("images*"))
+
+
+def test_redirects_to_the_file(server, tmp_path):
+    server.files["/there"] = CONTENT
+    server.status[NAME], server.headers[NAME] = 301, {"Location": "/there"}
+    assert get(server, tmp_path).read_bytes() == CONTENT
+
+
+def test_only_addresses_of_the_web(tmp_path, monkeypatch):
+    monkeypatch.delenv("SEGLAB_OFFLINE")
+    (tmp_path / "mine").write_text("mine")
+    for url in ((tmp_path / "mine").as_uri(), "ftp://127.0.0.1/x", "data:,x", "nonsense"):
+        with pytest.raises(DataError, match="unknown url type"):
+            fetch(url, tmp_path / "x.tar", MD5, attempts=1, progress=False)
+
+
 def test_pauses_grow(server, tmp_path, monkeypatch):
     pauses = []
     monkeypatch.setattr("seglab.datasets.download.time.sleep", pauses.append)
