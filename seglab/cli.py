@@ -4,41 +4,28 @@ from __future__ import annotations
 
 import json
 import sys
-import warnings
-from collections.abc import Callable, Iterable
+from collections.abc import Callable, Generator
+from contextlib import closing
 from pathlib import Path
 from typing import Annotated, Any
 
 import typer
-from typer.core import TyperGroup
 
 from seglab import __version__
 from seglab.classroom.commands import app as classroom
+from seglab.command_line import Group, is_number
 from seglab.errors import ArgumentError, DataError, SeglabError
 
-
-class _Group(TyperGroup):
-    """Prints our own errors as they are meant to be read; a traceback is for our mistakes, not the user's."""
-
-    def invoke(self, ctx: Any) -> Any:
-        try:
-            with warnings.catch_warnings():
-                warnings.simplefilter("default", UserWarning)
-                warnings.showwarning = lambda message, *_, **__: typer.echo(f"warning: {message}", err=True)
-                return super().invoke(ctx)
-        except SeglabError as error:
-            typer.echo(f"error: {error}", err=True)
-            raise typer.Exit(1) from None
-
-
-app = typer.Typer(cls=_Group, no_args_is_help=True, add_completion=False, pretty_exceptions_enable=False,
+app = typer.Typer(cls=Group, no_args_is_help=True, add_completion=False, pretty_exceptions_enable=False,
                   help="seglab: a course in semantic segmentation that runs.")
 
 Ignored = Annotated[str | None, typer.Option(help="Your own folder: values in masks that do not count: 7,11.")]
 Categories = Annotated[str | None, typer.Option(help="COCO: names or ids, with commas: cat,dog; or all.")]
 Target = Annotated[str | None, typer.Option(help="Pets: species, foreground or breed.")]
 Encoding = Annotated[str | None, typer.Option(help="Your own folder: how masks are stored, ids or colours.")]
+_MOST = 1_000_000  # of anything that is counted: more is a slip of the hand
 Data = Annotated[Path | None, typer.Option(help="A real dataset's folder; default $SEGLAB_DATA, else the sample.")]
+Seed = Annotated[int, typer.Option(min=0, max=2**31 - 1)]
 Overwrite = Annotated[bool, typer.Option("--overwrite", help="Replace what is written if it is there.")]
 
 
@@ -83,12 +70,12 @@ def train(
                                                  "pictures have one class each.")] = None,
     data: Data = None,
     out: Annotated[Path | None, typer.Option(help="Folder for checkpoints; default runs/RECIPE-DATA-seedN.")] = None,
-    seed: int = 0,
+    seed: Seed = 0,
     model: Annotated[str | None, typer.Option(help="single_conv, fcn, fcn_skip, deeplabv3, gcn, classifier.")] = None,
     backbone: Annotated[str | None, typer.Option(help="efficientnet_lite0, resnet50 … or a network of timm.")] = None,
     option: Annotated[list[str] | None, typer.Option(help="The model's own: NAME=VALUE, such as k=7.")] = None,
-    size: Annotated[int | None, typer.Option(min=0, help="Side of crops, or of whole pictures, in pixels.")] = None,
-    short_side: Annotated[int | None, typer.Option(min=0, help="Scale larger pictures down to it; 0: none.")] = None,
+    size: Annotated[int | None, typer.Option(min=0, max=_MOST, help="Side of crops, or of whole pictures.")] = None,
+    short_side: Annotated[int | None, typer.Option(min=0, max=_MOST, help="Scale larger ones down; 0: none.")] = None,
     crops: Annotated[bool | None, typer.Option("--crops/--whole", help="Random crops, or whole pictures.")] = None,
     zoom: Annotated[float | None, typer.Option(help="Scale pictures by it in validation and use.")] = None,
     jitter: Annotated[float | None, typer.Option(min=0, max=1, help="How much brightness and colour vary.")] = None,
@@ -98,10 +85,10 @@ def train(
     lr: Annotated[float | None, typer.Option(help="Learning rate of what is new in the network.")] = None,
     backbone_factor: Annotated[float | None, typer.Option(help="Of it, for the backbone.")] = None,
     weight_decay: Annotated[float | None, typer.Option(help="Of the optimizer.")] = None,
-    epochs: Annotated[int | None, typer.Option(min=1, help="Passes over the pictures.")] = None,
-    batch: Annotated[int | None, typer.Option(min=1, help="Pictures a step of the optimizer.")] = None,
+    epochs: Annotated[int | None, typer.Option(min=1, max=_MOST, help="Passes over the pictures.")] = None,
+    batch: Annotated[int | None, typer.Option(min=1, max=_MOST, help="Pictures a step of the optimizer.")] = None,
     at_once: Annotated[str | None, typer.Option(help="Pictures in memory at once: a number, or auto.")] = None,
-    workers: Annotated[int | None, typer.Option(min=0, help="Loader processes; on a GPU, what is fastest.")] = None,
+    workers: Annotated[int | None, typer.Option(min=0, max=999, help="Loader processes; by default the best.")] = None,
     monitor: Annotated[str | None, typer.Option(help="Decides which epoch is best: miou, loss …, epoch")] = None,
     skip_problems: Annotated[bool, typer.Option("--skip-problems", help="Leave out what cannot be used.")] = False,
     ignore_ids: Ignored = None,
@@ -134,18 +121,17 @@ def train(
 def _data_options(ignore_ids: str | None, categories: str | None, target: str | None,
                   encoding: str | None) -> dict[str, Any]:
     """The options of a dataset that were given; it says itself if it does not have one."""
-    try:
-        ignored = [int(part) for part in _parts(ignore_ids)]
-    except ValueError:
-        raise ArgumentError("--ignore-ids", found=repr(ignore_ids),
-                            expected="whole numbers, with commas: 7,11") from None
-    found = {"ignore_ids": ignored, "target": target, "encoding": encoding, "categories": _categories(categories)}
+    ignored = _parts(ignore_ids)
+    if not all(map(is_number, ignored)):
+        raise ArgumentError("--ignore-ids", found=repr(ignore_ids), expected="whole numbers, with commas: 7,11")
+    found = {"ignore_ids": [*map(int, ignored)], "target": target, "encoding": encoding,
+             "categories": _categories(categories)}
     return {name: value for name, value in found.items() if value}
 
 
 def _categories(text: str | None) -> list[int | str] | str:
     parts = _parts(text)
-    return "all" if [part.lower() for part in parts] == ["all"] else [int(p) if p.isdigit() else p for p in parts]
+    return "all" if [part.lower() for part in parts] == ["all"] else [int(p) if is_number(p) else p for p in parts]
 
 
 def _parts(text: str | None) -> list[str]:
@@ -169,7 +155,7 @@ def _model_options(given: list[str] | None) -> dict[str, Any] | None:
 def _at_once(text: str | None) -> Any:
     if text is None or text == "auto":
         return text
-    if not (text.isdigit() and int(text) > 0):
+    if not (is_number(text) and int(text) > 0):
         raise ArgumentError("--at-once", found=text, expected='a number of pictures, or "auto"')
     return int(text)
 
@@ -200,12 +186,12 @@ def predict(
                                             "NAME_segmented.")] = None,
     model: Annotated[str, typer.Option(help="auto, bundled, coco, or a checkpoint.")] = "auto",
     alpha: Annotated[float, typer.Option(min=0, max=1, help="Share of the mask's colours.")] = 0.5,
-    tile: Annotated[int | None, typer.Option(help="Cut large pictures into tiles of this side.")] = None,
+    tile: Annotated[int | None, typer.Option(max=_MOST, help="Cut large pictures into tiles of this side.")] = None,
     flip: Annotated[bool, typer.Option("--flip", help="Pictures: average with the mirrored one.")] = False,
     size: Annotated[str, typer.Option(help="Videos: WIDTHxHEIGHT to scale down into.")] = "640x360",
-    every: Annotated[int, typer.Option(min=1, help="Videos: run the model on every n-th frame.")] = 1,
+    every: Annotated[int, typer.Option(min=1, max=_MOST, help="Videos: run the model on every n-th frame.")] = 1,
     smoothing: Annotated[float, typer.Option(help="Videos: 0 to below 1, quiets flicker.")] = 0.0,
-    max_frames: Annotated[int | None, typer.Option(min=1, help="Videos: stop after so many frames.")] = None,
+    max_frames: Annotated[int | None, typer.Option(min=1, max=10**9, help="Videos: stop after so many frames.")] = None,
     overwrite: Overwrite = False,
 ) -> None:
     """Segment a picture, a folder, a video or a camera, and write the masks laid over it.
@@ -220,7 +206,7 @@ def predict(
     from seglab.models import Classifier, build, load_model
 
     box, path = _box(size), Path(source).expanduser()
-    is_camera = source.isdecimal() and not path.exists()
+    is_camera = is_number(source) and not path.exists()
     if not is_camera and not path.exists():
         raise DataError(f"{source}: picture, folder or video", found="nothing there", expected="a path that exists",
                         fix="Check the path.")
@@ -237,7 +223,7 @@ def predict(
     elif not path.is_dir():
         to = output_file(out or "", f"{path.stem}_overlay.png", IMAGE_SUFFIXES, overwrite, path)
         prediction = inference.predict(network or build("fcn", weights=model), path, tile=tile, flip=flip)
-        prediction.save_overlay(to, alpha)
+        prediction.save_overlay(to, alpha, overwrite)
         typer.echo(f"{to}: {_shares(prediction)}; {prediction.seconds:.2f} s")
     else:
         to = Path(out or f"{path.resolve().name}_segmented").expanduser()
@@ -260,18 +246,20 @@ def _classify(model: Any, path: Path, is_video: bool, out: str | None, overwrite
         _list(classify_folder(model, path, out, overwrite=overwrite), str, f"answers: {out}" if out else "")
 
 
-def _list(answers: Iterable[tuple[Path, Any]], text: Callable[[Any], str], end: str) -> None:
+def _list(answers: Generator[tuple[Path, Any], None, None], text: Callable[[Any], str], end: str) -> None:
     """A line for each picture of a folder, then what could not be decoded; exit code 1 if something could not."""
-    failed = []
-    for path, answer in answers:
-        if isinstance(answer, SeglabError):
-            failed.append(answer)
-            typer.echo(f"{path}: cannot be decoded")
-        else:
-            typer.echo(f"{path}: {text(answer)}")
+    failed, answered = [], False
+    with closing(answers):  # also after Ctrl-C, so that the answers are written
+        for path, answer in answers:
+            if isinstance(answer, SeglabError):
+                failed.append(answer)
+                typer.echo(f"{path}: cannot be decoded")
+            else:
+                answered = True
+                typer.echo(f"{path}: {text(answer)}")
     for error in failed:
         typer.echo(f"error: {error}", err=True)
-    if end:
+    if end and answered:
         typer.echo(end)
     raise typer.Exit(1 if failed else 0)
 
@@ -283,7 +271,7 @@ def _shares(prediction: Any) -> str:
 def _box(size: str) -> tuple[int, int]:
     """WIDTHxHEIGHT, as ffmpeg writes it, as (height, width)."""
     width, _, height = size.lower().partition("x")
-    if not (width.isdecimal() and height.isdecimal() and min(int(width), int(height)) > 1):
+    if not (is_number(width) and is_number(height) and min(int(width), int(height)) > 1):
         raise ArgumentError("--size", found=size, expected="WIDTHxHEIGHT in pixels, for instance 640x360")
     return int(height), int(width)
 
@@ -340,8 +328,8 @@ def recipes() -> None:
 def sample(
     folder: Path,
     dataset: Annotated[str, typer.Option(help="drone, catdog, coco or pets.")] = "drone",
-    count: Annotated[int, typer.Option(min=3, help="Pictures; of catdog, coco and pets, all splits together.")] = 120,
-    seed: int = 0,
+    count: Annotated[int, typer.Option(min=3, max=_MOST, help="Pictures; but for drone, of all splits.")] = 120,
+    seed: Seed = 0,
     layout: Annotated[str, typer.Option(help="drone: ids or colours, how the masks are stored.")] = "ids",
 ) -> None:
     """Write built-in pictures into a new folder, in the layout of the real dataset."""
@@ -369,7 +357,7 @@ def download(
     dataset: Annotated[str, typer.Argument(help="pets (Oxford-IIIT, 810 MB, CC BY-SA 4.0), or coco (some of 2017).")],
     folder: Annotated[Path | None, typer.Argument(help="Where it goes; by default a folder of seglab's.")] = None,
     categories: Categories = None,
-    pictures: Annotated[int | None, typer.Option(help="coco: how many, 500, and a fifth as many for val.")] = None,
+    pictures: Annotated[int | None, typer.Option(max=_MOST, help="coco: how many, 500; a fifth for val.")] = None,
 ) -> None:
     """Fetch a published dataset and check it; a download that was interrupted goes on when it is called again."""
     from seglab.datasets.download_coco import LICENCE, download_coco

@@ -2,10 +2,13 @@
 
 from __future__ import annotations
 
+import errno
 import os
+import shutil
 import struct
 from collections.abc import Iterator
 from contextlib import contextmanager
+from itertools import islice
 from pathlib import Path
 
 import cv2
@@ -13,7 +16,7 @@ import numpy as np
 
 from seglab.datasets.io import Size, size_within
 from seglab.errors import ArgumentError, DataError
-from seglab.files import atomic_file
+from seglab.files import atomic_file, output_folder
 
 VIDEO_SUFFIXES = frozenset({".3g2", ".3gp", ".asf", ".avi", ".flv", ".m2ts", ".m4v", ".mkv", ".mov", ".mp4", ".mpeg",
                             ".mpg", ".mts", ".mxf", ".ogv", ".ts", ".vob", ".webm", ".wmv"})
@@ -53,10 +56,13 @@ class VideoReader:
 
     def __init__(self, source: str | Path | int, size: Size | None = None) -> None:
         self.source = source if isinstance(source, int) else Path(source).expanduser()
+        if isinstance(self.source, int) and not 0 <= self.source < 1 << 31:
+            raise self._unreadable("no such number")
         if isinstance(self.source, Path) and not self.source.is_file():
-            raise DataError(f"{source}: video", found="a folder" if self.source.is_dir() else "no such file",
+            found = "a folder" if self.source.is_dir() else "a device" if self.source.exists() else "no such file"
+            raise DataError(f"{source}: video", found=found,
                             expected="an mp4, avi or webm file, or the number of a camera", fix="Check the path.")
-        self._capture = cv2.VideoCapture(self.source if isinstance(self.source, int) else str(self.source))
+        self._capture = cv2.VideoCapture(self.source) if isinstance(self.source, int) else self._opened(self.source)
         if not self._capture.isOpened():
             raise self._unreadable("OpenCV cannot open it")
         self._ahead = self._read()
@@ -112,6 +118,21 @@ class VideoReader:
         """Let go of the file or the camera."""
         self._capture.release()
 
+    def _opened(self, path: Path) -> cv2.VideoCapture:
+        """The capture of a file that begins as videos do.
+
+        Others stay closed: FFmpeg and OpenCV take a list of files, or a pattern of their names, for a video, too, and
+        would read what it names on the disk and in the network.
+        """
+        try:
+            with open(path, "rb") as file:
+                head = file.read(1024)
+        except OSError as error:
+            raise self._unreadable(error.strerror or str(error)) from error
+        if not _is_container(head):
+            raise self._unreadable("a file that does not begin as videos do")
+        return cv2.VideoCapture(str(path.absolute()), cv2.CAP_FFMPEG)
+
     def _unreadable(self, found: str) -> DataError:
         if isinstance(self.source, int):
             return DataError(f"camera {self.source}", found=found, expected="a camera with this number",
@@ -121,14 +142,29 @@ class VideoReader:
                          fix="Convert it, for instance with: ffmpeg -i IN -c:v libx264 OUT.mp4")
 
 
+def _is_container(head: bytes) -> bool:
+    """Whether a file that begins so is MP4 or MOV, MKV or WebM, AVI, FLV, Ogg, ASF, MPEG, its streams, or MXF."""
+    return (head[4:8] in {b"ftyp", b"moov", b"mdat", b"free", b"skip", b"wide", b"pnot"}
+            or (head[:4] == b"RIFF" and head[8:12] == b"AVI ")
+            or head.startswith((b"\x1a\x45\xdf\xa3", b"FLV\1", b"OggS\0", b"\x30\x26\xb2\x75\x8e\x66\xcf\x11",
+                                b"\0\0\1", b"\x06\x0e\x2b\x34"))
+            or any(len(marks := head[start::step]) > 2 and set(marks) == {ord("G")}  # packets of 188 bytes, or 192
+                   for start, step in ((0, 188), (4, 192))))
+
+
+def _times(path: Path) -> Iterator[float]:
+    """When the frames of a file are shown, in seconds, in the file's order; nothing is decoded."""
+    packets = cv2.VideoCapture(str(path.absolute()), cv2.CAP_FFMPEG, [cv2.CAP_PROP_FORMAT, -1])
+    try:
+        while packets.grab():
+            yield packets.get(cv2.CAP_PROP_POS_MSEC) / 1000
+    finally:
+        packets.release()
+
+
 def _usual_fps(path: Path, stated: float) -> float:
-    """The stated rate if it is that of most of the first 1,000 frames; else theirs. Nothing is decoded."""
-    packets = cv2.VideoCapture(str(path), cv2.CAP_FFMPEG, [cv2.CAP_PROP_FORMAT, -1])
-    times: list[float] = []
-    while len(times) < 1000 and packets.grab():
-        times.append(packets.get(cv2.CAP_PROP_POS_MSEC) / 1000)
-    packets.release()
-    steps = np.diff(np.sort(times))
+    """The stated rate if it is that of most of the first 1,000 frames; else theirs."""
+    steps = np.diff(np.sort([*islice(_times(path), 1000)]))
     steps = steps[steps > 0.0005]
     if len(steps) == 0:
         return stated
@@ -155,13 +191,18 @@ def _edited_seconds(path: Path) -> float:
 class VideoWriter:
     """Encodes (H, W, 3) uint8 RGB frames; made by `open_writer`."""
 
-    def __init__(self, encoder: cv2.VideoWriter, size: Size) -> None:
-        self._encoder, self.size, self.frames = encoder, size, 0
+    def __init__(self, encoder: cv2.VideoWriter, size: Size, folder: Path) -> None:
+        self._encoder, self.size, self._folder, self.frames = encoder, size, folder, 0
 
     def write(self, frame: np.ndarray) -> None:
-        """Append a frame; ArgumentError if it is of another size than the writer: OpenCV would drop it."""
+        """Append a frame; ArgumentError if it is of another size than the writer: OpenCV would drop it.
+
+        OSError if the disk is full, which is looked at once in a while: OpenCV goes on.
+        """
         if frame.shape[:2] != self.size or frame.dtype != np.uint8:
             raise ArgumentError("frame", found=f"{frame.shape[:2]}, {frame.dtype}", expected=f"{self.size}, uint8")
+        if self.frames % 100 == 99 and shutil.disk_usage(self._folder).free < 1 << 17:
+            raise OSError(errno.ENOSPC, os.strerror(errno.ENOSPC))
         self._encoder.write(cv2.cvtColor(frame, cv2.COLOR_RGB2BGR))
         self.frames += 1
 
@@ -171,8 +212,9 @@ def open_writer(path: str | Path, fps: float, size: Size) -> Iterator[VideoWrite
     """Write a video that appears under its name only when it is complete: .webm (VP8, for browsers), .mp4 or .avi.
 
     Raises:
-        ArgumentError: another ending, or a size, (height, width), that is odd.
-        DataError: this OpenCV cannot encode it.
+        ArgumentError: another ending, a size, (height, width), that is odd, or a folder that cannot be written.
+        DataError: this OpenCV cannot encode it, or fewer frames than were written can be read back.
+        WriteError: the disk is full.
     """
     path = Path(path).expanduser()
     if (codec := CODECS.get(path.suffix.lower())) is None:
@@ -180,21 +222,24 @@ def open_writer(path: str | Path, fps: float, size: Size) -> Iterator[VideoWrite
                             fix="Browsers play .webm.")
     if _even(size) != tuple(size):
         raise ArgumentError("size of the video", found=size, expected="even height and width")
-    path.parent.mkdir(parents=True, exist_ok=True)
+    output_folder(path.parent)
     with atomic_file(path) as new:
         with _quiet():
             encoder = cv2.VideoWriter(str(new), cv2.VideoWriter.fourcc(*codec), fps, size[::-1])
         if not encoder.isOpened():  # OpenCV does not raise
-            raise DataError(f"{path.suffix} video", found=f"this OpenCV has no encoder {codec}, or the folder is not "
-                            "writable", expected="an encoder", fix="Install opencv-python from PyPI, whose wheels "
-                            "have VP8, and write a .webm.")
+            raise DataError(f"{path.suffix} video", found=f"this OpenCV has no encoder {codec}", expected="an encoder",
+                            fix="Install opencv-python from PyPI, whose wheels have VP8, and write a .webm.")
+        level = cv2.utils.logging.setLogLevel(cv2.utils.logging.LOG_LEVEL_ERROR)  # else a line for each lost frame
         try:
-            yield VideoWriter(encoder, size)
+            yield (writer := VideoWriter(encoder, size, path.parent))
         finally:
             encoder.release()
-        if not new.is_file() or new.stat().st_size == 0:
-            raise DataError(f"{path}: video", found="nothing was written", expected="an encoded file",
-                            fix="Check that the disk is not full.")
+            cv2.utils.logging.setLogLevel(level)
+        with _quiet():  # OpenCV tells nobody that the disk was full
+            kept = sum(1 for _ in _times(new))
+        if kept < writer.frames:
+            raise DataError(f"{path}: video", found=f"{kept} of {writer.frames} frames in the file",
+                            expected="all of them", fix="Nothing was kept. Free some space, or choose another disk.")
 
 
 @contextmanager

@@ -5,7 +5,7 @@ from __future__ import annotations
 import csv
 import io
 import time
-from collections.abc import Iterator
+from collections.abc import Generator
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any, overload
@@ -92,13 +92,14 @@ def classify(model: Classifier, image: Any, *, size: int | None = None) -> Class
 
 
 def classify_folder(model: Classifier, folder: str | Path, out: str | Path | None = None, *,
-                    overwrite: bool = False) -> Iterator[tuple[Path, Classification | DataError]]:
+                    overwrite: bool = False) -> Generator[tuple[Path, Classification | DataError], None, None]:
     """Classify every picture of a folder, subfolders included, in the order of their names, while you iterate.
 
     Args:
         model: as for `classify`.
         folder: where the pictures are.
-        out: a CSV file to write at the end, or a folder for it: path, class, and the probability of each class.
+        out: a CSV file to write at the end, also if that is an error or Ctrl-C, or a folder for it: path, class, and
+            the probability of each class.
         overwrite: replace it if it is there.
 
     Yields:
@@ -106,26 +107,28 @@ def classify_folder(model: Classifier, folder: str | Path, out: str | Path | Non
 
     Raises:
         DataError: no such folder, or no picture in it.
-        ArgumentError: `out` is there already, or does not end in .csv.
+        ArgumentError: `out` is there already, cannot be written, or does not end in .csv.
     """
     paths = image_paths(folder)
     target = output_file(out, "answers.csv", {".csv"}, overwrite) if out is not None else None
     rows: list[list[object]] = []
-    for path in paths:
-        try:
-            answer = classify(model, path)
-        except DataError as error:
-            yield path, error
-            continue
-        if not rows:
-            rows.append(["path", "class", *answer.label_set.classes])
-        name = path.relative_to(Path(folder).expanduser()).as_posix()
-        rows.append([name, answer.label, *answer.probabilities.round(4).tolist()])
-        yield path, answer
-    if target is not None:
-        text = io.StringIO()
-        csv.writer(text, lineterminator="\n").writerows(rows)
-        atomic_write(target, text.getvalue().encode())
+    try:
+        for path in paths:
+            try:
+                answer = classify(model, path)
+            except DataError as error:
+                yield path, error
+                continue
+            if not rows:
+                rows.append(["path", "class", *answer.label_set.classes])
+            name = path.relative_to(Path(folder).expanduser()).as_posix()
+            rows.append([name, answer.label, *answer.probabilities.round(4).tolist()])
+            yield path, answer
+    finally:
+        if target is not None and rows:
+            text = io.StringIO()
+            csv.writer(text, lineterminator="\n").writerows(rows)
+            atomic_write(target, text.getvalue().encode())
 
 
 def class_probabilities(model: Classifier, data: Samples, batch_size: int = 8) -> tuple[Tensor, Tensor]:

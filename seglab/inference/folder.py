@@ -2,9 +2,11 @@
 
 from __future__ import annotations
 
+import os
+import unicodedata
 import warnings
 from collections import Counter
-from collections.abc import Iterator
+from collections.abc import Generator, Iterator
 from concurrent.futures import ThreadPoolExecutor
 from itertools import islice
 from pathlib import Path
@@ -18,6 +20,7 @@ from seglab.datasets.io import IMAGE_SUFFIXES
 from seglab.datasets.splits import existing_folder, files_below
 from seglab.datasets.video import VIDEO_SUFFIXES
 from seglab.errors import ArgumentError, DataError
+from seglab.files import output_folder
 from seglab.inference.pictures import as_image
 from seglab.inference.predict import Prediction, predict
 from seglab.progress import progress_bar
@@ -31,7 +34,7 @@ _LEFT_OUT = VIDEO_SUFFIXES | {".arw", ".avif", ".cr2", ".cr3", ".dng", ".gif", "
 
 def predict_folder(model: nn.Module, folder: str | Path, out: str | Path | None = None, *, alpha: float = 0.5,
                    overwrite: bool = False, progress: bool = True,
-                   **options: Any) -> Iterator[tuple[Path, Prediction | DataError]]:
+                   **options: Any) -> Generator[tuple[Path, Prediction | DataError], None, None]:
     """Segment every picture of a folder, subfolders included, in the order of their names, while you iterate.
 
     Pictures are read one ahead, and forgotten once you go on. Hidden files are passed over; pictures of kinds that are
@@ -41,8 +44,8 @@ def predict_folder(model: nn.Module, folder: str | Path, out: str | Path | None 
         model, options: as for `predict`.
         folder: where the pictures are.
         out: write `NAME.png` (class ids, with the classes' colours as palette) and `NAME_overlay.jpg` into this
-            folder, with the same subfolders. NAME keeps the picture's ending if two differ in nothing else. Within
-            `folder`, it is not read.
+            folder, with the same subfolders. NAME keeps the picture's ending where another one would be the same
+            without it, and gets a number where two differ in nothing but capitals. Within `folder`, it is not read.
         alpha: of the overlay.
         overwrite: replace files that are there, but never one of the pictures.
         progress: show a bar.
@@ -52,7 +55,8 @@ def predict_folder(model: nn.Module, folder: str | Path, out: str | Path | None 
 
     Raises:
         DataError: no such folder, or no picture in it.
-        ArgumentError: `out` is `folder` or a file, or holds a file that would be written, and `overwrite` is False.
+        ArgumentError: `out` is `folder` or a file, cannot be written, or holds a file that would be written, and
+            `overwrite` is False.
 
     Example:
         >>> import tempfile
@@ -77,8 +81,8 @@ def predict_folder(model: nn.Module, folder: str | Path, out: str | Path | None 
             if targets:
                 mask, overlay = targets[number]
                 mask.parent.mkdir(parents=True, exist_ok=True)
-                prediction.save_mask(mask)
-                prediction.save_overlay(overlay, alpha)
+                prediction.save_mask(mask, overwrite)
+                prediction.save_overlay(overlay, alpha, overwrite)
             yield path, prediction
 
 
@@ -112,20 +116,40 @@ def image_paths(folder: str | Path, leave_out: str | Path | None = None) -> list
 
 def _targets(folder: Path, paths: list[Path], out: Path, overwrite: bool) -> list[tuple[Path, Path]]:
     """Where the mask and the overlay of each picture go; an error if something is there that must stay."""
-    stems = [path.relative_to(folder).with_suffix("") for path in paths]
-    same = Counter(stems)
-    names = [stem if same[stem] == 1 else stem.with_name(path.name) for stem, path in zip(stems, paths, strict=True)]
+    names = _names([path.relative_to(folder) for path in paths])
     targets = [(out / f"{name}.png", out / f"{name}_overlay.jpg") for name in names]
-    there = [file for pair in targets for file in pair if file.exists()]
+    there = [file for pair in targets for file in pair if os.path.lexists(file)]
     if replaced := {file.resolve() for file in there} & {path.resolve() for path in paths}:
         raise ArgumentError("out", found=f"{min(replaced)}, one of the pictures to segment", expected="another folder")
     if out.exists() and not out.is_dir():
         raise ArgumentError("out", found=f"{out}, a file", expected="a folder")
+    if folders := [file for file in there if file.is_dir()]:
+        raise ArgumentError("out", found=f"{folders[0]}, a folder", expected="no folder of this name")
     if there and not overwrite:
         raise ArgumentError("out", found=f"{len(there)} files are there already, {there[0]} first",
                             expected="a new or empty folder",
                             fix="Choose another one, or pass overwrite=True (seglab predict --overwrite).")
+    output_folder(out)
     return targets
+
+
+def _names(paths: list[Path]) -> list[Path]:
+    """A name for each picture, no two of which are the same on any system: case, and how accents are coded, aside."""
+    def key(name: Path) -> str:
+        return unicodedata.normalize("NFC", str(name)).casefold()
+
+    names, longer = paths, [path.with_suffix("") for path in paths]
+    while names != longer:  # a whole name may be another's without its ending: p.jpg and p.jpg.png
+        names, same = longer, Counter(map(key, longer))
+        longer = [path if same[key(name)] > 1 else name for name, path in zip(names, paths, strict=True)]
+    taken: set[str] = set()
+    for place, name in enumerate(names):
+        number = 1
+        while key(names[place]) in taken:
+            number += 1
+            names[place] = name.with_name(f"{name.name}_{number}")
+        taken.add(key(names[place]))
+    return names
 
 
 def ahead(pool: ThreadPoolExecutor, items: Iterator[T], count: int) -> Iterator[list[T]]:

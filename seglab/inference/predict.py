@@ -65,16 +65,20 @@ class Prediction:
         painted = [i for i in np.unique(self.mask).tolist() if i != self.label_set.background]
         return add_legend(blended, self.label_set, painted) if legend and painted else blended
 
-    def save_mask(self, path: str | Path) -> None:
-        """Write the class ids as a PNG whose palette shows the classes' colours, whole or not at all."""
+    def save_mask(self, path: str | Path, overwrite: bool = False) -> None:
+        """Write the class ids as a PNG whose palette shows the classes' colours, whole or not at all.
+
+        ArgumentError if it is there already, unless `overwrite`; WriteError if the disk is full.
+        """
+        path = output_file(path, "mask.png", {".png"}, overwrite)
         image = Image.fromarray(self.mask)
         image.putpalette(self.label_set.palette.tobytes())
         with atomic_file(path) as new:
             image.save(new, format="PNG")
 
-    def save_overlay(self, path: str | Path, alpha: float = 0.5) -> None:
-        """Write the overlay with its legend, in the format of the path's ending, whole or not at all."""
-        path = output_file(path, "overlay.png", IMAGE_SUFFIXES, overwrite=True)
+    def save_overlay(self, path: str | Path, alpha: float = 0.5, overwrite: bool = False) -> None:
+        """Write the overlay with its legend, in the format of the path's ending; else as `save_mask` does."""
+        path = output_file(path, "overlay.png", IMAGE_SUFFIXES, overwrite)
         with atomic_file(path) as new:
             Image.fromarray(self.overlay(alpha)).save(new, quality=92)
 

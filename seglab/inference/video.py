@@ -41,12 +41,12 @@ class VideoResult:
     @property
     def fps(self) -> float:
         """Frames per second, everything included."""
-        return self.frames / self.seconds
+        return self.frames / self.seconds if self.frames else 0.0
 
     @property
     def forward_fps(self) -> float:
         """Frames per second that the model alone would have reached."""
-        return self.frames / self.forward_seconds
+        return self.frames / self.forward_seconds if self.frames else 0.0
 
     def __str__(self) -> str:
         notes = [f"{self.frames} frames at {self.fps:.1f} a second (the model alone: {self.forward_fps:.1f})"]
@@ -88,8 +88,9 @@ def predict_video(model: nn.Module, source: str | Path | int, out: str | Path, *
     """Lay a model's masks over a video, frame by frame.
 
     A thread reads ahead and another one writes behind, while the model runs. Ctrl-C (the stop button) ends the video
-    there; what was done is kept. The file appears under its name only when it is complete. It has a constant rate, see
-    `VideoReader`: frames of a video whose rate varies are repeated or left out so that each is seen at its time.
+    there; what was done is kept, and before the first frame nothing is. The file appears under its name only when it
+    is complete. It has a constant rate, see `VideoReader`: frames of a video whose rate varies are repeated or left
+    out so that each is seen at its time.
 
     Args:
         model, short_side, normalize, label_set: as for `predict`.
@@ -106,8 +107,9 @@ def predict_video(model: nn.Module, source: str | Path | int, out: str | Path, *
         progress: show a bar, and say what was left out of a damaged file.
 
     Raises:
-        DataError: no video, no frame, or no encoder.
-        ArgumentError: a number out of range, or `out` is there already.
+        DataError: no video, no frame, no encoder, or frames that did not get into the file.
+        ArgumentError: a number out of range, or `out` is there already or cannot be written.
+        WriteError: the disk is full; nothing is kept.
 
     Example:
         >>> import tempfile
@@ -157,6 +159,8 @@ def predict_video(model: nn.Module, source: str | Path | int, out: str | Path, *
             finally:
                 if written is not None:
                     written.result()
+            if not writer.frames:
+                raise KeyboardInterrupt  # no frame, no video
         result = VideoResult(out, writer.frames, predicted, time.perf_counter() - start, segmenter.forward_seconds,
                              flicker.value, 0 if stopped else reader.missing, stopped)
     if progress and (result.missing or result.stopped):

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import copy
 import importlib.util
+import io
 import json
 import warnings
 from collections.abc import Callable, Sequence
@@ -56,7 +57,7 @@ def export(checkpoint: str | Path, out: str | Path | None = None, format: str = 
         one line that says what was written, and how far the logits differ.
 
     Raises:
-        ArgumentError: an unknown format, another ending, or `out` is there already.
+        ArgumentError: an unknown format, another ending, or `out` is there already, or cannot be written.
         CheckpointError: the checkpoint is unreadable, or holds weights that do not say of which model.
         SeglabError: a package is missing, or the network cannot be exported, or the file gives other logits.
 
@@ -69,11 +70,9 @@ def export(checkpoint: str | Path, out: str | Path | None = None, format: str = 
     """
     if format not in _SUFFIXES:
         raise ArgumentError("format", found=repr(format), expected=" or ".join(_SUFFIXES))
-    out = Path(Path(checkpoint).stem + _SUFFIXES[format]) if out is None else Path(out)
+    out = Path(Path(checkpoint).stem + _SUFFIXES[format]) if out is None else Path(out).expanduser()
     if out.suffix != _SUFFIXES[format]:
         raise ArgumentError("out", found=out.name, expected=f"a name ending in {_SUFFIXES[format]} for {format}")
-    if not out.parent.is_dir():
-        raise ArgumentError("out", found=f"no folder {out.parent}", expected="a folder that is there")
     check_free(out, "out", overwrite)
     if format == "onnx" and (missing := [name for name in _PACKAGES if importlib.util.find_spec(name) is None]):
         raise SeglabError("export to onnx", found=f"no package {', '.join(missing)}", expected=", ".join(_PACKAGES),
@@ -84,6 +83,8 @@ def export(checkpoint: str | Path, out: str | Path | None = None, format: str = 
     with atomic_file(out) as path:
         try:
             write(network, path, _about(model))
+        except OSError:  # the disk
+            raise
         except Exception as error:  # exporters raise what they like
             raise SeglabError(f"{checkpoint}: export to {format}", found=reason(error),
                               expected="a network that can be exported",
@@ -167,7 +168,14 @@ def _write_torchscript(network: nn.Module, path: Path, about: dict[str, Any]) ->
         # Tracing freezes what Python decides, and warns of it; where that matters, the comparison fails.
         warnings.simplefilter("ignore")
         traced = torch.jit.trace(network, torch.zeros(_EXAMPLE), check_trace=False)  # the comparison checks more
-        torch.jit.save(traced, str(path), _extra_files={"seglab.json": json.dumps(about)})
+        save_traced(traced, path, {"seglab.json": json.dumps(about)})
+
+
+def save_traced(traced: torch.jit.ScriptModule, path: Path, extra: dict[str, str] | None = None) -> None:
+    """Write TorchScript, by way of the memory: torch's own writer ends the process where the disk is full."""
+    data = io.BytesIO()
+    torch.jit.save(traced, data, _extra_files=extra)
+    path.write_bytes(data.getbuffer())
 
 
 def _read_torchscript(path: Path) -> Callable[[Tensor], Tensor]:

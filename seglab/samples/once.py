@@ -7,7 +7,7 @@ import os
 from collections.abc import Callable
 from pathlib import Path
 
-from seglab.errors import DataError
+from seglab.errors import DataError, WriteError
 from seglab.files import atomic_folder
 
 #: Says what a folder holds. What it says of a generator stays what it was when the first folders were written.
@@ -24,10 +24,9 @@ def write_once(root: Path, stamp: dict[str, object], write: Callable[[Path], Non
             (draft / STAMP).write_text(json.dumps(stamp, indent=1) + "\n", encoding="utf-8", newline="\n")
             if root.is_dir():
                 root.rmdir()  # empty, or it fails; Windows does not rename onto an empty folder
-    except OSError as error:
+    except WriteError:
         if not _holds(root, stamp):  # another process may have been first with the same set: theirs is as good
-            raise DataError(f"{root}: sample set", found=str(error), expected="a folder that can be written",
-                            fix="Check the disk and the rights, or give another folder.") from error
+            raise
     _holds(root, stamp)  # whoever was first, this set or an error
     return root
 

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import os
 from collections.abc import Callable, Iterator
 from contextlib import contextmanager
 from pathlib import Path
@@ -19,9 +20,13 @@ from seglab.checkpoint import check_weights, load_checkpoint, plain_state, save_
 from seglab.datasets.protocols import Samples
 from seglab.datasets.transforms import Normalize
 from seglab.errors import CheckpointError, first_line
+from seglab.files import write_fix
 from seglab.history import History, Monitor
 from seglab.models.card import card_of
 from seglab.training.schedule import Schedule
+
+#: What a run writes beside `last.safetensors`, the curve by `seglab.recipes`.
+_WRITTEN = ("best.safetensors", "history.json", "timings.json", "curve.png")
 
 
 class Run:
@@ -77,11 +82,9 @@ class Run:
                                   expected="a folder of its own for each run",
                                   fix="Wait for the other run, or choose another folder.") from None
         except OSError as error:
-            raise CheckpointError(f"{self.folder}: run folder", found=str(error), expected="a writable folder",
-                                  fix="Choose another folder.") from error
+            raise CheckpointError(f"{self.folder}: run folder", found=error.strerror or str(error),
+                                  expected="a writable folder", fix=write_fix(error)) from error
         with lock:
-            for left in self.folder.glob(".*.tmp.*"):  # by a run that was killed while it wrote
-                left.unlink(missing_ok=True)
             yield
 
     def save(self, is_best: bool = False) -> None:
@@ -100,7 +103,13 @@ class Run:
     def restore(self, resume: bool) -> None:
         """Put the last checkpoint into model, optimizer, scheduler and history, if there is one and it fits."""
         path = self.folder / "last.safetensors" if self.folder is not None else None
-        if path is None or not path.exists():
+        if path is None:
+            return
+        if not os.path.lexists(path):
+            if others := [name for name in _WRITTEN if os.path.lexists(path.with_name(name))]:
+                raise CheckpointError(f"{self.folder}: run folder", found=f"{', '.join(others)}, and no {path.name}",
+                                      expected="a run, or none of the files that training writes",
+                                      fix="Choose another folder, or move these away: they would be replaced.")
             return
         if not resume:
             raise CheckpointError(f"{path}: a run is already here", expected="an empty folder, since resume=False",

@@ -127,7 +127,7 @@ def test_arguments(tmp_path):
     for call, message in ((lambda: export_cpp(source, "gone/w"), "no folder gone"),
                           (lambda: export_cpp(source, "mine"), "there already"),
                           (lambda: export_cpp(source, "mine", overwrite=True), "did not write"),
-                          (lambda: export_cpp(source, source, overwrite=True), "did not write")):
+                          (lambda: export_cpp(source, source, overwrite=True), "a file or device")):
         with pytest.raises(ArgumentError, match=message):
             call()
     assert [path.read_text() for path in (tmp_path / "mine").iterdir()] == ["mine"]

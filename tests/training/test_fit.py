@@ -417,13 +417,12 @@ def test_a_folder_in_the_home_folder(tmp_path, monkeypatch):
     assert train(tmp_path / "runs" / "first", epochs=1)[0] == history
 
 
-def test_what_a_killed_writer_left_goes_with_the_next_run(tmp_path):
-    train(tmp_path, epochs=1)
-    names = {path.name for path in tmp_path.iterdir()}
-    for left in (".last.123.tmp.safetensors", ".history.7.tmp.json", ".best.tmp.safetensors"):
-        (tmp_path / left).write_bytes(b"half")
-    train(tmp_path, epochs=2)
-    assert {path.name for path in tmp_path.iterdir()} == names
+@pytest.mark.parametrize("name", ["best.safetensors", "history.json", "timings.json", "curve.png"])
+def test_files_that_no_run_wrote_are_not_replaced(tmp_path, name):
+    (tmp_path / name).write_text("mine")
+    with pytest.raises(CheckpointError, match=f"{name}, and no last.safetensors"):
+        train(tmp_path, epochs=1)
+    assert (tmp_path / name).read_text() == "mine" and not (tmp_path / "last.safetensors").exists()
 
 
 def test_a_model_with_other_classes_is_refused_before_training(drone_train):

@@ -19,7 +19,7 @@ from seglab.files import atomic_folder, check_free
 from seglab.inference.predict import predict
 from seglab.labels import LabelSet, known_label_set
 from seglab.models import Classifier, Model, load_model
-from seglab.models.export import Logits, reason
+from seglab.models.export import Logits, reason, save_traced
 
 #: Height and width of the pictures to compare on, two of them odd; beside one that is larger than the card's size.
 _SIZES = ((97, 131), (289, 250), (256, 320))
@@ -73,9 +73,7 @@ def export_cpp(checkpoint: str | Path, out: str | Path | None = None, sizes: Seq
         ['CMakeLists.txt', 'README.md', 'model.pt', 'segment.cpp']
     """
     out = Path(Path(checkpoint).stem + "_cpp") if out is None else Path(out).expanduser()
-    if not out.parent.is_dir():
-        raise ArgumentError("out", found=f"no folder {out.parent}", expected="a folder that is there")
-    check_free(out, "out", overwrite)
+    check_free(out, "out", overwrite, folder=True)
     if out.exists() and not _is_ours(out):
         raise ArgumentError("out", found=f"{out}, which `seglab export --cpp` did not write", expected="a new folder")
     model, what = load_model(checkpoint), f"{checkpoint}: export to C++"
@@ -87,6 +85,8 @@ def export_cpp(checkpoint: str | Path, out: str | Path | None = None, sizes: Seq
     with atomic_folder(out) as new:
         try:
             _write_model(Whole(model, labels), new / _MODEL)
+        except OSError:  # the disk
+            raise
         except Exception as error:  # tracing raises what it likes
             raise SeglabError(what, found=reason(error), expected="a network that can be traced",
                               fix="Use --format onnx; if that does not work either, please report this.") from error
@@ -195,7 +195,7 @@ def _write_model(whole: Whole, path: Path) -> None:
     with warnings.catch_warnings(), torch.no_grad():
         _expect_warnings()
         traced = torch.jit.trace_module(whole, {"forward": example, "scores": example}, check_trace=False)
-        torch.jit.save(traced, str(path))
+        save_traced(traced, path)
 
 
 def _read_model(path: Path) -> Any:
