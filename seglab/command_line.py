@@ -25,8 +25,8 @@ class Group(TyperGroup):
     def invoke(self, ctx: Any) -> Any:
         ended = []
 
-        def end(number: int, _: Any) -> None:
-            ended.append(number)
+        def end(*_: Any) -> None:
+            ended.append(True)
             raise KeyboardInterrupt
 
         before = signal.signal(signal.SIGTERM, end)
@@ -35,13 +35,13 @@ class Group(TyperGroup):
                 warnings.simplefilter("default", UserWarning)
                 warnings.showwarning = lambda message, *_, **__: typer.echo(f"warning: {message}", err=True)
                 _check_words(ctx.args)
-                result = super().invoke(ctx)
+                return super().invoke(ctx)
         except SeglabError as error:
             typer.echo(f"error: {error}", err=True)
             raise typer.Exit(1) from None
         except KeyboardInterrupt:
             typer.echo("stopped by hand", err=True)
-            raise typer.Exit(128 + (ended[0] if ended else signal.SIGINT)) from None
+            raise typer.Exit(128 + signal.SIGINT) from None
         except OSError as error:
             if error.errno == errno.EPIPE:  # nobody reads on, as after `| head`; click ends quietly
                 raise
@@ -49,9 +49,8 @@ class Group(TyperGroup):
             raise typer.Exit(1) from None
         finally:
             signal.signal(signal.SIGTERM, before)
-        if ended:
-            raise typer.Exit(128 + ended[0])
-        return result
+            if ended:  # also where what was done was kept, and all went on
+                raise typer.Exit(128 + signal.SIGTERM)
 
 
 def _check_words(words: Iterable[str]) -> None:

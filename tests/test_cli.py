@@ -1,8 +1,12 @@
 from __future__ import annotations
 
 import json
+import os
 import re
+import signal
 import sys
+import time
+from contextlib import suppress
 from pathlib import Path
 
 import pytest
@@ -16,6 +20,7 @@ from typer.testing import CliRunner
 from seglab import doctor, inference, load_model, models, recipes
 from seglab.cli import _box, app
 from seglab.datasets import VideoReader
+from seglab.files import atomic_file
 from seglab.samples import write_catdog_sample, write_video_sample
 
 RUNNER = CliRunner()
@@ -93,6 +98,59 @@ def test_evaluate_refuses_other_splits_and_models_of_your_own(tmp_path, drone_ro
     text = run("evaluate", tmp_path / "own" / "best.safetensors", "--data", drone_root, code=1)
     assert "without a description" in text and "load_weights" in text
     assert "'dev'" in run("evaluate", tmp_path / "own" / "best.safetensors", "--split", "dev", code=1)
+
+
+@pytest.mark.parametrize("arguments", [
+    ("predict", ""), ("predict", "a.png", "-o", ""), ("predict", "a.png", "--out="), ("check", " "), ("start", ""),
+    ("train", "light", "--data", ""), ("sample", ""), ("export", ""), ("run", ""), ("classroom", "new", "")])
+def test_an_empty_argument_is_no_folder(tmp_path, arguments):
+    assert "which is empty" in run(*arguments, code=1)
+    assert list(tmp_path.iterdir()) == []
+
+
+def test_what_is_no_file_is_not_waited_for(tmp_path):
+    os.mkfifo("pipe.png")
+    for arguments in (("predict", "pipe.png"), ("evaluate", "pipe.png"), ("predict", "/dev/null"),
+                      ("export", "a.safetensors", "--out=/dev/full")):
+        assert "a pipe or a device" in run(*arguments, code=1)
+    assert "no such user" in run("check", "~nobody-of-this-name/x", code=1)
+    assert "name too long" in run("predict", "a" * 5000, code=1).lower()
+
+
+@pytest.mark.parametrize(("arguments", "words"), [
+    (("check", ".", "--ignore-ids", "²"), "--ignore-ids"), (("check", ".", "--ignore-ids", "9" * 5000), "--ignore-ids"),
+    (("check", ".", "--ignore-ids", "1" + "0" * 23), "--ignore-ids"), (("train", "--at-once", "²"), "--at-once"),
+    (("train", "--at-once", "9" * 5000), "--at-once"), (("predict", "a.png", "--size", "640x²"), "--size"),
+    (("download", "coco", "--categories", "²"), "'²'"), (("download", "coco", "--categories", "9" * 5000), "category"),
+    (("predict", "²"), "nothing there"), (("predict", "1" + "0" * 23), "nothing there")])
+def test_numbers_that_are_none(arguments, words):
+    Path("a.png").touch()
+    assert words in run(*arguments, code=1)
+
+
+@pytest.mark.parametrize(("number", "code"), [(signal.SIGTERM, 143), (signal.SIGINT, 130)])
+def test_signals_end_a_command_and_leave_nothing(tmp_path, monkeypatch, number, code):
+    def work():
+        with atomic_file(tmp_path / "a.txt") as new:
+            new.write_text("ha")
+            signal.raise_signal(number)
+            time.sleep(5)
+
+    before = signal.getsignal(signal.SIGTERM)
+    monkeypatch.setattr(doctor, "examine", work)
+    assert "stopped by hand" in run("doctor", code=code)
+    assert list(tmp_path.iterdir()) == [] and signal.getsignal(signal.SIGTERM) == before
+
+
+def test_what_is_kept_after_a_signal_is_no_success(monkeypatch):
+    """As training does: the last epoch is kept, and scored."""
+    def work():
+        with suppress(KeyboardInterrupt):
+            signal.raise_signal(signal.SIGTERM)
+        return []
+
+    monkeypatch.setattr(doctor, "examine", work)
+    run("doctor", code=143)
 
 
 def test_sample_and_recipes():

@@ -2,16 +2,31 @@
 
 from __future__ import annotations
 
+import errno
 import json
 import os
 import random
+import subprocess
+import sys
 from pathlib import Path
 
 import pytest
+from PIL import Image
 
-from seglab.errors import DataError
-from seglab.files import atomic_file, atomic_folder, atomic_write, file_digests, read_memory, read_text
+from seglab import files
+from seglab.errors import ArgumentError, DataError, SeglabError, WriteError
+from seglab.files import (
+    atomic_file,
+    atomic_folder,
+    atomic_write,
+    check_free,
+    file_digests,
+    output_folder,
+    read_memory,
+    read_text,
+)
 from tests import processes
+from tests.conftest import room
 
 there_or_not = pytest.mark.parametrize("old", [None, b"old"])
 
@@ -121,6 +136,85 @@ def test_of_two_writers_of_a_folder_the_first_stays(tmp_path):
         with atomic_folder(tmp_path / "set") as fast:
             (fast / "a.txt").write_text("fast")
     assert (tmp_path / "set" / "a.txt").read_text() == "fast" and os.listdir(tmp_path) == ["set"]
+
+
+@there_or_not
+@pytest.mark.parametrize("ending", [".jpg", ".png", ".webp"])
+def test_a_disk_that_is_full_is_noticed_though_the_encoder_is_silent(tmp_path, ending, old):
+    picture = Image.effect_noise((200, 200), 90)
+    picture.save(tmp_path / f"whole{ending}")
+    for missing in (1, 5000):
+        with pytest.raises(WriteError, match="cannot be written(.|\n)*Free some space") as caught, \
+                room((tmp_path / f"whole{ending}").stat().st_size - missing), atomic_file(tmp_path / "a.txt") as new:
+            picture.save(new, format=Image.registered_extensions()[ending])
+        assert caught.value.errno == errno.EFBIG and isinstance(caught.value, SeglabError)
+        with pytest.raises(WriteError), room(5000), atomic_folder(tmp_path / "set") as folder:
+            picture.save(folder / f"a{ending}")
+    assert os.listdir(tmp_path) == [f"whole{ending}"]
+
+
+def test_a_folder_that_is_none_and_a_name_that_is_too_long(tmp_path):
+    (tmp_path / "file").touch()
+    for path in (tmp_path / "file" / "a.txt", tmp_path / "gone" / "a.txt", tmp_path / f"a.{'x' * 300}"):
+        with pytest.raises(WriteError, match="cannot be written"):
+            atomic_write(path, b"whole")
+    atomic_write(tmp_path / ("ä" * 124 + ".txt"), b"whole")  # as long as a name can be: the temporary one is shorter
+    with pytest.raises(WriteError), atomic_folder(tmp_path / "file" / "set"):
+        pass
+
+
+KILLED = """
+import os, sys
+from seglab.files import Path, atomic_file, atomic_folder
+path = Path(sys.argv[1])
+with atomic_folder(path / "set") as folder, atomic_file(path / "a.txt") as new:
+    (folder / "deep").mkdir()
+    new.write_bytes(b"ha")
+    os._exit(9)
+"""
+
+
+def test_what_a_killed_process_left_is_removed_by_the_next_one_that_writes_there(tmp_path):
+    with subprocess.Popen([sys.executable, "-c", KILLED, tmp_path]) as writer:
+        assert writer.wait() == 9
+    gone = {path.name: path for path in tmp_path.iterdir()}
+    assert len(gone) == 2
+    alive = {name.replace(f"-{writer.pid}-", f"-{os.getpid()}-") for name in gone}
+    far = {name.replace(f".{files._machine()}-", ".01234567-") for name in gone}
+    others = {".last.123.tmp.txt", ".mine.tmp", "a.01234567-1-01234567.tmp"}
+    for name in alive | far | others:
+        (tmp_path / name).mkdir()
+    old = tmp_path / ".old.01234567-1-01234567.tmp"
+    (old / "deep").mkdir(parents=True)
+    for path in (old / "deep", old):
+        os.utime(path, (0, 0))
+    atomic_write(tmp_path / "b.txt", b"whole")
+    assert {path.name for path in tmp_path.iterdir()} == alive | far | others | {"b.txt"}
+
+
+def test_where_a_file_can_be_written(tmp_path):
+    (tmp_path / "file").touch()
+    (tmp_path / "dangling").symlink_to("nowhere")
+    os.mkfifo(tmp_path / "pipe")
+    assert check_free(tmp_path / "new.txt") == tmp_path / "new.txt"
+    assert check_free(tmp_path / "file", overwrite=True) == tmp_path / "file"
+    assert check_free(tmp_path, overwrite=True, folder=True) == tmp_path
+    before = sorted(tmp_path.iterdir())
+    for path, options, words in (
+            (tmp_path / "file", {}, "is there already"), (tmp_path / "dangling", {}, "is there already"),
+            (tmp_path, {}, "a folder"), (tmp_path, {"overwrite": True}, "a folder"),
+            (tmp_path / "pipe", {"overwrite": True}, "a file or device"),
+            (tmp_path / "file", {"overwrite": True, "folder": True}, "a file or device"),
+            (tmp_path / "gone" / "a", {}, "no folder .*gone"), (tmp_path / "file" / "a", {}, "Not a directory"),
+            (tmp_path / ("a" * 300), {}, "too long")):
+        with pytest.raises(ArgumentError, match=words):
+            check_free(path, **options)
+    with room(9), pytest.raises(ArgumentError, match="too large(.|\n)*Free some space"):
+        check_free(tmp_path / "new.txt")
+    for folder in (tmp_path / "file", tmp_path / "file" / "deep"):
+        with pytest.raises(ArgumentError, match="can be made"):
+            output_folder(folder)
+    assert sorted(tmp_path.iterdir()) == before
 
 
 KOREAN = "배경\n균열\n도로_1\n차량\n횡단보도\n뱀\n콘크리트 박리\n"

@@ -5,23 +5,37 @@ from __future__ import annotations
 import functools
 import importlib.machinery
 import importlib.util
+import json
 import os
 import re
 import subprocess
 import sys
 from collections.abc import Callable
+from contextlib import nullcontext
 from pathlib import Path
 
 import nbformat
 import numpy as np
 import pytest
+from jupyter_client.kernelspec import NoSuchKernel
+from nbclient import NotebookClient
+from nbclient.exceptions import CellTimeoutError, DeadKernelError
 from nbformat import NotebookNode
 from nbformat.v4 import new_code_cell, new_markdown_cell, new_notebook, new_output
 from PIL import Image
 
 import seglab
-from seglab.errors import DataError
-from seglab.lessons import LessonError, execute, find_notebooks, readme_figures, run, to_html, without_live_outputs
+from seglab.errors import ArgumentError, DataError
+from seglab.lessons import (
+    LessonError,
+    execute,
+    find_notebooks,
+    read_notebook,
+    readme_figures,
+    run,
+    to_html,
+    without_live_outputs,
+)
 from tools import address
 from tools.check_notebooks import LIVE, problems
 
@@ -252,6 +266,63 @@ def test_a_failing_cell_is_named_and_nothing_is_stored(tmp_path):
     assert path.read_bytes() == before
     with pytest.raises(LessonError):
         execute(path, progress=False)
+
+
+CELL = '{"cell_type": "code", "metadata": {}, "execution_count": null, "outputs": [], "source": %s}'
+NOTEBOOK = '{"nbformat": %s, "nbformat_minor": 4, "metadata": {}, "cells": [%s]}'
+
+
+@pytest.mark.parametrize(("text", "words"), [
+    ("", "truncated"), ("[]", "Expected `object`, got `array`"), ("{}", "missing required field `nbformat`"),
+    ("[" * 5000, "Expected `object`"), ("\x80", "encoding"), (NOTEBOOK % ('"4"', ""), r"\$\.nbformat"),
+    (NOTEBOOK % (99, ""), "version 99"), (NOTEBOOK % (4, "3"), ""), (NOTEBOOK % (4, CELL % "3"), "'source'"),
+    ('{"nbformat": 4, "nbformat_minor": 4, "metadata": {}}', "cells"),
+    ('{"nbformat": 3, "metadata": {}}', "worksheets")])
+def test_what_is_no_notebook(tmp_path, text, words):
+    (tmp_path / "a.ipynb").write_bytes(text.encode("latin-1"))
+    with pytest.raises(DataError, match=f"a\\.ipynb: notebook(.|\n)*{words}"):
+        read_notebook(tmp_path / "a.ipynb")
+
+
+def test_notebooks_of_older_formats_are_read(tmp_path):
+    cell = {"cell_type": "code", "input": ["1"], "language": "python", "metadata": {}, "outputs": []}
+    old = {"nbformat": 3, "nbformat_minor": 0, "metadata": {}, "worksheets": [{"metadata": {}, "cells": [cell]}]}
+    (tmp_path / "a.ipynb").write_text(json.dumps(old))
+    assert [cell.source for cell in read_notebook(tmp_path / "a.ipynb").cells] == ["1"]
+
+
+@pytest.mark.parametrize(("error", "words"), [
+    (DeadKernelError("Kernel died"), "cell 1(.|\n)*Kernel died(.|\n)*lives on"),
+    (CellTimeoutError("A cell timed out"), "cell 1(.|\n)*within 5 seconds"),
+    (NoSuchKernel("python3"), "pip install ipykernel")])
+def test_kernels_that_end_or_do_not(tmp_path, monkeypatch, error, words):
+    def fail(*_):
+        raise error
+
+    monkeypatch.setattr(NotebookClient, "setup_kernel", lambda self: nullcontext())
+    monkeypatch.setattr(NotebookClient, "execute_cell", fail)
+    with pytest.raises(LessonError, match=words):
+        execute(write(tmp_path / "a.ipynb", "1"), timeout=5, progress=False)
+
+
+def test_pages_that_are_not_ours_are_not_replaced(tmp_path, monkeypatch):
+    monkeypatch.setattr("seglab.lessons.execute", lambda path, progress: read_notebook(path))
+    write(tmp_path / "a.ipynb", "1")
+    (tmp_path / "glossary.md").write_text("# Words")
+    for _ in range(2):  # ours are
+        run([tmp_path], html=tmp_path / "html", progress=False)
+    for name in ("a.html", "glossary.html"):
+        (tmp_path / "html" / name).write_text("mine")
+        with pytest.raises(ArgumentError, match=f"{name}, which `seglab run` did not write"):
+            run([tmp_path], html=tmp_path / "html", progress=False)
+        assert (tmp_path / "html" / name).read_text() == "mine"
+        (tmp_path / "html" / name).unlink()
+    (tmp_path / "b").mkdir()
+    write(tmp_path / "b" / "a.ipynb", "2")
+    with pytest.raises(ArgumentError, match="two for .*a.html"):
+        run([tmp_path, tmp_path / "b"], html=tmp_path / "html", progress=False)
+    with pytest.raises(ArgumentError, match="can be made"):
+        run([tmp_path], html=tmp_path / "a.ipynb", progress=False)
 
 
 def test_live_outputs_are_removed_and_streams_joined():

@@ -16,10 +16,9 @@ from timm.layers import Conv2dSame
 from torch import Tensor, nn
 from torch.nn import functional as F
 
-from seglab.errors import ArgumentError, SeglabError
+from seglab.errors import ArgumentError, SeglabError, first_line
 from seglab.files import atomic_file, check_free
 from seglab.models import BackboneWithHeads, Model, fold_batch_norm, load_model
-from seglab.models.weights import first_line
 
 #: How far logits may differ from the original's, as a share of the largest. Another runtime sums in another order: 1e-5
 #: in networks of a hundred layers. A size that was frozen by mistake costs a tenth and more.

@@ -16,6 +16,7 @@ from seglab.files import output_file
 from seglab.inference import classify_folder, predict, predict_folder
 from seglab.labels import LabelSet
 from seglab.models import Card, classifier
+from tests.conftest import room
 
 
 class Colours(nn.Module):
@@ -92,6 +93,48 @@ def test_pictures_that_are_not_read_are_named_and_hidden_files_are_not(tmp_path)
     (folder / "a.png").unlink()
     with pytest.raises(DataError, match="2 .heic"):
         run(folder)
+
+
+def test_every_picture_has_masks_of_its_own(tmp_path):
+    names = ("p.jpg", "p.png", "p.jpg.png", "p_overlay.jpg", "A/q.png", "a/q.png", "B.png", "b.PNG")
+    folder = fill(tmp_path / "in", *names)
+    run(folder, tmp_path / "out")
+    masks = sorted(path.relative_to(tmp_path / "out").as_posix() for path in (tmp_path / "out").rglob("*.png"))
+    assert len(masks) == len({name.casefold() for name in masks}) == 8
+    assert {"p.jpg.png", "p.png.png", "p.jpg.png.png", "p_overlay.png", "B.png.png"} <= {*masks}
+    assert len({*(tmp_path / "out").rglob("*_overlay.jpg")}) == 8
+
+
+def test_a_folder_that_cannot_be_written_is_seen_before_the_work(tmp_path):
+    folder = fill(tmp_path / "in", "a.png")
+    for out, words in ((folder / "a.png" / "deep", "can be made"), (tmp_path / "out", "Free some space")):
+        with room(100), pytest.raises(ArgumentError, match=words):
+            next(predict_folder(Colours(), folder, out, progress=False))
+    (tmp_path / "out" / "a.png").mkdir()
+    with pytest.raises(ArgumentError, match="a.png, a folder"):
+        run(folder, tmp_path / "out", overwrite=True)
+
+
+def test_a_mask_is_replaced_if_one_says_so(tmp_path):
+    found = predict(Colours(), np.zeros((4, 4, 3), np.uint8))
+    for name in ("m.png", "o.jpg"):
+        (tmp_path / name).write_text("mine")
+    for write in (lambda **how: found.save_mask(tmp_path / "m.png", **how),
+                  lambda **how: found.save_overlay(tmp_path / "o.jpg", **how)):
+        with pytest.raises(ArgumentError, match="is there already"):
+            write()
+        write(overwrite=True)
+    assert Image.open(tmp_path / "m.png").size == (4, 4)
+
+
+def test_the_answers_so_far_are_written_if_it_ends_early(tmp_path):
+    folder = fill(tmp_path / "in", "a.png", "b.png", "c.png")
+    found = classify_folder(classifier("test_efficientnet", 2, weights=None), folder, tmp_path / "a.csv")
+    next(found), next(found)
+    with pytest.raises(KeyboardInterrupt):
+        found.throw(KeyboardInterrupt)
+    rows = (tmp_path / "a.csv").read_text().splitlines()
+    assert [row.partition(",")[0] for row in rows] == ["path", "a.png", "b.png"]
 
 
 def test_where_one_file_goes_is_checked_before_the_work(tmp_path):

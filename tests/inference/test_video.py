@@ -1,9 +1,12 @@
 from __future__ import annotations
 
+import os
 import re
+import shutil
 import struct
 import threading
 import time
+from types import SimpleNamespace
 
 import cv2
 import numpy as np
@@ -12,12 +15,13 @@ import torch
 from torch import nn
 
 from seglab.datasets.video import VIDEO_SUFFIXES, VideoReader, open_writer
-from seglab.errors import ArgumentError, DataError
+from seglab.errors import ArgumentError, DataError, SeglabError, WriteError
 from seglab.inference import predict_video
-from seglab.inference.video import Flicker
+from seglab.inference.video import Flicker, VideoResult
 from seglab.labels import LabelSet
 from seglab.models import Card
 from seglab.samples.video import sample_frames, write_video_sample
+from tests.conftest import room
 
 TWO = LabelSet("two", ("dark", "bright"), ((0, 0, 0), (255, 255, 255)))
 
@@ -291,6 +295,68 @@ def test_a_missing_codec_is_an_error_not_an_empty_file(tmp_path, monkeypatch):
     with pytest.raises(DataError, match="VP80"), open_writer(tmp_path / "v.webm", 10, (48, 64)):
         pass
     assert list(tmp_path.iterdir()) == []
+
+
+@pytest.mark.parametrize("ending", [".webm", ".mp4", ".avi"])
+def test_a_full_disk_is_an_error_and_no_shorter_video(tmp_path, ending, monkeypatch):
+    size = write(tmp_path / f"whole{ending}", noise(30)).stat().st_size
+    with room(3000), pytest.raises(ArgumentError, match="too large(.|\n)*Free some space"):  # before the work
+        write(tmp_path / f"v{ending}", noise(30))
+    monkeypatch.setattr("seglab.datasets.video.output_folder", lambda folder: None)
+    for kept in (3000, size // 2, size - 1):
+        with room(kept), pytest.raises(SeglabError, match=r"too large|found:    \d+ of 30 frames in the file"):
+            write(tmp_path / f"v{ending}", noise(30))
+    monkeypatch.setattr("seglab.files._check_room", lambda path: None)  # there is room again when it is closed
+    for kept in (3000, size // 2):
+        with room(kept), pytest.raises(DataError, match=r"found:    \d+ of 30 frames in the file"):
+            write(tmp_path / f"v{ending}", noise(30))
+    assert os.listdir(tmp_path) == [f"whole{ending}"]
+
+
+def test_a_long_video_ends_when_the_disk_is_full(tmp_path, monkeypatch):
+    monkeypatch.setattr(shutil, "disk_usage", lambda path: SimpleNamespace(free=1000))
+    with pytest.raises(WriteError, match="No space left"):
+        write(tmp_path / "v.avi", grey(*[9] * 100))
+    write(tmp_path / "v.avi", grey(*[9] * 99))
+
+
+LISTS = {"list.mp4": b"ffconcat version 1.0\nfile whole.avi\n", "list.ts": b"#EXTM3U\n#EXT-X-VERSION:3\n"
+         b"#EXTINF:1,\nwhole.ts\n#EXT-X-ENDLIST\n", "list.avi": b"v=0\nc=IN IP4 127.0.0.1\nm=video 9 RTP/AVP 96\n"}
+
+
+@pytest.mark.parametrize("name", LISTS)
+def test_a_list_of_other_files_is_no_video(tmp_path, name):
+    write(tmp_path / "whole.avi", grey(9, 9))
+    (tmp_path / name).write_bytes(LISTS[name])
+    with pytest.raises(DataError, match="does not begin as videos do"):
+        VideoReader(tmp_path / name)
+
+
+def test_only_files_of_this_machine_are_videos(tmp_path, monkeypatch):
+    monkeypatch.chdir(tmp_path)
+    for number in range(3):
+        cv2.imwrite(f"img{number}.png", grey(9)[0])
+    os.mkfifo("pipe.mp4")
+    for source, words in (("img%d.png", "no such file"), ("img0.png", "does not begin"), ("pipe.mp4", "a device"),
+                          ("http://127.0.0.1:9/v.mp4", "no such file"), (".", "a folder"), (-1, "no such number"),
+                          (10 ** 23, "no such number")):
+        with pytest.raises(DataError, match=words):
+            VideoReader(source)
+    write(tmp_path / "v.avi", grey(9, 9)).rename("file:v.avi")  # a name that FFmpeg would take apart
+    assert len(list(VideoReader("file:v.avi"))) == 2
+
+
+def test_stopped_before_the_first_frame_leaves_nothing(tmp_path):
+    class Stop(Brightness):
+        def forward(self, images):
+            raise KeyboardInterrupt
+
+    path = write(tmp_path / "in.avi", grey(1, 2, 3))
+    with pytest.raises(KeyboardInterrupt):
+        predict_video(Stop(), path, tmp_path / "out.webm", progress=False)
+    assert os.listdir(tmp_path) == ["in.avi"]
+    nothing = VideoResult(path, 0, 0, 0.0, 0.0, 0.0, 0, True)
+    assert nothing.fps == nothing.forward_fps == 0 and "0 frames" in str(nothing)
 
 
 @pytest.mark.parametrize("options", [{"every": 0}, {"batch_size": 0}, {"smoothing": 1.0}, {"smoothing": -0.1},

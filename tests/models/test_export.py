@@ -10,10 +10,11 @@ from safetensors.torch import save_file
 from timm.layers import Conv2dSame
 
 from seglab import models
-from seglab.errors import ArgumentError, CheckpointError, SeglabError
+from seglab.errors import ArgumentError, CheckpointError, SeglabError, WriteError
 from seglab.labels import PETS
 from seglab.models import BUNDLED, build
 from seglab.models.export import _SameConv, export
+from tests.conftest import room
 from tests.models.tester import SMALL, Frozen, agree, checkpoint, runner
 
 pytestmark = pytest.mark.slow
@@ -73,6 +74,15 @@ def test_what_is_frozen_to_one_size_is_refused_and_leaves_nothing(tmp_path, monk
     source = checkpoint(tmp_path / "w.safetensors", build("frozen", 3, kind=kind))
     with pytest.raises(SeglabError, match=message):
         export(source, format=format)
+    assert [path.name for path in tmp_path.iterdir()] == ["w.safetensors"]
+
+
+@pytest.mark.parametrize("ending", [".onnx", ".pt"])
+def test_a_full_disk_is_no_network_that_cannot_be_exported(tmp_path, monkeypatch, ending):
+    source = checkpoint(tmp_path / "w.safetensors", build("single_conv", 3))
+    monkeypatch.setattr("seglab.models.export.check_free", lambda *_: None)  # else it is seen before the work
+    with room(500), pytest.raises(WriteError, match="too large"):
+        export(source, tmp_path / f"n{ending}", {".onnx": "onnx", ".pt": "torchscript"}[ending], SMALL)
     assert [path.name for path in tmp_path.iterdir()] == ["w.safetensors"]
 
 
