@@ -21,8 +21,8 @@ from seglab.datasets.splits import existing_folder, files_below
 from seglab.datasets.video import VIDEO_SUFFIXES
 from seglab.errors import ArgumentError, DataError
 from seglab.files import output_folder
-from seglab.inference.pictures import as_image
-from seglab.inference.predict import Prediction, predict
+from seglab.inference.predict import Prediction, read, segment
+from seglab.inference.segmenter import Segmenter, in_eval_mode
 from seglab.progress import progress_bar
 
 T = TypeVar("T")
@@ -51,7 +51,8 @@ def predict_folder(model: nn.Module, folder: str | Path, out: str | Path | None 
         progress: show a bar.
 
     Yields:
-        (path, prediction); for a file that cannot be decoded, (path, the DataError that says why).
+        (path, prediction); for a file that cannot be decoded, or is too large for one piece, (path, the DataError that
+        says why).
 
     Raises:
         DataError: no such folder, or no picture in it.
@@ -69,15 +70,26 @@ def predict_folder(model: nn.Module, folder: str | Path, out: str | Path | None 
         ...     print(path.name, max(found.shares(), key=found.shares().get))
         chelsea.png cat
     """
+    soft, segmenter = options.pop("probabilities", False), Segmenter(model, **options)
+
+    def look(path: Path) -> np.ndarray | DataError:
+        try:
+            return read(segmenter, path)
+        except DataError as error:
+            return error
+        except ArgumentError as error:  # too large: the others are segmented
+            return DataError(f"{path}: {error}")
+
     paths = image_paths(folder, leave_out=out)
     targets = _targets(existing_folder(folder), paths, Path(out).expanduser(), overwrite) if out is not None else []
     with ThreadPoolExecutor(1) as pool:
         bar = progress_bar(paths, desc="segmenting", unit="img", shown=progress)
-        for number, (path, (image,)) in enumerate(zip(bar, ahead(pool, map(_read, paths), 1), strict=True)):
+        for number, (path, (image,)) in enumerate(zip(bar, ahead(pool, map(look, paths), 1), strict=True)):
             if isinstance(image, DataError):
                 yield path, image
                 continue
-            (prediction,) = predict(model, [image], **options)
+            with in_eval_mode(model):
+                prediction = segment(segmenter, image, soft)
             if targets:
                 mask, overlay = targets[number]
                 mask.parent.mkdir(parents=True, exist_ok=True)
@@ -159,10 +171,3 @@ def ahead(pool: ThreadPoolExecutor, items: Iterator[T], count: int) -> Iterator[
     while batch := waiting.result():
         waiting = pool.submit(read)
         yield batch
-
-
-def _read(path: Path) -> np.ndarray | DataError:
-    try:
-        return as_image(path)
-    except DataError as error:
-        return error

@@ -13,7 +13,7 @@ import numpy as np
 from PIL import Image
 from torch import Tensor, nn
 
-from seglab.datasets.io import IMAGE_SUFFIXES
+from seglab.datasets.io import IMAGE_SUFFIXES, image_size
 from seglab.errors import ArgumentError
 from seglab.files import atomic_file, output_file
 from seglab.inference.pictures import as_image
@@ -135,11 +135,19 @@ def predict(model: nn.Module, image: Any, *, probabilities: bool = False, tile: 
     segmenter = Segmenter(model, normalize=normalize, label_set=label_set, short_side=short_side, flip=flip,
                           scales=scales, tile=tile, overlap=overlap)
     with in_eval_mode(model):
-        results = [_one(segmenter, as_image(one), probabilities) for one in (image if many else [image])]
+        results = [segment(segmenter, read(segmenter, one), probabilities) for one in (image if many else [image])]
     return results if many else results[0]
 
 
-def _one(segmenter: Segmenter, image: np.ndarray, soft: bool) -> Prediction:
+def read(segmenter: Segmenter, source: Any) -> np.ndarray:
+    """A picture to segment, see `as_image`; of a file that is too large, only the header is read."""
+    if isinstance(source, str | Path):
+        segmenter.check_size(image_size(source))
+    return as_image(source)
+
+
+def segment(segmenter: Segmenter, image: np.ndarray, soft: bool) -> Prediction:
+    """What a model, in eval mode, says about a picture, (H, W, 3) uint8."""
     start, segmenter.forward_seconds = time.perf_counter(), 0.0
     masks, scores = segmenter(image[None], soft)
     seconds = time.perf_counter() - start

@@ -12,7 +12,7 @@ import torch
 from torch import Tensor, nn
 from torch.nn import functional as F
 
-from seglab.datasets.io import size_within
+from seglab.datasets.io import Size, size_within
 from seglab.errors import ArgumentError, CheckpointError
 from seglab.inference.tiles import GRID, tiled
 from seglab.labels import LabelSet, known_label_set
@@ -81,20 +81,25 @@ class Segmenter:
         On a GPU it does not wait; `check_finite` says afterwards whether the scores could be used.
         """
         size = images.shape[-2], images.shape[-1]
+        self.check_size(size)
         if self._working_size(size) != size:
             inside = self.inside(images.permute(0, 2, 3, 1).cpu().numpy())  # (N, 3, H, W) -> (N, h, w, 3)
             images = torch.from_numpy(inside).permute(0, 3, 1, 2)  # channels last in memory
         height, width = images.shape[-2:]
         if 0 < self.tile < max(height, width):
             return self._tiled(images, size, soft)
-        if height * width > MAX_PIXELS:
-            raise ArgumentError("image", found=f"{width}×{height} pixels",
-                                expected=f"at most {MAX_PIXELS:,} pixels in one piece",
-                                fix="Pass tile=1024 (seglab predict --tile 1024), or short_side=… to scale it down.")
         if soft or self.flip or self.scales != (1.0,):
             scores = self._probabilities(images, size)
             return predictions(scores), scores if soft else None
         return predictions(_resized(self.logits(images), size)), None
+
+    def check_size(self, size: Size) -> None:
+        """Raise an ArgumentError if a picture of this size has too many pixels for one piece, and is not tiled."""
+        height, width = self._working_size(size)
+        if height * width > MAX_PIXELS and not 0 < self.tile < max(height, width):
+            raise ArgumentError("image", found=f"{width}×{height} pixels",
+                                expected=f"at most {MAX_PIXELS:,} pixels in one piece",
+                                fix="Pass tile=1024 (seglab predict --tile 1024), or short_side=… to scale it down.")
 
     def check_finite(self) -> None:
         """Raise a CheckpointError if any of the scores so far were NaN or infinite."""

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import importlib
 import warnings
 from pathlib import Path
 
@@ -14,6 +15,7 @@ from torch import nn
 from seglab.errors import ArgumentError, DataError
 from seglab.files import output_file
 from seglab.inference import classify_folder, predict, predict_folder
+from seglab.inference.pictures import as_image
 from seglab.labels import LabelSet
 from seglab.models import Card, classifier
 from tests.conftest import room
@@ -151,3 +153,16 @@ def test_where_one_file_goes_is_checked_before_the_work(tmp_path):
         assert "overwrite" not in str(caught.value)
     with pytest.raises(ArgumentError, match="ending"):
         predict(Colours(), photo).save_overlay(tmp_path / "name")
+
+
+def test_a_picture_that_is_too_large_costs_itself_alone_and_is_not_decoded(tmp_path, monkeypatch):
+    fill(tmp_path, "a.png", "c.png")
+    Image.new("L", (4000, 3000)).save(tmp_path / "b.png")
+    monkeypatch.setattr(importlib.import_module("seglab.inference.predict"), "as_image", lambda path, read=as_image: (
+        pytest.fail("decoded") if "b.png" in str(path) else read(path)))
+    found = dict(predict_folder(Colours(), tmp_path, tmp_path / "out", progress=False))
+    assert "at most 10,000,000 pixels" in str(found[tmp_path / "b.png"])
+    assert sorted(path.name for path in (tmp_path / "out").iterdir()) == [
+        "a.png", "a_overlay.jpg", "c.png", "c_overlay.jpg"]
+    with pytest.raises(ArgumentError, match="at most 10,000,000 pixels"):
+        predict(Colours(), tmp_path / "b.png")
