@@ -20,7 +20,7 @@ from seglab.datasets.io import image_size
 from seglab.datasets.sources import find_dataset, many_ignored, open_reader
 from seglab.datasets.splits import SPLITS, Entry
 from seglab.errors import DataError, printable
-from seglab.files import atomic_file, check_free
+from seglab.files import atomic_file, output_file
 from seglab.labels import IGNORE
 from seglab.progress import progress_bar
 
@@ -123,10 +123,10 @@ def check(folder: str | Path, *, layout: str | None = None, sheet: str | Path | 
         options: the layout's own, such as `ignore_ids`.
 
     Raises:
-        ArgumentError: an option that the layout does not have, or a sheet that is there already.
+        ArgumentError: an option that the layout does not have, or a sheet that is there already or cannot be written.
     """
     if sheet is not None:
-        check_free(sheet, "sheet", overwrite)
+        sheet = output_file(sheet, "sheet.png", {".png"}, overwrite, argument="sheet")
     try:
         name, place = find_dataset(folder, layout)
         reader = open_reader(name, place, **options)

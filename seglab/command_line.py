@@ -6,6 +6,8 @@ import errno
 import os
 import re
 import signal
+import sys
+import threading
 import warnings
 from collections.abc import Iterable
 from typing import Any
@@ -29,7 +31,15 @@ class Group(TyperGroup):
             ended.append(True)
             raise KeyboardInterrupt
 
-        before = signal.signal(signal.SIGTERM, end)
+        def again(lost: Any) -> None:
+            """Python drops what is raised in some calls of its own, as when a loader's processes are made."""
+            if issubclass(lost.exc_type, KeyboardInterrupt):
+                number = signal.SIGTERM if ended else signal.SIGINT
+                threading.Timer(0.1, os.kill, (os.getpid(), number)).start()
+            else:
+                hook(lost)
+
+        before, hook, sys.unraisablehook = signal.signal(signal.SIGTERM, end), sys.unraisablehook, again
         try:
             with warnings.catch_warnings():
                 warnings.simplefilter("default", UserWarning)
@@ -49,6 +59,7 @@ class Group(TyperGroup):
             raise typer.Exit(1) from None
         finally:
             signal.signal(signal.SIGTERM, before)
+            sys.unraisablehook = hook
             if ended:  # also where what was done was kept, and all went on
                 raise typer.Exit(128 + signal.SIGTERM)
 

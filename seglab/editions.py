@@ -18,7 +18,7 @@ import nbformat
 from nbformat import NotebookNode
 
 from seglab.errors import ArgumentError, DataError
-from seglab.files import atomic_write
+from seglab.files import atomic_write, output_folder
 
 #: What stands in the learner's copy instead of a solution, as nbgrader has it.
 STUB = "# YOUR CODE HERE\nraise NotImplementedError()"
@@ -106,7 +106,7 @@ def start(folder: str | Path, again: Sequence[str] = ()) -> list[str]:
         raise ArgumentError("folder", found=f"{folder} is a file", expected="a folder, or a name that is free")
     if folder.resolve() == masters()[0].parent.resolve():
         raise ArgumentError("folder", found=f"{folder}, where the solved lessons are", expected="a folder of your own")
-    folder.mkdir(parents=True, exist_ok=True)
+    output_folder(folder, "folder")
     lines = []
     for number, master in lessons.items():
         mine, kept = folder / master.name, ""
@@ -121,7 +121,11 @@ def start(folder: str | Path, again: Sequence[str] = ()) -> list[str]:
         atomic_write(mine, (nbformat.writes(fresh) + "\n").encode())
         lines.append(f"{mine.name}: a fresh copy{kept}")
     for page in masters()[0].parent.glob("*.md"):  # what lessons link to
-        atomic_write(folder / page.name, page.read_bytes())
+        mine = folder / page.name
+        if not mine.exists():
+            atomic_write(mine, page.read_bytes())
+        elif mine.read_bytes() != page.read_bytes():
+            lines.append(f"{mine.name}: yours is kept")
     return lines
 
 

@@ -147,7 +147,7 @@ def check_free(path: str | Path, argument: str = "out", overwrite: bool = False,
 
 
 def output_file(out: str | Path, name: str, endings: Iterable[str], overwrite: bool = False,
-                source: Path | None = None) -> Path:
+                source: Path | None = None, argument: str = "out") -> Path:
     """Where one file is to be written, checked before the work begins; its folder is made.
 
     Args:
@@ -156,6 +156,7 @@ def output_file(out: str | Path, name: str, endings: Iterable[str], overwrite: b
         endings: that it may have, such as ".png".
         overwrite: whether it may be there already.
         source: the file that is read, which is never replaced.
+        argument: what errors call the file.
 
     Raises:
         ArgumentError: another ending, a file that must stay, or a folder that cannot be made or written.
@@ -168,12 +169,12 @@ def output_file(out: str | Path, name: str, endings: Iterable[str], overwrite: b
     if path.is_dir() or str(out).endswith(("/", os.sep)):
         path = path / name
     if path.suffix.lower() not in endings:
-        raise ArgumentError("out", found=path.name, expected=f"an ending {', '.join(sorted(endings))}",
+        raise ArgumentError(argument, found=path.name, expected=f"an ending {', '.join(sorted(endings))}",
                             fix=f"For instance {path.parent / path.stem}{Path(name).suffix}; a new folder ends in /.")
     if source is not None and path.exists() and path.samefile(source):
-        raise ArgumentError("out", found=f"{path}, the file that is read", expected="another file")
-    output_folder(path.parent)
-    return check_free(path, "out", overwrite)
+        raise ArgumentError(argument, found=f"{path}, the file that is read", expected="another file")
+    output_folder(path.parent, argument)
+    return check_free(path, argument, overwrite)
 
 
 def output_folder(folder: str | Path, argument: str = "out") -> Path:
@@ -359,7 +360,7 @@ def _is_abandoned(path: Path) -> bool:
 def file_digests(paths: Sequence[Path], memory: Path) -> list[str]:
     """Hashes of the contents of files. A file is read again only if its size or one of its times changed.
 
-    The memory is a JSON file that remembers hashes, sizes and times, with one writer at a time.
+    The memory is a file that remembers hashes, sizes and times, with one writer at a time.
 
     Raises:
         DataError: a file cannot be read.
@@ -393,14 +394,20 @@ def read_memory(path: Path, kind: type[Memory]) -> Memory:
     An empty one if there is no file, or it holds anything else: then it is found out again.
     """
     try:
-        return msgspec.convert(json.loads(path.read_bytes()), kind)
+        checksum, _, text = path.read_bytes().partition(b"\n")
+        return msgspec.convert(json.loads(text), kind) if checksum == _checksum(text) else kind()
     except (FileNotFoundError, ValueError, RecursionError):
         return kind()
 
 
 def write_memory(path: Path, known: dict[str, Any]) -> None:
-    """Remember this in a JSON file. One writer at a time."""
-    atomic_write(path, json.dumps(known).encode())
+    """Remember this in a JSON file, behind a line with a checksum. One writer at a time."""
+    text = json.dumps(known).encode()
+    atomic_write(path, _checksum(text) + b"\n" + text)
+
+
+def _checksum(text: bytes) -> bytes:
+    return hashlib.blake2b(text, digest_size=16).hexdigest().encode()
 
 
 def _digest(path: Path) -> str:

@@ -142,6 +142,15 @@ def test_signals_end_a_command_and_leave_nothing(tmp_path, monkeypatch, number, 
     assert list(tmp_path.iterdir()) == [] and signal.getsignal(signal.SIGTERM) == before
 
 
+def test_a_signal_that_comes_where_python_drops_errors_is_not_lost(monkeypatch):
+    class Deleted:
+        def __del__(self):
+            signal.raise_signal(signal.SIGTERM)
+
+    monkeypatch.setattr(doctor, "examine", lambda: [Deleted().__class__, time.sleep(9)])
+    assert "stopped by hand" in run("doctor", code=143)
+
+
 def test_what_is_kept_after_a_signal_is_no_success(monkeypatch):
     """As training does: the last epoch is kept, and scored."""
     def work():

@@ -128,9 +128,11 @@ class VideoReader:
             with open(path, "rb") as file:
                 head = file.read(1024)
         except OSError as error:
-            raise self._unreadable(error.strerror or str(error)) from error
+            raise DataError(f"{path}: video", found=error.strerror or str(error), expected="a file that can be read",
+                            fix="Check its rights and the disk.") from error
         if not _is_container(head):
-            raise self._unreadable("a file that does not begin as videos do")
+            raise DataError(f"{path}: video", found=f"a file that does not begin as videos do ({path.stat().st_size:,} "
+                            "bytes)", expected="an mp4, avi, webm, mkv …", fix="Check that it is whole, and a video.")
         return cv2.VideoCapture(str(path.absolute()), cv2.CAP_FFMPEG)
 
     def _unreadable(self, found: str) -> DataError:

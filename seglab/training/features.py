@@ -94,7 +94,7 @@ def extract_features(model: Classifier, data: Samples, *, batch_size: int | None
             if len(table) > known:
                 atomic_write(path, to_bytes(table, _TEXT))
     except OSError as error:
-        raise CacheError(f"{folder}: the cache of features cannot be written", found=str(error),
+        raise CacheError(f"{folder}: the cache of features cannot be written", found=error.strerror or str(error),
                          expected="a folder with room for 4 bytes a feature",
                          fix="Free some space, set SEGLAB_HOME to another disk, or pass cache=False.") from error
     return found
