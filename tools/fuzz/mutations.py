@@ -11,6 +11,7 @@ import json
 import struct
 import tarfile
 import zipfile
+import zlib
 from collections.abc import Callable, Iterator
 from random import Random
 from typing import Any
@@ -137,9 +138,29 @@ def of_lines(data: bytes, rng: Random) -> tuple[bytes, str]:
         (f"like line {other}", [*lines[:at], lines[other], *lines[at + 1:]]),
         ("the last", lines[:at + 1]), ("upper case", [*lines[:at], line.upper(), *lines[at + 1:]]),
         ("in quotes", [*lines[:at], f'"{line}', *lines[at + 1:]]), ("backwards", lines[::-1]),
-        ("10,000 times", lines[:at] + [line] * 10_000 + lines[at:])])
+        ("1,000 times", lines[:at] + [line] * 1000 + lines[at:])])
     ending, encoding = rng.choice(["\n"] * 8 + ["\r\n", "\r"]), rng.choice(["utf-8"] * 8 + ["utf-16", "utf-8-sig"])
     return ending.join(found).encode(encoding, "replace"), f"line {at + 1} {what}, {ending!r}, {encoding}"
+
+
+def of_png(data: bytes, rng: Random) -> tuple[bytes, str]:
+    """A chunk of a PNG damaged, twice, elsewhere or gone, with checksums that are right."""
+    chunks, at = [], 8
+    while at < len(data):
+        size, kind = struct.unpack_from(">I4s", data, at)
+        chunks.append((kind, data[at + 8:at + 8 + size]))
+        at += 12 + size
+    place = rng.randrange(len(chunks))
+    kind, content = chunks[place]
+    packed = kind == b"IDAT" and rng.random() < 0.7
+    inside, what = of_bytes(zlib.decompress(content) if packed else content, rng)
+    new = kind, zlib.compress(inside) if packed else inside
+    other = rng.choice([b"sBIT", b"tRNS", b"PLTE", b"gAMA", b"eXIf", b"iCCP", b"IDAT", b"IEND", b"acTL", b"tEXt"])
+    how, those = rng.choice([(what, [new])] * 5 + [("gone", []), ("twice", [chunks[place]] * 2), (f"a new {other!r}", [
+        chunks[place], (other, rng.randbytes(rng.choice([0, 1, 3, 6, 20])))]), (f"called {other!r}", [(other, content)])])
+    chunks[place:place + 1] = those
+    return data[:8] + b"".join(struct.pack(">I", len(inside)) + kind + inside + struct.pack(">I", zlib.crc32(
+        kind + inside)) for kind, inside in chunks), f"chunk {kind!r}: {how}"
 
 
 def of_safetensors(data: bytes, rng: Random) -> tuple[bytes, str]:

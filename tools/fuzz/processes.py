@@ -3,6 +3,8 @@
 from __future__ import annotations
 
 import faulthandler
+import gc
+import importlib
 import json
 import os
 import resource
@@ -12,6 +14,7 @@ import sys
 import time
 import traceback
 from collections.abc import Callable, Iterator
+from contextlib import suppress
 from dataclasses import dataclass, field
 from pathlib import Path
 from random import Random
@@ -133,7 +136,12 @@ class Fuzzer:
         if outcome.verdict != "right":
             raise SystemExit(f"{kind}: the undamaged input is no good\n{outcome.verdict} {outcome.message}\n"
                              f"{outcome.details}")
-        self.known |= outcome.result
+        self.known |= outcome.result["known"]
+        for name in set(outcome.result["modules"]) - {*sys.modules}:  # or each mutant would import them anew
+            with suppress(Exception):
+                importlib.import_module(name)
+        gc.collect()
+        gc.freeze()
 
     def _fork(self, number: int, kind: str) -> Job:
         job = Job(number, kind, self.root / f"{kind}-{number}" / "a" / "b" / "box")
@@ -152,24 +160,32 @@ class Fuzzer:
         self._confine(job)
         kind, folder = self.kinds[job.kind], job.box / "case"
         template = self.root / f"{job.kind}.made"
-        told: dict[str, Any] = {}
         if job.number < 0:
             kind.make(template)
-            for path in sorted({path.relative_to(template) for pattern in kind.files for path in template.glob(pattern)}):
+            parts = {self._part(template, path): path for pattern in kind.files for path in template.glob(pattern)}
+            told: dict[str, Any] = {"known": {}, "modules": []}
+            for part, path in parts.items():
                 for policy in ("error", "skip"):
                     self._copy(kind, template, folder)
-                    told[f"{job.kind} {policy} {path}"] = self._attempt(kind, folder, folder / path, policy)
+                    told["known"][f"{job.kind} {policy} {part}"] = self._attempt(
+                        kind, folder, folder / path.relative_to(template), policy)
                     shutil.rmtree(folder)
+            told["modules"] = [*sys.modules]
         else:
             self._copy(kind, template, folder)
             files = sorted((path, ways) for pattern, ways in kind.files.items() for path in folder.glob(pattern))
             rng = Random(f"{self.seed}/{job.kind}/{job.number // len(self.kinds)}")
             path, ways = rng.choice(files)
             what, policy = self._damage(path, ways, rng), rng.choice(["error", "skip"])
-            told = {"file": str(path.relative_to(folder)), "policy": policy, "what": what, "sees": kind.sees(path)}
+            told = {"file": str(path.relative_to(folder)), "part": self._part(folder, path), "policy": policy,
+                    "what": what, "sees": kind.sees(path)}
             (job.box / "told.json").write_text(json.dumps(told))  # in case it crashes
             told |= self._attempt(kind, folder, path, policy)
         (job.box / "told.json").write_text(json.dumps(told))
+
+    def _part(self, folder: Path, path: Path) -> str:
+        """The file or folder at the top that a file is in: what comes of it undamaged is found out once for each."""
+        return path.relative_to(folder).parts[0]
 
     def _copy(self, kind: Kind, template: Path, folder: Path) -> None:
         shutil.copytree(template, folder, symlinks=True)
@@ -283,11 +299,11 @@ class Fuzzer:
                           details=told.get("details", ""))
         if job.number < 0:
             self.usual[job.kind] = peak
-            bad = [one for one in told.values() if "error" in one and not one["ours"]]
+            bad = [one for one in told.get("known", {}).values() if "error" in one]
             outcome.verdict, outcome.result = ("traceback" if bad or not told else "outside" if outside else "right"), told
             outcome.message, outcome.details = (bad[0]["error"], bad[0]["details"]) if bad else ("", log)
         else:
-            known = self.known.get(f"{job.kind} {told.get('policy')} {told.get('file')}", {})
+            known = self.known.get(f"{job.kind} {told.get('policy')} {told.get('part')}", {})
             outcome.what = f"{told.get('file')} ({told.get('policy')}): {told.get('what')}"
             if job.stopped or "value" not in told and "error" not in told:
                 outcome.verdict = job.stopped or "crash"
