@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from tools.fuzz import datasets
+from tools.fuzz import datasets, files
 from tools.fuzz.processes import Kind
 
-KINDS: dict[str, Kind] = {**datasets.KINDS}
+KINDS: dict[str, Kind] = {**datasets.KINDS, **files.KINDS}

@@ -73,8 +73,7 @@ def of_json(data: bytes, rng: Random) -> tuple[bytes, str]:
 def of_tree(tree: Any, rng: Random, raw: bool = False) -> tuple[Any, str]:
     """The same for plain values in memory; the tree is changed in place. `raw` puts marks for what JSON alone has."""
     root = [tree]
-    places = list(_places(root, "$"))
-    holder, key, where = rng.choice(places)
+    holder, key, where = rng.choice([*places(root)])
     value = holder[key]
     if isinstance(value, str) and value[:1] in {"{", "["} and rng.random() < 0.9:  # JSON within JSON
         inner, what = of_json(value.encode(), rng)
@@ -89,12 +88,12 @@ def of_tree(tree: Any, rng: Random, raw: bool = False) -> tuple[Any, str]:
     return root[0], f"{where} = {str(new)[:60]!r}, {type(new).__name__}"
 
 
-def _places(holder: Any, where: str) -> Iterator[tuple[Any, Any, str]]:
+def places(holder: Any, where: str = "") -> Iterator[tuple[Any, Any, str]]:
+    """Every (dict or list, key in it, path to it) of a tree."""
     for key in list(holder) if isinstance(holder, dict) else range(len(holder)):
-        name = where if where == "$" and isinstance(holder, list) and len(holder) == 1 else f"{where}[{key!r}]"
-        yield holder, key, name
+        yield holder, key, f"{where}[{key!r}]"
         if isinstance(holder[key], (dict, list)):
-            yield from _places(holder[key], name + ("." if name == "$" else ""))
+            yield from places(holder[key], f"{where}[{key!r}]")
 
 
 def _others(value: Any, rng: Random, raw: bool) -> list[Any]:

@@ -162,14 +162,14 @@ class Fuzzer:
         template = self.root / f"{job.kind}.made"
         if job.number < 0:
             kind.make(template)
-            parts = {self._part(template, path): path for pattern in kind.files for path in template.glob(pattern)}
+            self._copy(kind, template, folder)
+            parts = {self._part(folder, path): path for pattern in kind.files for path in folder.glob(pattern)}
             told: dict[str, Any] = {"known": {}, "modules": []}
             for part, path in parts.items():
                 for policy in ("error", "skip"):
-                    self._copy(kind, template, folder)
-                    told["known"][f"{job.kind} {policy} {part}"] = self._attempt(
-                        kind, folder, folder / path.relative_to(template), policy)
                     shutil.rmtree(folder)
+                    self._copy(kind, template, folder)
+                    told["known"][f"{job.kind} {policy} {part}"] = self._attempt(kind, folder, path, policy)
             told["modules"] = [*sys.modules]
         else:
             self._copy(kind, template, folder)
