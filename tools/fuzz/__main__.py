@@ -44,12 +44,13 @@ def report(counts: collections.Counter[tuple[str, str]], failures: list[Outcome]
     """A table of kinds and verdicts; then the failures, those from one place together."""
     verdicts = [one for one in (*FINE, *FAILURES) if any(verdict == one for _, verdict in counts)]
     kinds = list(dict.fromkeys(kind for kind, _ in counts))
-    print(f"{'':20s}" + "".join(f"{one:>18s}" for one in verdicts))
+    print(f"{'':20s}" + "".join(f"{one:>{len(one) + 2}s}" for one in verdicts))
     for kind in sorted(kinds):
-        print(f"{kind:20s}" + "".join(f"{counts[kind, one] or '':>18}" for one in verdicts))
+        print(f"{kind:20s}" + "".join(f"{counts[kind, one] or '':>{len(one) + 2}}" for one in verdicts))
     groups = collections.defaultdict(list)
     for one in failures:
-        groups[one.kind, one.verdict, one.place, one.message.partition(":")[0]].append(one)
+        error = "" if one.verdict == "changed" else one.message.partition(":")[0]
+        groups[one.kind, one.verdict, one.place, error].append(one)
     for (kind, verdict, place, _), those in sorted(groups.items()):
         first = min(those, key=lambda one: one.number)
         print(f"\n{kind}: {verdict} {place} ({len(those)}×): --seed {seed} --only {first.number}"

@@ -169,7 +169,8 @@ def with_palette(ids: np.ndarray) -> Image.Image:
 
 
 def make_masks(folder: Path) -> None:
-    encodings = {"ids": Image.fromarray, "palette": with_palette, "deep": lambda m: Image.fromarray(m.astype(np.uint16)),
+    encodings = {"ids": Image.fromarray, "palette": with_palette,
+                 "deep": lambda m: Image.fromarray(m.astype(np.uint16)),
                  "colours": lambda m: Image.fromarray(_CLASSES.colourise(m)),
                  "bits": lambda m: Image.fromarray(m > 0), "floats": lambda m: Image.fromarray(m)}
     for name, encode in encodings.items():
@@ -206,8 +207,8 @@ def make_tables(folder: Path) -> None:
     names, colours = _CLASSES.classes, _CLASSES.colours
     tables = {"plain": [f"{n},{r},{g},{b}" for n, (r, g, b) in zip(names, colours, strict=True)],
               "values": ["id;name;color;ignore", *(f"{i};{n};#{r:02x}{g:02x}{b:02x};{int(i == 2)}" for i, (n, (r, g, b))
-                                                   in enumerate(zip(names, colours, strict=True)))],
-              "tabs": ["class\tr\tg\tb", *(f"{n}\t{r}\t{g}\t{b}" for n, (r, g, b) in zip(names, colours, strict=True))]}
+                                                   in enumerate(zip(names, colours, strict=True)))]}
+    tables["tabs"] = ["class\tred\tgreen\tblue", *(line.replace(",", "\t") for line in tables["plain"])]
     for name, lines in tables.items():
         write_pairs(folder / name / "images", folder / name / "masks", range(4))
         (folder / name / "class_dict.csv").write_text("\n".join([*lines, ""]))
@@ -243,7 +244,7 @@ def run_painter(folder: Path, path: Path, policy: str) -> Result:
 
 
 # ------------------------------------------------------------------------------------------------------ annotations
-def coco_document(numbers: range, **more: Any) -> dict[str, Any]:
+def coco_document(numbers: range) -> dict[str, Any]:
     """An annotation with outlines, run lengths of both kinds, a crowd, and a group."""
     from pycocotools import mask as coco_mask
 
@@ -259,8 +260,8 @@ def coco_document(numbers: range, **more: Any) -> dict[str, Any]:
                                     ({"size": list(_SIZE), "counts": runs}, 1)):
             annotations.append({"id": len(annotations) + 1, "image_id": number, "category_id": 1 + len(annotations) % 2,
                                 "segmentation": segmentation, "area": 50.5, "bbox": [2, 2, 18, 16], "iscrowd": crowd})
-    return {"info": {"year": 2024}, "images": images, "annotations": annotations, "categories": [
-        {"id": 1, "name": "cat", "supercategory": "animal"}, {"id": 2, "name": "dog", "supercategory": "animal"}], **more}
+    categories = [{"id": i, "name": name, "supercategory": "animal"} for i, name in enumerate(("cat", "dog"), 1)]
+    return {"info": {"year": 2024}, "images": images, "annotations": annotations, "categories": categories}
 
 
 def make_coco(folder: Path) -> None:

@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import contextlib
 import gzip
-import io
 import os
 import tarfile
 import warnings
@@ -15,11 +14,9 @@ from random import Random
 from typing import Any
 from unittest import mock
 
-import numpy as np
 import torch
 import torchvision
 from nbformat.v4 import new_code_cell, new_markdown_cell, new_notebook, new_output, writes
-from PIL import Image
 from safetensors.torch import save_file
 from torch import Tensor, nn
 
@@ -28,7 +25,6 @@ from seglab.checkpoint import load_checkpoint, save_checkpoint
 from seglab.classroom.collect import collect, read_notebook
 from seglab.datasets import VideoReader, open_dataset
 from seglab.datasets.download import unpack
-from seglab.labels import known_label_set
 from seglab.models import Classifier, build, load_model, load_weights
 from seglab.models.convert import convert
 from seglab.recipes import evaluate_checkpoint
@@ -36,7 +32,7 @@ from seglab.samples import write_catdog_sample, write_drone_sample, write_video_
 from seglab.training import fit, make_optimizer, make_schedule
 from seglab.training.features import extract_features
 from tools.fuzz import mutations as by
-from tools.fuzz.datasets import content, digest, make_coco, picture, run_coco, write_pairs, write_table
+from tools.fuzz.datasets import content, digest, make_coco, run_coco, write_pairs, write_table
 from tools.fuzz.processes import Kind, Result
 
 
@@ -80,9 +76,9 @@ def of_checkpoint(data: bytes, rng: Random) -> tuple[bytes, str]:
     if rng.random() < 0.3:
         holder, key, what = rng.choice(tensors)
         one = holder[key]
-        holder[key] = rng.choice([one.double(), one.half(), one[..., :1], one * torch.nan, one.flatten(), one[None],
-                                  one.sum(), one.to(torch.int64), one > 0, one[..., :0], one.expand(2, *one.shape), 0.5])
-        what += " another tensor"
+        holder[key] = new = rng.choice([one.double(), one.half(), one[..., :1], one * torch.nan, one.flatten(), 0.5,
+                                        one[None], one.sum(), one.to(torch.int64), one > 0, one[..., :0], one + 1])
+        what += f" = {new if isinstance(new, float) else f'{new.dtype} of {tuple(new.shape)}'}"
     else:
         tree, what = by.of_tree(tree, rng)
     save_checkpoint(path, tree)

@@ -102,7 +102,8 @@ def _others(value: Any, rng: Random, raw: bool) -> list[Any]:
     if isinstance(value, bool) or value is None:
         like = [not value, 0, 1, "true"]
     elif isinstance(value, (int, float)):
-        like = [value + 1, value - 1, -value, value * 1000, value + 0.5, str(value), [value], value * 2 ** 31, value / 3]
+        like = [value + 1, value - 1, -value, value * 1000, value + 0.5, str(value), [value], value * 2 ** 31,
+                value / 3]
     elif isinstance(value, str):
         like = [value[::-1], value[:-1], value + "x", value[:1] + "\0" + value[1:], [value], {value: value},
                 value.upper(), value * 3, value + "/", "../" + value, f" {value} "]
@@ -155,8 +156,9 @@ def of_png(data: bytes, rng: Random) -> tuple[bytes, str]:
     inside, what = of_bytes(zlib.decompress(content) if packed else content, rng)
     new = kind, zlib.compress(inside) if packed else inside
     other = rng.choice([b"sBIT", b"tRNS", b"PLTE", b"gAMA", b"eXIf", b"iCCP", b"IDAT", b"IEND", b"acTL", b"tEXt"])
-    how, those = rng.choice([(what, [new])] * 5 + [("gone", []), ("twice", [chunks[place]] * 2), (f"a new {other!r}", [
-        chunks[place], (other, rng.randbytes(rng.choice([0, 1, 3, 6, 20])))]), (f"called {other!r}", [(other, content)])])
+    more = other, rng.randbytes(rng.choice([0, 1, 3, 6, 20]))
+    how, those = rng.choice([(what, [new])] * 5 + [("gone", []), ("twice", [chunks[place]] * 2), (
+        f"before a new {other!r}", [chunks[place], more]), (f"called {other!r}", [(other, content)])])
     chunks[place:place + 1] = those
     return data[:8] + b"".join(struct.pack(">I", len(inside)) + kind + inside + struct.pack(">I", zlib.crc32(
         kind + inside)) for kind, inside in chunks), f"chunk {kind!r}: {how}"

@@ -13,7 +13,7 @@ import signal
 import sys
 import time
 import traceback
-from collections.abc import Callable, Iterator
+from collections.abc import Callable, Iterable, Iterator
 from contextlib import suppress
 from dataclasses import dataclass, field
 from pathlib import Path
@@ -23,12 +23,13 @@ from typing import Any
 from seglab.errors import SeglabError
 from tools.fuzz.mutations import Mutation
 
-#: Every verdict there is; those of the second line are failures.
 FINE = ("right", "changed, legally", "counted skip", "documented error")
 FAILURES = ("changed", "unnamed error", "traceback", "crash", "hang", "memory", "outside")
-_WRITES = {"os.mkdir": 0, "os.rename": 1, "os.remove": 0, "os.rmdir": 0, "os.link": 1, "os.symlink": 1, "os.truncate": 0,
-           "os.chmod": 0, "os.utime": 0}
+#: Events of Python that write, and which of their arguments is the path; and those that no reader of files needs.
+_WRITES = {"open": 0, "os.mkdir": 0, "os.rename": 1, "os.remove": 0, "os.rmdir": 0, "os.link": 1, "os.symlink": 1,
+           "os.truncate": 0, "os.chmod": 0, "os.utime": 0}
 _STRANGE = ("socket.connect", "subprocess.Popen", "os.system", "os.exec", "os.posix_spawn")
+_PAGE = resource.getpagesize()
 
 
 @dataclass(frozen=True)
@@ -44,11 +45,11 @@ class Kind:
     """One kind of file: how to make a valid folder, what of it is damaged and how, and what a user does with it.
 
     Attributes:
-        make: fills a folder.
+        make: fills a folder, which it makes.
         files: {pattern of files in the folder: what is done to their bytes}.
         run: (folder, the damaged file, "error" or "skip" for the dataset's `problems`) -> what came of it.
-        sees: whether a checksum that lies in a damaged file, or beside it, tells that it was damaged.
-        prepare: what is done in each copy of the folder before the damage, if it cannot be copied.
+        sees: whether a checksum in a damaged file, or beside it, tells that it was damaged: then nothing may change.
+        prepare: what is done in each copy of the folder before the damage, if its result cannot be copied.
     """
 
     make: Callable[[Path], Any]
@@ -60,7 +61,7 @@ class Kind:
 
 @dataclass
 class Outcome:
-    """The verdict on a mutant, and what there is to say about it; `place` is the file and line where it comes from."""
+    """The verdict on a mutant, what was done to it, what came of it, and the file and line where that comes from."""
 
     number: int
     kind: str
@@ -69,12 +70,11 @@ class Outcome:
     message: str = ""
     place: str = ""
     details: str = ""
-    result: Any = None
 
 
 @dataclass
 class Job:
-    """A process that runs a mutant, or, without a number, the undamaged folder."""
+    """A process that runs a mutant; or, as number -1, makes a kind's folder and runs it undamaged."""
 
     number: int
     kind: str
@@ -83,12 +83,17 @@ class Job:
     start: float = field(default_factory=time.monotonic)
     stopped: str = ""
 
+    def told(self) -> dict[str, Any]:
+        """What the process wrote down."""
+        path = self.box / "told.json"
+        return json.loads(path.read_text()) if path.exists() else {}
+
 
 class Fuzzer:
     """Runs mutants of these kinds in a folder, several at a time.
 
     Args:
-        kinds: by name.
+        kinds: by name. They take turns: number n is of kind n modulo their number.
         root: an empty folder for it all.
         seed: the same one gives the same mutants.
         seconds: that one may take; six times as many where the machine is busy with something else.
@@ -98,12 +103,13 @@ class Fuzzer:
 
     def __init__(self, kinds: dict[str, Kind], root: Path, seed: int = 0, seconds: float = 10.0,
                  memory: int = 2 << 30, keep: Path | None = None) -> None:
-        self.kinds, self.root, self.seed, self.seconds, self.memory, self.keep = kinds, root, seed, seconds, memory, keep
-        self.known: dict[str, dict[str, Any]] = {}  # what came of the undamaged folders, by "kind policy file"
-        self.usual: dict[str, int] = {}  # the memory that they take, bytes
+        self.kinds, self.root, self.seed, self.keep = kinds, Path(os.path.realpath(root)), seed, keep
+        self.seconds, self.memory = seconds, memory
+        self.known: dict[str, dict[str, Any]] = {}  # what comes of undamaged input: by kind, policy and part
+        self.usual: dict[str, int] = {}  # the memory that it takes, in bytes, by kind
 
     def numbers(self, count: int, chosen: list[str]) -> Iterator[int]:
-        """The numbers of the first mutants of some kinds; kinds take turns."""
+        """The numbers of the first mutants of some kinds."""
         names, number = list(self.kinds), 0
         while count:
             if names[number % len(names)] in chosen:
@@ -111,11 +117,9 @@ class Fuzzer:
                 count -= 1
             number += 1
 
-    def run(self, numbers: Iterator[int] | list[int], jobs: int = 2) -> Iterator[Outcome]:
+    def run(self, numbers: Iterable[int], jobs: int = 2) -> Iterator[Outcome]:
         """The outcomes, in the order in which they end."""
-        names = list(self.kinds)
-        running: dict[int, Job] = {}
-        waiting = iter(numbers)
+        names, running, waiting = list(self.kinds), dict[int, Job](), iter(numbers)
         while True:
             while len(running) < jobs and (number := next(waiting, None)) is not None:
                 kind = names[number % len(names)]
@@ -125,23 +129,27 @@ class Fuzzer:
                 running[job.pid] = job
             if not running:
                 return
-            yield from self._ended(running)
+            for job, status, peak in self._ended(running):
+                yield self._judged(job, status, peak)
+                shutil.rmtree(job.box.parents[2], ignore_errors=True)
 
     def _learn(self, kind: str) -> None:
         """Make a kind's folder, and remember what comes of it undamaged."""
         job = self._fork(-1, kind)
-        outcome = None
-        while outcome is None:
-            outcome = next(self._ended({job.pid: job}), None)
-        if outcome.verdict != "right":
-            raise SystemExit(f"{kind}: the undamaged input is no good\n{outcome.verdict} {outcome.message}\n"
-                             f"{outcome.details}")
-        self.known |= outcome.result["known"]
-        for name in set(outcome.result["modules"]) - {*sys.modules}:  # or each mutant would import them anew
+        running = {job.pid: job}
+        while running:
+            for _, _, peak in self._ended(running):
+                self.usual[kind] = peak
+        told, log = job.told(), (job.box / "log.txt").read_text(errors="replace")
+        wrong = [one["error"] + one["details"] for one in told.get("known", {}).values() if "error" in one]
+        if wrong or not told or "OUTSIDE" in log:
+            raise SystemExit(f"{kind}: something is wrong with the undamaged input\n{''.join(wrong[:1]) or log}")
+        self.known |= told["known"]
+        for name in {*told["modules"]} - {*sys.modules}:  # or each mutant would import them anew
             with suppress(Exception):
                 importlib.import_module(name)
         gc.collect()
-        gc.freeze()
+        gc.freeze()  # a collection in a mutant would write into, and so copy, all of this process's memory
 
     def _fork(self, number: int, kind: str) -> Job:
         job = Job(number, kind, self.root / f"{kind}-{number}" / "a" / "b" / "box")
@@ -150,185 +158,180 @@ class Fuzzer:
         job.pid = os.fork()
         if not job.pid:
             try:
-                self._child(job)
-            finally:
-                os._exit(0)
+                self._confine(job)
+                told = self._mutant(job) if number >= 0 else self._undamaged(job)
+                (job.box / "told.json").write_text(json.dumps(told))
+            except BaseException:
+                traceback.print_exc()
+                os._exit(70)
+            os._exit(0)
         return job
 
     # ------------------------------------------------------------------------------------------- in the other process
-    def _child(self, job: Job) -> None:
-        self._confine(job)
+    def _undamaged(self, job: Job) -> dict[str, Any]:
+        kind, folder, template = self.kinds[job.kind], job.box / "case", self._template(job)
+        kind.make(template)
+        self._copy(job)
+        parts = {_part(folder, path): path for pattern in kind.files for path in folder.glob(pattern)}
+        known = {}
+        for part, path in parts.items():
+            for policy in ("error", "skip"):
+                shutil.rmtree(folder)
+                self._copy(job)
+                known[f"{job.kind} {policy} {part}"] = _attempt(kind, folder, path, policy)
+        return {"known": known, "modules": [*sys.modules]}
+
+    def _mutant(self, job: Job) -> dict[str, Any]:
         kind, folder = self.kinds[job.kind], job.box / "case"
-        template = self.root / f"{job.kind}.made"
-        if job.number < 0:
-            kind.make(template)
-            self._copy(kind, template, folder)
-            parts = {self._part(folder, path): path for pattern in kind.files for path in folder.glob(pattern)}
-            told: dict[str, Any] = {"known": {}, "modules": []}
-            for part, path in parts.items():
-                for policy in ("error", "skip"):
-                    shutil.rmtree(folder)
-                    self._copy(kind, template, folder)
-                    told["known"][f"{job.kind} {policy} {part}"] = self._attempt(kind, folder, path, policy)
-            told["modules"] = [*sys.modules]
-        else:
-            self._copy(kind, template, folder)
-            files = sorted((path, ways) for pattern, ways in kind.files.items() for path in folder.glob(pattern))
-            rng = Random(f"{self.seed}/{job.kind}/{job.number // len(self.kinds)}")
-            path, ways = rng.choice(files)
-            what, policy = self._damage(path, ways, rng), rng.choice(["error", "skip"])
-            told = {"file": str(path.relative_to(folder)), "part": self._part(folder, path), "policy": policy,
-                    "what": what, "sees": kind.sees(path)}
-            (job.box / "told.json").write_text(json.dumps(told))  # in case it crashes
-            told |= self._attempt(kind, folder, path, policy)
-        (job.box / "told.json").write_text(json.dumps(told))
+        self._copy(job)
+        files = sorted((path, ways) for pattern, ways in kind.files.items() for path in folder.glob(pattern))
+        rng = Random(f"{self.seed}/{job.kind}/{job.number // len(self.kinds)}")
+        path, ways = rng.choice(files)
+        what, policy = _damage(path, ways, rng), rng.choice(["error", "skip"])
+        told = {"file": str(path.relative_to(folder)), "key": f"{job.kind} {policy} {_part(folder, path)}",
+                "what": f"{path.relative_to(folder)} ({policy}): {what}", "sees": kind.sees(path)}
+        (job.box / "told.json").write_text(json.dumps(told))  # in case that it does not come back
+        return told | _attempt(kind, folder, path, policy)
 
-    def _part(self, folder: Path, path: Path) -> str:
-        """The file or folder at the top that a file is in: what comes of it undamaged is found out once for each."""
-        return path.relative_to(folder).parts[0]
+    def _template(self, job: Job) -> Path:
+        return self.root / f"{job.kind}.made"
 
-    def _copy(self, kind: Kind, template: Path, folder: Path) -> None:
-        shutil.copytree(template, folder, symlinks=True)
-        if kind.prepare is not None:
-            kind.prepare(folder)
+    def _copy(self, job: Job) -> None:
+        shutil.copytree(self._template(job), job.box / "case", symlinks=True)
+        if (prepare := self.kinds[job.kind].prepare) is not None:
+            prepare(job.box / "case")
 
     def _confine(self, job: Job) -> None:
-        """A home, a working directory and output of its own; limits; no network, and a look-out for other files."""
+        """A home and a log of its own, limits, no network, and a look-out for what is written elsewhere."""
         home, log = job.box / "home", os.open(job.box / "log.txt", os.O_CREAT | os.O_WRONLY | os.O_APPEND)
         home.mkdir()
         os.chdir(home)
         os.environ |= {"SEGLAB_HOME": str(home), "HOME": str(home), "TMPDIR": str(home), "SEGLAB_OFFLINE": "1"}
         os.environ.pop("SEGLAB_DATA", None)
-        for stream in (1, 2):
-            os.dup2(log, stream)
+        os.dup2(log, 1)
+        os.dup2(log, 2)
         faulthandler.enable(log)
-        faulthandler.register(signal.SIGUSR1, log, all_threads=True)
-        os.fsync = lambda handle: None  # thousands of them wear a disk out
+        faulthandler.register(signal.SIGUSR1, log)
+        os.fsync = lambda handle: None  # thousands of them are hard on a disk
         sys.dont_write_bytecode = True
-        size = int(Path("/proc/self/statm").read_text().split()[0]) * resource.getpagesize()
-        resource.setrlimit(resource.RLIMIT_AS, (size + 2 * self.memory,) * 2)
-        resource.setrlimit(resource.RLIMIT_FSIZE, (self.memory,) * 2)
-        resource.setrlimit(resource.RLIMIT_CORE, (0, 0))
-        own = (os.path.realpath(job.box) + os.sep, "/dev/", "/proc/", str(self.root / f"{job.kind}.made"))
+        size = int(Path("/proc/self/statm").read_text().split()[0]) * _PAGE
+        for what, limit in ((resource.RLIMIT_AS, size + 2 * self.memory), (resource.RLIMIT_FSIZE, self.memory),
+                            (resource.RLIMIT_CORE, 0)):
+            resource.setrlimit(what, (limit, limit))
+        allowed = (f"{job.box}/", "/dev/", "/proc/", f"{self._template(job)}/" if job.number < 0 else "/dev/")
 
         def watch(event: str, args: tuple[Any, ...]) -> None:
-            if event == "open" and (not isinstance(args[2], int) or not args[2] & (os.O_WRONLY | os.O_RDWR | os.O_CREAT)):
-                return
-            path = args[_WRITES.get(event, 0)] if event == "open" or event in _WRITES else None
-            if isinstance(path, (str, bytes, os.PathLike)):
-                path = os.fsdecode(path)
-                full = os.path.join(os.path.realpath(os.path.dirname(path) or "."), os.path.basename(path))
-                if full + os.sep != own[0] and not full.startswith(own):
-                    os.write(log, f"OUTSIDE {event} {full}\n".encode(errors="replace"))
-            elif event in _STRANGE:
+            if event in _STRANGE:
                 os.write(log, f"OUTSIDE {event} {args!r:.200}\n".encode(errors="replace"))
+            if event not in _WRITES or (event == "open" and not (
+                    isinstance(args[2], int) and args[2] & (os.O_WRONLY | os.O_RDWR | os.O_CREAT))):
+                return
+            if isinstance(path := args[_WRITES[event]], (str, bytes, os.PathLike)):
+                folder, name = os.path.split(os.fsdecode(path))
+                full = os.path.join(os.path.realpath(folder or "."), name)
+                if not f"{full}/".startswith(allowed):
+                    os.write(log, f"OUTSIDE {event} {full}\n".encode(errors="replace"))
 
         sys.addaudithook(watch)
 
-    def _damage(self, path: Path, ways: tuple[Mutation, ...], rng: Random) -> str:
-        if (draw := rng.random()) < 0.02:
-            path.unlink()
-            if draw < 0.01:
-                path.mkdir()
-            return "a folder in its place" if draw < 0.01 else "no file"
-        done = []
-        for _ in range(rng.choice([1, 1, 1, 1, 2, 3])):
-            try:
-                data, what = rng.choice(ways)(path.read_bytes(), rng)
-            except Exception:  # it is too broken for a second damage of this kind
-                continue
-            path.write_bytes(data)
-            done.append(what)
-        return "; ".join(done)
-
-    def _attempt(self, kind: Kind, folder: Path, path: Path, policy: str) -> dict[str, Any]:
-        try:
-            result = kind.run(folder, path, policy)
-            return {"value": result.value, "skipped": result.skipped}
-        except BaseException as error:
-            frames = traceback.extract_tb(error.__traceback__)
-            chain, one = [], error
-            while one is not None:
-                chain.append(type(one).__name__)
-                one = one.__cause__ or one.__context__  # type: ignore[assignment]
-            ours = [frame for frame in frames if "/seglab/" in frame.filename] or frames
-            place = f"{ours[-1].filename.partition('/seglab/')[2] or ours[-1].filename}:{ours[-1].lineno}"
-            return {"error": f"{type(error).__name__}: {error}"[:2000], "ours": isinstance(error, SeglabError),
-                    "names": any(name in str(error) for name in (path.name, str(path.parent), str(folder))),
-                    "memory": "MemoryError" in chain, "place": place,
-                    "details": "".join(traceback.format_list(frames[-6:]))[-3000:]}
-
     # ------------------------------------------------------------------------------------------------ in this process
-    def _ended(self, running: dict[int, Job]) -> Iterator[Outcome]:
-        """Wait a moment; stop what takes too long or too much; the outcomes of those that have ended."""
+    def _ended(self, running: dict[int, Job]) -> Iterator[tuple[Job, int, int]]:
+        """Wait a moment, stop what takes too much; give those that have ended: (job, status, peak of its memory)."""
         time.sleep(0.005)
         for pid, job in list(running.items()):
             ended, status, used = os.wait4(pid, os.WNOHANG)
-            if not ended:
-                self._watch(job)
-                continue
-            del running[pid]
-            yield self._judge(job, status, used.ru_maxrss * 1024)
+            if ended:
+                del running[pid]
+                yield job, status, used.ru_maxrss * 1024
+            elif not job.stopped:
+                self._stop(job)
 
-    def _watch(self, job: Job) -> None:
-        if job.stopped:
-            return
+    def _stop(self, job: Job) -> None:
+        """Stop a process that takes too long or too much memory; it says where it is."""
         try:
             fields = Path(f"/proc/{job.pid}/stat").read_text().rpartition(")")[2].split()
         except OSError:
             return
-        seconds, page = time.monotonic() - job.start, resource.getpagesize()
+        seconds, limit = time.monotonic() - job.start, self.seconds if job.number >= 0 else 60.0
         worked = (int(fields[11]) + int(fields[12])) / os.sysconf("SC_CLK_TCK")
-        limit = self.seconds if job.number >= 0 else 20 * self.seconds
         if seconds > limit and (worked > limit / 2 or seconds > 6 * limit):
             job.stopped = "hang"
-        elif job.number >= 0 and int(fields[21]) * page > self.usual[job.kind] + self.memory:
+        elif int(fields[21]) * _PAGE > self.usual.get(job.kind, 4 << 30) + self.memory:
             job.stopped = "memory"
-        if job.stopped:
-            os.kill(job.pid, signal.SIGUSR1)  # it says where it is
-            time.sleep(0.3)
-            os.kill(job.pid, signal.SIGKILL)
-
-    def _judge(self, job: Job, status: int, peak: int) -> Outcome:
-        told = json.loads((job.box / "told.json").read_text()) if (job.box / "told.json").exists() else {}
-        log = (job.box / "log.txt").read_text(errors="replace") if (job.box / "log.txt").exists() else ""
-        outside = [line for line in log.splitlines() if line.startswith("OUTSIDE")] + [
-            f"OUTSIDE {path}" for path in job.box.parents[2].rglob("*") if job.box not in (path, *path.parents)
-            and path not in job.box.parents]
-        outcome = Outcome(job.number, job.kind, message=told.get("error", ""), place=told.get("place", ""),
-                          details=told.get("details", ""))
-        if job.number < 0:
-            self.usual[job.kind] = peak
-            bad = [one for one in told.get("known", {}).values() if "error" in one]
-            outcome.verdict, outcome.result = ("traceback" if bad or not told else "outside" if outside else "right"), told
-            outcome.message, outcome.details = (bad[0]["error"], bad[0]["details"]) if bad else ("", log)
         else:
-            known = self.known.get(f"{job.kind} {told.get('policy')} {told.get('part')}", {})
-            outcome.what = f"{told.get('file')} ({told.get('policy')}): {told.get('what')}"
-            if job.stopped or "value" not in told and "error" not in told:
-                outcome.verdict = job.stopped or "crash"
-                outcome.message = job.stopped or f"signal {status & 127}, exit status {status >> 8}"
-                outcome.details = log[-3000:]
-                lines = [line for line in log.splitlines() if 'File "' in line]
-                ours = [line for line in lines if "/seglab/" in line] or lines or [""]
-                outcome.place = ours[0].strip().partition("/seglab/")[2].replace('", line ', ":")
-            elif outside:
-                outcome.verdict, outcome.message = "outside", "; ".join(outside[:3])
-            elif told.get("memory") or peak > self.usual[job.kind] + self.memory:
-                outcome.verdict = "memory"
-                outcome.message = f"{peak / 1e9:.1f} GB; {outcome.message}"
-            elif "error" in told:
-                outcome.verdict = "traceback" if not told["ours"] else (
-                    "documented error" if told["names"] else "unnamed error")
-            elif told["value"] == known.get("value"):
-                outcome.verdict = "right"
-            elif told["skipped"] > known.get("skipped", 0):
-                outcome.verdict = "counted skip"
-            else:
-                outcome.verdict = "changed" if told["sees"] else "changed, legally"
-                outcome.message = f"{str(told['value'])[:300]}\n  instead of {str(known.get('value'))[:300]}"
-        if outcome.verdict in FAILURES and self.keep is not None:
-            shutil.copytree(job.box, self.keep / f"{job.number}-{job.kind}-{outcome.verdict.replace(' ', '-')}",
+            return
+        os.kill(job.pid, signal.SIGUSR1)
+        time.sleep(0.3)
+        os.kill(job.pid, signal.SIGKILL)
+
+    def _judged(self, job: Job, status: int, peak: int) -> Outcome:
+        told, log = job.told(), (job.box / "log.txt").read_text(errors="replace")
+        known = self.known.get(told.get("key", ""), {})
+        found = Outcome(job.number, job.kind, "", told.get("what", ""), told.get("error", ""), told.get("place", ""),
+                        told.get("details", ""))
+        outside = [line for line in log.splitlines() if line.startswith("OUTSIDE")] + [
+            f"OUTSIDE {path}" for path in job.box.parents[2].rglob("*") if not path.is_relative_to(job.box)
+            and not job.box.is_relative_to(path)]  # also what was not written by Python
+        if job.stopped or not {"value", "error"} & {*told}:
+            found.verdict, found.details = job.stopped or "crash", log[-3000:]
+            found.message = found.verdict if job.stopped else f"signal {status & 127}, exit status {status >> 8}"
+            lines = [line for line in log.splitlines() if "/seglab/" in line] or [""]
+            found.place = lines[0].strip().rpartition("/seglab/")[2].replace('", line ', ":")
+        elif outside:
+            found.verdict, found.message = "outside", "; ".join(outside[:3])
+        elif told.get("memory") or peak > self.usual[job.kind] + self.memory:
+            found.verdict, found.message = "memory", f"{peak / 1e9:.1f} GB; {found.message}"
+        elif "error" in told:
+            found.verdict = "traceback" if not told["ours"] else (
+                "documented error" if told["named"] else "unnamed error")
+        elif told["value"] == known.get("value"):
+            found.verdict = "right"
+        elif told["skipped"] > known.get("skipped", 0):
+            found.verdict = "counted skip"
+        else:
+            found.verdict, found.place = "changed" if told["sees"] else "changed, legally", Path(told["file"]).name
+            found.message = f"{str(told['value'])[:200]}\n  instead of {str(known.get('value'))[:200]}"
+        if found.verdict in FAILURES and self.keep is not None:
+            shutil.copytree(job.box, self.keep / f"{job.number}-{job.kind}-{found.verdict.replace(' ', '-')}",
                             symlinks=True, dirs_exist_ok=True)
-        shutil.rmtree(job.box.parents[2], ignore_errors=True)
-        return outcome
+        return found
+
+
+def _part(folder: Path, path: Path) -> str:
+    """What is at the top of the path: what comes of it undamaged is found out once for each of these."""
+    return path.relative_to(folder).parts[0]
+
+
+def _damage(path: Path, ways: tuple[Mutation, ...], rng: Random) -> str:
+    """Damage a file once to three times; says what was done."""
+    if (draw := rng.random()) < 0.02:
+        path.unlink()
+        if draw < 0.01:
+            path.mkdir()
+        return "a folder in place of the file" if draw < 0.01 else "no file"
+    done = []
+    for _ in range(rng.choice([1, 1, 1, 1, 2, 3])):
+        with suppress(Exception):  # too broken to be damaged a second time in this way
+            data, what = rng.choice(ways)(path.read_bytes(), rng)
+            path.write_bytes(data)
+            done.append(what)
+    return "; ".join(done)
+
+
+def _attempt(kind: Kind, folder: Path, path: Path, policy: str) -> dict[str, Any]:
+    """What comes of it: the result, or the error with all that decides on the verdict."""
+    try:
+        result = kind.run(folder, path, policy)
+        return {"value": json.loads(json.dumps(result.value)), "skipped": result.skipped}
+    except BaseException as error:
+        frames, chain, one = traceback.extract_tb(error.__traceback__), [], error
+        while one is not None and len(chain) < 20:
+            chain.append(one)
+            one = one.__cause__ or one.__context__  # type: ignore[assignment]
+        inner = [frame for frame in frames if "/seglab/" in frame.filename] or frames
+        return {"error": f"{type(error).__name__}: {error}"[:2000], "ours": isinstance(error, SeglabError),
+                "named": any(name in str(error) for name in (path.name, str(folder))),
+                "memory": any(isinstance(one, MemoryError) for one in chain),
+                "place": f"{inner[-1].filename.rpartition('/seglab/')[2]}:{inner[-1].lineno}",
+                "details": "\n".join(f"    {one.filename.rpartition('/site-packages/')[2]}:{one.lineno}  {one.line}"
+                                     for one in frames[-5:])[-2000:]}
