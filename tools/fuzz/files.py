@@ -117,8 +117,8 @@ def zip_broken(path: Path) -> bool:
     try:
         with zipfile.ZipFile(path) as archive:
             return archive.testzip() is not None
-    except Exception:
-        return path.is_file()
+    except Exception:  # its table of contents, which has none
+        return False
 
 
 # ----------------------------------------------------------------------------------------------------------- caches
