@@ -26,7 +26,7 @@ from seglab.classroom.collect import collect, read_notebook
 from seglab.datasets import VideoReader, open_dataset
 from seglab.datasets.download import unpack
 from seglab.models import Classifier, build, load_model, load_weights
-from seglab.models.convert import convert
+from seglab.models.convert import convert, read_pickle
 from seglab.recipes import evaluate_checkpoint
 from seglab.samples import write_catdog_sample, write_drone_sample, write_video_sample
 from seglab.training import fit, make_optimizer, make_schedule
@@ -97,14 +97,26 @@ def run_weights(folder: Path, path: Path, policy: str) -> Result:
 
 
 def make_pth(folder: Path) -> None:
-    """A whole DeepLabV3 that takes 4 bytes a tensor: each is one number, seen with strides of 0."""
+    """Small state dicts: plain, and in a training checkpoint, with views of one storage; new and old formats."""
     folder.mkdir()
-    with torch.device("meta"):
-        network = torchvision.models.get_model("deeplabv3_mobilenet_v3_large", weights=None, weights_backbone=None)
-    state = {name: torch.full((), 0.01 if one.is_floating_point() else 1, dtype=one.dtype).expand(one.shape)
-             for name, one in network.state_dict().items()}
-    torch.save(state, folder / "new.pth")
-    torch.save({"model": state, "epoch": 3}, folder / "old.pth", _use_new_zipfile_serialization=False)
+    torch.manual_seed(0)
+    numbers, network = torch.randn(40), nn.Sequential(nn.Conv2d(3, 2, 3), nn.BatchNorm2d(2))
+    whole = {"epoch": 3, "rates": [0.1, (1, None, True)], "state_dict": {
+        "a": numbers[:10], "b": numbers[8:32].view(4, 6).T, "c": nn.Parameter(numbers.half()), "d": torch.tensor(7)}}
+    for name, content in (("plain", network.state_dict()), ("whole", whole)):
+        torch.save(content, folder / f"{name}.pth")
+        torch.save(content, folder / f"{name}.old", _use_new_zipfile_serialization=False)
+
+
+def run_pth(folder: Path, path: Path, policy: str) -> Result:
+    return Result([[name, str(one.dtype), digest(one)] for name, one in read_pickle(path).items()])
+
+
+def make_convert(folder: Path) -> None:
+    folder.mkdir()
+    torch.manual_seed(0)
+    network = torchvision.models.get_model("deeplabv3_mobilenet_v3_large", weights=None, weights_backbone=None)
+    torch.save(network.half().state_dict(), folder / "deeplab.pth")
 
 
 def run_convert(folder: Path, path: Path, policy: str) -> Result:
@@ -277,8 +289,9 @@ KINDS: dict[str, Kind] = {
     "resume-content": Kind(make_run, {"run/last.safetensors": (of_checkpoint,)}, run_resume),
     "evaluate-content": Kind(make_run, {"run/best.safetensors": (of_checkpoint,)}, run_evaluate),
     "weights": Kind(make_weights, {"*.safetensors": (S, B)}, run_weights),
-    "pth": Kind(make_pth, {"new.pth": (B,)}, run_convert, zip_broken),
-    "pth-legacy": Kind(make_pth, {"old.pth": (B,)}, run_convert),
+    "pth": Kind(make_pth, {"*.pth": (B,)}, run_pth, zip_broken),
+    "pth-legacy": Kind(make_pth, {"*.old": (B,)}, run_pth),
+    "convert": Kind(make_convert, {"*.pth": (B,)}, run_convert, zip_broken),
     "cache": Kind(make_cache, {"home/cache/*/index.json": (J, B), "home/cache/*/*.u8": (B,)}, run_cache, always),
     "cache-coco": Kind(make_coco_cache, {"home/cache/*.safetensors": (S, B)}, run_coco_cache, always),
     "cache-features": Kind(make_features, {"home/cache/features/*.safetensors": (S, B)}, run_features, always),
