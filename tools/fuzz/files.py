@@ -103,9 +103,9 @@ def make_pth(folder: Path) -> None:
     numbers, network = torch.randn(40), nn.Sequential(nn.Conv2d(3, 2, 3), nn.BatchNorm2d(2))
     whole = {"epoch": 3, "rates": [0.1, (1, None, True)], "state_dict": {
         "a": numbers[:10], "b": numbers[8:32].view(4, 6).T, "c": nn.Parameter(numbers.half()), "d": torch.tensor(7)}}
-    for name, content in (("plain", network.state_dict()), ("whole", whole)):
-        torch.save(content, folder / f"{name}.pth")
-        torch.save(content, folder / f"{name}.old", _use_new_zipfile_serialization=False)
+    for name, state in (("plain", network.state_dict()), ("whole", whole)):
+        torch.save(state, folder / f"{name}.pth")
+        torch.save(state, folder / f"{name}.old", _use_new_zipfile_serialization=False)
 
 
 def run_pth(folder: Path, path: Path, policy: str) -> Result:
