@@ -303,16 +303,16 @@ def _part(folder: Path, path: Path) -> str:
 
 
 def _damage(path: Path, ways: tuple[Mutation, ...], rng: Random) -> str:
-    """Damage a file once to three times; says what was done."""
+    """Damage a file once to three times in one way; says what was done."""
     if (draw := rng.random()) < 0.02:
         path.unlink()
         if draw < 0.01:
             path.mkdir()
         return "a folder in place of the file" if draw < 0.01 else "no file"
-    done = []
+    way, done = rng.choice(ways), []
     for _ in range(rng.choice([1, 1, 1, 1, 2, 3])):
         with suppress(Exception):  # too broken to be damaged a second time in this way
-            data, what = rng.choice(ways)(path.read_bytes(), rng)
+            data, what = way(path.read_bytes(), rng)
             path.write_bytes(data)
             done.append(what)
     return "; ".join(done)
