@@ -271,7 +271,8 @@ def test_a_damaged_memory_of_hashes_is_made_again(tmp_path, damage):
     path.write_text("text")
     expected = file_digests([path], memory)
     assert read_memory(memory, dict[str, tuple[str, str]])[os.path.realpath(path)][1] == expected[0]
-    memory.write_bytes(damage.replace(b'"a"', json.dumps(os.path.realpath(path)).encode()))
+    text = damage.replace(b'"a"', json.dumps(os.path.realpath(path)).encode())
+    memory.write_bytes(files._checksum(text) + b"\n" + text)
     assert file_digests([path], memory) == expected and b"..other" not in memory.read_bytes()
 
 

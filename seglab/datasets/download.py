@@ -239,6 +239,7 @@ def unpack(archive: str | Path, folder: str | Path, top: str | None = None, prog
                 if number > most_files or member.offset_data + member.size > most_bytes:
                     raise _RefusedError(f"more than {most_files:,} files or {most_bytes:,} bytes, at {member.name!r}")
                 _extract(tar, member, draft, top)
+            _read_on(tar, most_bytes)
             if folder.is_dir():
                 folder.rmdir()  # empty, or it fails; Windows does not rename onto an empty folder
     except _RefusedError as error:
@@ -253,6 +254,13 @@ def unpack(archive: str | Path, folder: str | Path, top: str | None = None, prog
         raise DataError(f"{archive}: cannot be unpacked", found=f"{type(error).__name__}: {error}",
                         expected="a whole tar archive", fix="Remove it and fetch it again.") from error
     return folder
+
+
+def _read_on(tar: tarfile.TarFile, most: int) -> None:
+    """Read what follows the last member: at its end, gzip, bzip2 and xz compare their checksums."""
+    left = most
+    while (block := tar.fileobj.read(_BLOCK)) and left > 0:
+        left -= len(block)
 
 
 def _check_member(member: tarfile.TarInfo) -> None:

@@ -116,7 +116,11 @@ class Voc(Folder):
         if os.path.isfile(path := self.root / "labelmap.txt"):
             return ClassTable.read(path)
         if os.path.isfile(path := self.root / "class_names.txt"):
-            return ClassTable.of(known_label_set([line.strip() for line in read_text(path, "classes").splitlines()]))
+            names = [line.strip() for line in read_text(path, "classes").splitlines()]
+            try:
+                return ClassTable.of(known_label_set(names))
+            except ArgumentError as error:
+                raise DataError(f"{path}: {error}") from error
         self.notes.append(f"{self.root}: no labelmap.txt; the classes are VOC's 21")
         return ClassTable.of(VOC)
 

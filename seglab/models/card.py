@@ -92,7 +92,7 @@ class Card:
             raise ValueError(f"a zoom of {self.zoom!r}")
         msgspec.convert(self.trained_on, _TrainedOn)
         count = self.architecture.get("num_classes")
-        if self.label_set is not None and count not in {None, len(self.label_set)}:
+        if self.label_set is not None and count is not None and count != len(self.label_set):
             raise ValueError(f"{len(self.label_set)} classes of a model that has {count}")
 
 

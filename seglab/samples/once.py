@@ -37,7 +37,7 @@ def _holds(root: Path, stamp: dict[str, object]) -> bool:
         return False
     try:
         found = json.loads((root / STAMP).read_text(encoding="utf-8"))
-    except (OSError, ValueError):
+    except (OSError, ValueError, RecursionError):
         found = None
     if found == stamp:
         return True

@@ -122,7 +122,7 @@ class Run:
         older = {"accumulate": 1, "mode": content["history"]["mode"], "threshold": 1e-4}  # what others did not say
         there = older | {"labels": self.settings["labels"]} | content["settings"]
         if _unmoved(self.schedule.optimizer.param_groups) == _unmoved(content["optimizer"]["param_groups"]):
-            self.settings["groups"] = there["groups"]  # another length, or an optimizer that was in the run so far
+            self.settings["groups"] = there.get("groups")  # another length, or an optimizer that was in the run so far
         differing = [f"{key} {there.get(key)!r} there, {value!r} here"
                      for key, value in self.settings.items() if there.get(key) != value]
         if differing:
@@ -174,13 +174,15 @@ class _Saved(TypedDict):
 
 
 def _check_averages(optimizer: Optimizer, state: dict[int, dict[str, Any]]) -> None:
-    """ValueError if averages of gradients are not shaped like their weights: PyTorch notices in the first step."""
+    """ValueError if averages of gradients do not fit their weights: PyTorch notices in the first step, if at all."""
     weights = [weight for group in optimizer.param_groups for weight in group["params"]]
     for place, entries in state.items():
+        if entries.keys() != next(iter(state.values())).keys():
+            raise ValueError(f"{', '.join(entries)} of weight {place}, others of others")
         for name, value in entries.items():
             if name in {"exp_avg", "exp_avg_sq", "max_exp_avg_sq", "momentum_buffer"} and value is not None:
-                if getattr(value, "shape", None) != weights[place].shape:
-                    raise ValueError(f"{name} of weight {place} is not shaped like it")
+                if getattr(value, "shape", None) != weights[place].shape or not value.isfinite().all():
+                    raise ValueError(f"{name} of weight {place} is not shaped like it, or not finite")
             elif not isinstance(value, Tensor | int | float | None):
                 raise ValueError(f"{name} of weight {place} is {value!r:.40}")
 

@@ -310,3 +310,14 @@ def test_a_damaged_archive_leaves_nothing(tmp_path, cut):
     with pytest.raises(DataError, match="a whole tar archive"):
         unpack(path, tmp_path / "images", progress=False)
     assert [p.name for p in tmp_path.iterdir()] == ["x.tar.gz"]
+
+
+def test_a_checksum_behind_the_last_file_is_compared(tmp_path):
+    with tarfile.open(tmp_path / "a.tar.gz", "w:gz") as archive:
+        for name in ("a", "b"):
+            archive.addfile(tarfile.TarInfo(name))
+    data = (tmp_path / "a.tar.gz").read_bytes()
+    (tmp_path / "a.tar.gz").write_bytes(data[:-6] + bytes([data[-6] ^ 1]) + data[-5:])
+    with pytest.raises(DataError, match=r"a\.tar\.gz: cannot be unpacked"):
+        unpack(tmp_path / "a.tar.gz", tmp_path / "new", progress=False)
+    assert not (tmp_path / "new").exists()
