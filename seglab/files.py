@@ -311,7 +311,7 @@ def _check_room(path: Path) -> None:
         os.fsync(file.fileno())
 
 
-#: What `_temporary` makes: a machine, a process and a random number stand in the name.
+#: What `_temporary` makes: a machine, a process and a random number.
 _TEMPORARY = re.compile(r"\..*\.([0-9a-f]{8})-(\d{1,9})-[0-9a-f]{8}\.tmp(?:\..*)?")
 _DAY = 86_400  # seconds
 

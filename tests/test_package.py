@@ -17,7 +17,7 @@ ROOT = Path(__file__).parents[1]
 #: The design's chain: a room may import from itself and from those to its left.
 CHAIN = ("errors", "files", "memory", "progress", "recorded", "checkpoint", "labels", "metrics", "history", "datasets",
          "samples", "models", "viz", "inference", "training", "widgets", "recipes", "doctor", "check", "lessons",
-         "editions", "checks", "classroom", "cli")
+         "editions", "checks", "classroom", "command_line", "cli")
 CONDA_NAMES = {"torch": "pytorch", "opencv-python": "py-opencv", "matplotlib": "matplotlib-base"}
 
 
