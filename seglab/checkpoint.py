@@ -20,7 +20,7 @@ from safetensors.torch import save as serialise_tensors
 from torch import Tensor, nn
 
 from seglab.errors import CheckpointError
-from seglab.files import atomic_write
+from seglab.files import atomic_write, write_fix
 
 _FORMAT = "seglab-checkpoint-2"
 _BEFORE = "seglab-checkpoint-1"  # without a checksum
@@ -40,10 +40,9 @@ def save_checkpoint(path: str | Path, content: dict[str, Any]) -> None:
     try:
         atomic_write(path, data)
     except OSError as error:
-        raise CheckpointError(f"{path}: the checkpoint cannot be written", found=str(error),
+        raise CheckpointError(f"{path}: the checkpoint cannot be written", found=error.strerror,
                               expected=f"{len(data):,} bytes of room in a writable folder",
-                              fix="Free some space and call fit again with the same folder: it goes on after the last "
-                                  "checkpoint, which is untouched.") from error
+                              fix=f"{write_fix(error)} What was there is untouched.") from error
 
 
 def load_checkpoint(path: str | Path) -> dict[str, Any]:

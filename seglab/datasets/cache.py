@@ -61,7 +61,7 @@ def cache_folder(content: str, otherwise: str = "") -> Iterator[Path]:
         with FileLock(root / ".lock"):
             yield root
     except (OSError, SafetensorError) as error:
-        raise CacheError(f"{root}: the cache cannot be written", found=str(error),
+        raise CacheError(f"{root}: the cache cannot be written", found=getattr(error, "strerror", None) or str(error),
                          expected=f"a folder with room for {content}",
                          fix=f"Free some space, set SEGLAB_HOME to another disk{otherwise}.") from error
 

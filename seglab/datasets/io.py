@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import io
 import os
+import stat
 from collections.abc import Iterator
 from contextlib import contextmanager
 from pathlib import Path
@@ -151,6 +152,8 @@ def opened(path: str | Path) -> Iterator[Image.Image]:
     """Open a picture or mask; whatever is wrong with the file, here or while it is decoded, is a DataError."""
     path = Path(path).expanduser()
     try:
+        if not stat.S_ISREG(os.stat(path).st_mode):  # to open a pipe would wait for ever
+            raise DataError(f"{path}: file", found="a folder, a pipe or a device", expected="a picture")
         with Image.open(path, formats=_FORMATS) as image:
             if image.width * image.height > MAX_PIXELS:
                 raise DataError(f"{path}: picture", found=f"{image.width}×{image.height} pixels, as its header says",
@@ -161,7 +164,7 @@ def opened(path: str | Path) -> Iterator[Image.Image]:
     except FileNotFoundError:
         raise DataError(f"{path}: file", found="nothing there", expected="a picture",
                         fix="Check the path, and that the dataset was unpacked whole.") from None
-    except (PermissionError, IsADirectoryError) as error:
+    except PermissionError as error:
         raise DataError(f"{path}: file", found=error.strerror, expected="a picture that can be read",
                         fix="Check its rights.") from error
     except Exception as error:
