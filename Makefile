@@ -36,6 +36,7 @@ endif
 
 run: $(READY) ## execute every lesson on the built-in samples, pages in build/html
 	@echo "==> running the lessons"
+	@rm -rf build/html
 	@SEGLAB_OFFLINE=1 $(BIN)/seglab run notebooks --html build/html
 
 test: $(READY) ## linter, types, unit tests, and every lesson compared with its stored outputs
