@@ -17,8 +17,9 @@ from seglab.errors import DataError, SeglabError
 
 IMAGE_SUFFIXES = frozenset({".jpg", ".jpeg", ".png", ".bmp", ".tif", ".tiff", ".webp", ".ppm"})
 
-#: Decoded, a picture takes up to 14 bytes a pixel for a moment: 2 GB. Large aerial mosaics are cut into pictures.
-MAX_PIXELS = 2 ** 27
+#: To be decoded, a picture takes 14 bytes a pixel for a moment, and 20 to be segmented: 2 GB. Larger ones are bombs, or
+#: mosaics that are better cut.
+MAX_PIXELS = 100_000_000
 Image.MAX_IMAGE_PIXELS = MAX_PIXELS  # Pillow's own is lower, and only warns
 
 Size = tuple[int, int]  # (height, width), as in a tensor's shape
@@ -156,9 +157,11 @@ def opened(path: str | Path) -> Iterator[Image.Image]:
             raise DataError(f"{path}: file", found="a folder, a pipe or a device", expected="a picture")
         with Image.open(path, formats=_FORMATS) as image:
             if image.width * image.height > MAX_PIXELS:
-                raise DataError(f"{path}: picture", found=f"{image.width}×{image.height} pixels, as its header says",
-                                expected=f"at most {MAX_PIXELS:,} pixels", fix="Cut it into several pictures.")
+                raise Image.DecompressionBombError(f"{image.width}×{image.height} pixels")
             yield image
+    except Image.DecompressionBombError as error:  # Pillow's own, if it is twice as large
+        raise DataError(f"{path}: picture", found=f"{error}, as its header says",
+                        expected=f"at most {MAX_PIXELS:,} pixels", fix="Cut it into several pictures.") from None
     except SeglabError as error:
         raise error if str(path) in str(error) else DataError(f"{path}: {error}") from error
     except FileNotFoundError:

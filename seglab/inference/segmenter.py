@@ -91,7 +91,7 @@ class Segmenter:
         if soft or self.flip or self.scales != (1.0,):
             scores = self._probabilities(images, size)
             return predictions(scores), scores if soft else None
-        return predictions(_resized(self.logits(images), size)), None
+        return _classes(self.logits(images), size), None
 
     def check_size(self, size: Size) -> None:
         """Raise an ArgumentError if a picture of this size has too many pixels for one piece, and is not tiled."""
@@ -194,6 +194,20 @@ class SteadySegmenter:
             self._smooth = one if self._smooth is None else self._smooth.lerp(one, 1 - self.smoothing)
             masks[i] = predictions(self._smooth).cpu().numpy()
         return [masks[i // self.every] for i in range(len(frames))]
+
+
+def _classes(logits: Tensor, size: tuple[int, int]) -> Tensor:
+    """The class of every pixel of a picture of this size: (N, C, h, w) -> (N, H, W) uint8."""
+    if size[0] * size[1] <= MAX_PIXELS:
+        return predictions(_resized(logits, size))
+    # Scores of all classes at once would take gigabytes: one plane after the other, as `predictions` looks at them.
+    best = _resized(logits[:, :1], size)  # (N, 1, H, W)
+    classes = torch.zeros(best.shape, dtype=torch.uint8, device=best.device)
+    for number in range(1, logits.shape[1]):
+        plane = _resized(logits[:, number:number + 1], size)
+        classes.masked_fill_(plane > best, number)
+        torch.maximum(best, plane, out=best)
+    return classes[:, 0]  # (N, 1, H, W) -> (N, H, W)
 
 
 def _resized(scores: Tensor, size: Sequence[int]) -> Tensor:

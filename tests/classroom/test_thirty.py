@@ -68,7 +68,7 @@ def test_thirty_submissions_get_exactly_their_points(name, tmp_path):
     seconds = sorted(one.seconds for one in found.values())
     unit = 1 if sys.platform == "darwin" else 1024
     print(f"\n{name}: {len(found)} submissions, {sum(seconds) / len(seconds):.1f} s each (median {seconds[15]:.1f}, "
-          f"slowest {seconds[-1]:.1f}); kernels that are not hostile at most {peak * unit / 1e9:.2f} GB, grader at most "
+          f"slowest {seconds[-1]:.1f}); kernels that are not hostile at most {peak * unit / 1e9:.2f} GB, grader "
           f"{resource.getrusage(resource.RUSAGE_SELF).ru_maxrss * unit / 1e9:.2f} GB")
     assert not wrong, "\n".join(wrong)
     assert not outside.exists()

@@ -326,3 +326,13 @@ def test_the_bundled_network_finds_the_cat_at_many_sizes():
         shares = predict(model, sized).shares()
         assert shares.get("cat", 0) > 0.6 and shares.get("dog", 0) < 0.05, (width, shares)
     assert predict(model, chelsea()).label_set == PETS
+
+
+def test_classes_of_a_large_picture_are_found_plane_by_plane(monkeypatch):
+    """The same, without the scores of all classes at its size."""
+    image = np.random.default_rng(0).integers(0, 256, (90, 120, 3), dtype=np.uint8)
+    model = build("fcn", weights="bundled")
+    model.card.short_side = 64
+    expected = predict(model, image).mask
+    monkeypatch.setattr("seglab.inference.segmenter.MAX_PIXELS", 9000)
+    assert np.array_equal(predict(model, image).mask, expected)
