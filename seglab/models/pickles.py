@@ -67,7 +67,7 @@ def read_pickle(path: str | Path) -> dict[str, Tensor]:
             return {name: _tensor(stated, stored) for name, stated in content.items()}
     except _RefusedError as error:
         found, expected, fix = error.args if len(error.args) == 3 else (
-            f"no tensors, or a pickle that asks to run code or build objects: {error}",
+            f"no tensors, or a pickle that asks to run code or build objects: {first_line(error)}",
             "tensors, numbers, strings, lists and dicts, written whole by torch.save",
             "Where you trust the file, load it there and save model.state_dict() again.")
         raise CheckpointError(f"{path}: refused", found=found, expected=expected, fix=fix) from error
