@@ -26,6 +26,11 @@ def fill_memory(path):
         held.append(b"x" * 10_000_000)
 
 
+def run_for_ever(path):
+    while True:
+        time.monotonic()
+
+
 def write_outside(path):
     Path(by.OUTSIDE).write_text("here I am")
 
@@ -38,7 +43,7 @@ def refuse(text):
 
 #: What a reader does with a damaged file, and what the fuzzer has to say about that.
 PLANTED = {"traceback": lambda path: {}["key"], "crash": lambda path: os.abort(), "memory": fill_memory,
-           "hang": lambda path: [None for _ in iter(time.monotonic, -1.0)], "outside": write_outside,
+           "hang": run_for_ever, "outside": write_outside,
            "changed": lambda path: Result("wrong"), "unnamed error": refuse("something is wrong"),
            "documented error": refuse("{path}: something is wrong"), "counted skip": lambda path: Result("less", 1),
            "right": lambda path: Result("fine"), "changed, legally": lambda path: Result("other")}
