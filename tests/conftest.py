@@ -65,3 +65,10 @@ def write_pair(root: Path, name: str, image: Image.Image, mask: np.ndarray | Ima
         (root / folder).mkdir(parents=True, exist_ok=True)
     image.save(root / "images" / f"{name}.png")
     (mask if isinstance(mask, Image.Image) else Image.fromarray(mask)).save(root / "masks" / f"{name}.png")
+
+
+def with_flipped_bit(data: bytes, place: int) -> bytes:
+    """The same bytes, but for the bit at a place counted in bits from the beginning."""
+    damaged = bytearray(data)
+    damaged[place // 8] ^= 1 << place % 8
+    return bytes(damaged)

@@ -16,6 +16,7 @@ from seglab.errors import CheckpointError
 from seglab.files import atomic_write
 from seglab.models import build, load_model
 from seglab.training import load_checkpoint, load_weights, save_checkpoint
+from tests.conftest import with_flipped_bit
 from tests.processes import prepared
 from tests.training.runs import same_bits, train
 
@@ -170,9 +171,7 @@ def test_no_flipped_bit_of_a_checkpoint_is_read_as_another_one(tmp_path, seed):
     data, generator, refused = path.read_bytes(), random.Random(seed), 0
     for _ in range(100):
         place = generator.randrange(8 * len(data))
-        damaged = bytearray(data)
-        damaged[place // 8] ^= 1 << place % 8
-        path.write_bytes(damaged)
+        path.write_bytes(with_flipped_bit(data, place))
         try:
             assert same_bits(load_checkpoint(path), content), place  # only what is not read was hit
         except CheckpointError:

@@ -19,7 +19,7 @@ from seglab.errors import CacheError
 from seglab.files import atomic_folder
 from seglab.labels import LabelSet
 from seglab.samples import write_catdog_sample, write_pets_sample
-from tests.conftest import COLOURS, write_pair
+from tests.conftest import COLOURS, with_flipped_bit, write_pair
 from tests.processes import prepared
 
 DAMAGE = {"a text": "{", "a list": "[]", "other names": {"shapes": 3}, "no shapes": {"shapes": []},
@@ -229,9 +229,8 @@ def test_a_damaged_cache_says_what_to_do(home, drone_root, drone_train, damage):
 @pytest.mark.parametrize("name", ["images.u8", "masks.u8"])
 def test_one_flipped_bit_of_the_pixels_is_seen(home, drone_root, drone_train, name):
     path = home / "cache" / opened(drone_root).key / name
-    data = bytearray(path.read_bytes())
-    data[len(data) // 2] ^= 4
-    path.write_bytes(data)
+    data = path.read_bytes()
+    path.write_bytes(with_flipped_bit(data, 4 * len(data)))
     samples = opened(drone_root)
     with pytest.raises(CacheError, match="other pixels than were written(.|\n)*Delete the folder"):
         list(samples)

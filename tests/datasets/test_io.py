@@ -14,6 +14,7 @@ from PIL import Image, ImageOps
 
 from seglab.datasets.io import image_size, orientation, read_image, read_square, size_within, to_rgb
 from seglab.errors import DataError
+from tests.conftest import with_flipped_bit
 
 RNG = np.random.default_rng(0)
 PICTURE = RNG.integers(0, 256, (20, 30, 3), dtype=np.uint8)
@@ -274,9 +275,7 @@ def test_every_flipped_bit_of_a_png_is_seen(tmp_path):
     Image.fromarray(GRAY).save(path)
     data = path.read_bytes()
     for place in range(8 * 8, 8 * len(data) - 8 * 12, 13):  # behind the pixels comes the end, of 12 bytes
-        damaged = bytearray(data)
-        damaged[place // 8] ^= 1 << place % 8
-        path.write_bytes(damaged)
+        path.write_bytes(with_flipped_bit(data, place))
         with pytest.raises(DataError, match=r"a\.png"):
             read_image(path)
 

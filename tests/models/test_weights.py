@@ -20,6 +20,7 @@ from seglab.labels import DRONE, PETS, VOC
 from seglab.models import build, load_model, load_weights, weights
 from seglab.models.convert import convert
 from seglab.models.pickles import read_pickle
+from tests.conftest import with_flipped_bit
 from tests.models.tester import filled
 
 
@@ -381,9 +382,7 @@ def test_no_flipped_bit_of_weights_is_read_as_another_number(tmp_path, seed):
     data, generator, refused = path.read_bytes(), random.Random(seed), 0
     for _ in range(100):
         place = generator.randrange(8 * len(data))
-        damaged = bytearray(data)
-        damaged[place // 8] ^= 1 << place % 8
-        path.write_bytes(damaged)
+        path.write_bytes(with_flipped_bit(data, place))
         try:
             found = read_pickle(path)
         except CheckpointError:
