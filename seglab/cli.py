@@ -111,6 +111,8 @@ def train(
                                 "options": _model_options(option)}
     name = "-".join(part for part in (recipe or model, data and data.expanduser().resolve().name) if part) or "light"
     folder = out or Path("runs") / f"{name}-seed{seed}"
+    if folder.exists() and not folder.is_dir():
+        raise ArgumentError("--out", found=f"{folder}, a file", expected="a folder")
     trained = run(recipe, data=data, folder=folder, seed=seed, problems="skip" if skip_problems else "error",
                   data_options=_data_options(ignore_ids, categories, target, encoding), num_workers=workers,
                   at_once=_at_once(at_once), **{key: value for key, value in settings.items() if value is not None})

@@ -390,3 +390,9 @@ def test_export_says_what_is_wrong(tmp_path):
 
 def test_the_size_of_a_video_is_width_by_height():
     assert _box("640x360") == (360, 640) and _box("96X32") == (32, 96)
+
+
+def test_a_file_in_place_of_the_runs_folder_is_said_before_the_data_are_opened(tmp_path, monkeypatch):
+    monkeypatch.setattr(recipes, "train", lambda *args, **options: pytest.fail("opened"))
+    (tmp_path / "runs").touch()
+    assert "runs, a file" in run("train", "--out", tmp_path / "runs", code=1)
