@@ -39,8 +39,11 @@ def to_rle(segmentation: Sequence[Any] | Rle, height: int, width: int) -> Rle:
         outlines = [np.asarray(one, dtype=np.float64) for one in segmentation]
         if not all(len(one) > 5 and len(one) % 2 == 0 and one.min() > -FAR and one.max() < FAR for one in outlines):
             raise ValueError("an outline of fewer than 3 points, or coordinates beyond a million")  # or NaN
-        if (length := outline_length(outlines)) > LONGEST or not 0 < height * width <= MOST_PIXELS:
-            raise ValueError(f"outlines of {length:,.0f} pixels for {width}×{height}")
+        # No side is longer than all coordinates are apart. Nearly all outlines are far shorter even so.
+        if not 0 < height * width <= MOST_PIXELS or (
+                sum(one.size * max(1, one.max() - one.min()) for one in outlines) > LONGEST
+                and outline_length(outlines) > LONGEST):
+            raise ValueError(f"outlines of {outline_length(outlines):,.0f} pixels for {width}×{height}")
         parts = coco_mask.frPyObjects(outlines, height, width)
         return parts[0] if len(parts) == 1 else coco_mask.merge(parts)
     size, counts = list(segmentation["size"]), segmentation["counts"]
@@ -66,11 +69,13 @@ def outline_length(outlines: Sequence[np.ndarray]) -> float:
         >>> outline_length([np.array([0.0, 0.0, 10.0, 0.0, 10.0, 5.0])])
         25.0
     """
-    length = 0.0
-    for one in outlines:
-        points = one.reshape(-1, 2)
-        length += np.maximum(np.abs(np.diff(points, axis=0, append=points[:1])).max(axis=1), 1).sum().item()
-    return length
+    if not outlines:
+        return 0.0
+    points = np.concatenate(outlines).reshape(-1, 2)  # all at once: outlines are many, and their points few
+    stops = np.cumsum([one.size // 2 for one in outlines])
+    following = np.roll(points, -1, axis=0)
+    following[stops - 1] = points[np.concatenate([[0], stops[:-1]])]  # behind an outline's last point, its first
+    return float(np.maximum(np.abs(following - points).max(axis=1), 1).sum())
 
 
 def rle_counts(counts: bytes) -> np.ndarray:
@@ -86,21 +91,35 @@ def rle_counts(counts: bytes) -> np.ndarray:
         >>> rle_counts(b"12").tolist()
         [1, 2]
     """
-    groups = np.frombuffer(counts, dtype=np.uint8).astype(np.int64) - 48  # (characters,)
-    ends = np.flatnonzero((groups & 32) == 0)
-    if groups.size == 0 or groups.min() < 0 or groups.max() > 63 or ends.size == 0 or ends[-1] != groups.size - 1:
+    return _counts_of([counts])[0]
+
+
+def _counts_of(strings: Sequence[bytes]) -> tuple[np.ndarray, np.ndarray]:
+    """The run lengths in several strings, one behind the other, (runs,) int64, and how many are of each, (strings,).
+
+    All at once: the strings of a picture's objects are short, and most of the time would go into starting NumPy.
+    """
+    groups = np.frombuffer(b"".join(strings), dtype=np.uint8).astype(np.int64) - 48  # (characters,)
+    sizes = np.array([len(one) for one in strings])
+    ends, last = np.flatnonzero((groups & 32) == 0), np.cumsum(sizes) - 1
+    if not sizes.all() or groups.min() < 0 or groups.max() > 63 or (groups[last] & 32).any():
         raise ValueError("run lengths that cannot be read")
-    lengths = np.diff(ends, prepend=-1)  # (runs,)
-    starts = ends - lengths + 1
+    starts = np.concatenate([[0], ends[:-1] + 1])
+    lengths = ends - starts + 1  # (runs,)
     if lengths.max() > 12:  # 60 bits
         raise ValueError("run lengths that cannot be read")
     places = np.arange(groups.size) - np.repeat(starts, lengths)  # of a group within its number
     runs = np.add.reduceat((groups & 31) << (5 * places), starts)
     runs -= ((groups[ends] & 16) != 0) * (np.int64(1) << (5 * lengths))  # the sign
-    runs[1::2], runs[2::2] = np.cumsum(runs[1::2]), np.cumsum(runs[2::2])
+    stops = np.searchsorted(ends, last) + 1
+    numbers = np.diff(stops, prepend=0)
+    order = np.arange(runs.size) - np.repeat(stops - numbers, numbers)  # of a number within its string
+    for chain, count in ((order % 2 == 1, numbers // 2), ((order % 2 == 0) & (order > 0), (numbers - 1) // 2)):
+        sums = np.concatenate([[0], np.cumsum(runs[chain])])
+        runs[chain] = sums[1:] - np.repeat(sums[np.cumsum(count) - count], count)  # each string begins anew
     if runs.min() < 0:
         raise ValueError("run lengths below 0")
-    return runs
+    return runs, numbers
 
 
 def semantic_mask(rles: Sequence[Rle], classes: Sequence[int], crowds: Sequence[bool], size: tuple[int, int], *,
@@ -160,11 +179,17 @@ def _spans(rle: Rle) -> np.ndarray:
 
 def _once(rles: Sequence[Rle], values: Sequence[int], size: tuple[int, int]) -> np.ndarray:
     """The value where one object is, 255 where several are: sums over the places where objects begin and end."""
-    spans = [_spans(rle) for rle in rles]
-    places = np.concatenate([np.zeros((0, 2), np.int64), *spans]).ravel()
-    steps, classes = np.tile([1, -1], len(places) // 2), np.repeat(values, [runs.size for runs in spans])
-    order = np.argsort(places)
-    depth, value = np.cumsum(steps[order]), np.cumsum((steps * classes)[order])
-    lengths = np.diff(places[order], prepend=0, append=size[0] * size[1])
+    if not rles:
+        return np.zeros(size[0] * size[1], np.uint8)
+    runs, numbers = _counts_of([rle["counts"] for rle in rles])
+    stops = np.cumsum(numbers)
+    order = np.arange(runs.size) - np.repeat(stops - numbers, numbers)  # of a run within its object
+    # All runs of an object fill the picture. What the first ends with begins the object, what the second ends with, …
+    places = np.cumsum(runs) - np.repeat(np.arange(len(rles)) * (size[0] * size[1]), numbers)
+    steps = 1 - 2 * (order % 2)
+    classes = np.repeat(values, numbers)
+    by_place = np.argsort(places)
+    depth, value = np.cumsum(steps[by_place]), np.cumsum((steps * classes)[by_place])
+    lengths = np.diff(places[by_place], prepend=0, append=size[0] * size[1])
     found = np.concatenate([[0], np.where(depth > 1, IGNORE, value)]).astype(np.uint8)
     return np.repeat(found, lengths)

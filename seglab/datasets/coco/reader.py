@@ -244,12 +244,11 @@ class Coco(Reader):
         size, rles = self.size(entry), []
         # Outlines of objects are as long as the picture has pixels at most, with some that lie over each other. Longer
         # ones are damage, and would take minutes.
-        left: float = LONGEST + 8 * size[0] * size[1]
-        for row in rows:
-            key, shape = index.shape(row)
+        shapes = [index.shape(row) for row in rows]
+        length = outline_length([one for _, shape in shapes if isinstance(shape, list) for one in shape])
+        for key, shape in shapes:
             try:
-                left -= outline_length(shape) if isinstance(shape, list) else 0
-                if left < 0:
+                if length > LONGEST + 8 * size[0] * size[1] and isinstance(shape, list):
                     raise ValueError("outlines of this picture that are far longer than any on so few pixels")
                 rles.append(to_rle(shape, *size))
             except (ValueError, TypeError, LookupError) as error:
