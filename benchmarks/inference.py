@@ -1,121 +1,172 @@
-"""How fast pictures are laid over, videos are segmented, and how much memory tiles take, in one run.
+"""Pictures and films through a network: beside the plain torchvision way, and beside the network alone.
 
-    python benchmarks/inference.py --repeats 15 --threads 2
+    python -m benchmarks.inference
 
-*Overlay*: `seglab.viz.overlay` beside the loop over classes that tutorials use, on a 1280×853 picture; both must give
-the same picture, to one grey level. The two take turns, and the ratio is taken pair by pair.
-*Video*: `predict_video` beside the network alone on the same frames, in the same batches: with the bundled network, and
-with `fcn_resnet50` (random weights).
-*Tiles*: peak memory of a 6000×4000 picture, over the memory before, in a process of its own.
+*Pictures*: `predict` from files to masks, beside what torchvision's documentation shows: PIL, the weights' transforms,
+the model in eval mode, logits scaled to the picture's size, argmax. At the same working size; of the pixels, at least
+97 % must get the same class (pictures are scaled by OpenCV here, by PIL there).
+*Films*: `predict_video` beside the network alone on the same frames in the same batches, which is the most that can be
+reached; and beside the plain way, a loop that reads, predicts, paints and writes one frame after the other.
+*Tiles*: a large picture in tiles beside the same as a whole, and the peak memory of both, in processes of their own.
 """
 
 from __future__ import annotations
 
 import argparse
-import resource
-import statistics
-import subprocess
-import sys
 import tempfile
 import time
+from collections.abc import Callable
 from pathlib import Path
 
+import cv2
 import numpy as np
 import torch
-from torch import nn
+import torch.nn.functional as F
+from PIL import Image
+from torch import Tensor, nn
+from torchvision.transforms import v2
 
-sys.path.insert(0, str(Path(__file__).resolve().parents[1]))
+from benchmarks.compare import OURS, Part, Row, alone, peak_megabytes, run_part
 from seglab.datasets import VideoReader
 from seglab.inference import predict, predict_video
-from seglab.labels import VOC
+from seglab.labels import PETS, VOC
 from seglab.models import build
 from seglab.samples import sample_frames, write_video_sample
-from seglab.viz import overlay
 from seglab.viz.palettes import as_drawn
 
-
-def overlay_by_class(picture: np.ndarray, mask: np.ndarray, alpha: float = 0.5) -> np.ndarray:
-    """The usual way: three channels painted class by class, then a weighted sum (as in many FCN tutorials)."""
-    red, green, blue = (np.zeros_like(mask) for _ in range(3))
-    for class_id, (r, g, b) in enumerate(as_drawn(VOC).colours):
-        where = mask == class_id
-        red[where], green[where], blue[where] = r, g, b
-    painted = np.stack([red, green, blue], axis=2)
-    return (picture * (1 - alpha) + painted * alpha).round().astype(np.uint8)
+PLAIN = "the plain torchvision way"
 
 
-def compare_overlays(repeats: int) -> None:
-    rng = np.random.default_rng(0)
-    picture = rng.integers(0, 256, (853, 1280, 3), dtype=np.uint8)
-    mask = np.kron(rng.integers(0, 21, (27, 40), dtype=np.uint8), np.ones((32, 32), np.uint8))[:853, :1280]
-    mask = np.ascontiguousarray(mask)
-
-    def ours() -> np.ndarray:
-        return overlay(picture, mask, VOC, hidden=())  # the loop paints the background, too
-
-    assert np.abs(overlay_by_class(picture, mask).astype(int) - ours()).max() <= 1
-    times: list[tuple[float, float]] = []
-    for _ in range(repeats):
-        pair = []
-        for call in (lambda: overlay_by_class(picture, mask), ours):
-            start = time.perf_counter()
-            call()
-            pair.append(time.perf_counter() - start)
-        times.append(tuple(pair))
-    ratios = [a / b for a, b in times]
-    low, middle, high = statistics.quantiles(ratios, n=4)
-    print(f"overlay 1280×853: loop {1000 * statistics.median(a for a, _ in times):.1f} ms, seglab "
-          f"{1000 * statistics.median(b for _, b in times):.1f} ms: {middle:.1f}x (quartiles {low:.1f} to {high:.1f})")
+def bundled() -> nn.Module:
+    return build("fcn", weights="bundled").eval()
 
 
-def compare_video(name: str, model: nn.Module, size: tuple[int, int], repeats: int, frames: int,
-                  batch: int = 4) -> None:
+def resnet() -> nn.Module:
+    torch.manual_seed(0)
+    return build("fcn", 21, backbone="resnet50").eval()
+
+
+def logits_of(model: nn.Module, images: Tensor) -> Tensor:
+    output = model(images)
+    return output["out"] if isinstance(output, dict) else output
+
+
+def plain_mask(model: nn.Module, path: Path, short_side: int) -> np.ndarray:
+    """As in torchvision's documentation of its segmentation models."""
+    image = Image.open(path).convert("RGB")
+    mean, std = model.card.mean, model.card.std
+    transform = v2.Compose([v2.ToImage(), v2.Resize(short_side, antialias=True), v2.ToDtype(torch.float32, scale=True),
+                            v2.Normalize(mean, std)])
+    with torch.inference_mode():
+        logits = logits_of(model, transform(image).unsqueeze(0))
+        logits = F.interpolate(logits, size=image.size[::-1], mode="bilinear", align_corners=False)
+        return logits.argmax(1)[0].to(torch.uint8).numpy()
+
+
+def compare_pictures(part: Part, folder: Path, quick: bool) -> None:
+    paths = []
+    for number, (frame, _) in enumerate(sample_frames(2 if quick else 8, (480, 640))):
+        paths.append(folder / f"{number}.jpg")
+        Image.fromarray(frame).save(paths[-1], quality=92)
+    model = bundled()
+    short_side = model.card.short_side or 224
+    same = [np.mean(predict(model, path).mask == plain_mask(model, path, short_side)) for path in paths]
+    assert min(same) > 0.97, same
+    part.compare("pictures 640×480 to masks, bundled network",
+                 {OURS: lambda: [predict(model, path) for path in paths],
+                  PLAIN: lambda: [plain_mask(model, path, short_side) for path in paths]},
+                 repeats=2 if quick else 7, items=len(paths), unit="images",
+                 same=f"{min(same):.1%} of the pixels or more have the same class")
+
+
+def plain_film(model: nn.Module, video: Path, out: Path, batch: int) -> None:
+    """One frame after the other: read, predict, paint class by class, write."""
+    capture, labels = cv2.VideoCapture(str(video)), as_drawn(PETS if len(model.card.label_set or VOC) == 3 else VOC)
+    size = int(capture.get(cv2.CAP_PROP_FRAME_WIDTH)), int(capture.get(cv2.CAP_PROP_FRAME_HEIGHT))
+    writer = cv2.VideoWriter(str(out), cv2.VideoWriter.fourcc(*"mp4v"), capture.get(cv2.CAP_PROP_FPS), size)
     normalize = model.card.normalize
-    with tempfile.TemporaryDirectory() as folder:
-        video = write_video_sample(Path(folder) / "in.webm", count=frames, size=size, progress=False)
-        pixels = [torch.from_numpy(np.stack(list(VideoReader(video))[:batch])).permute(0, 3, 1, 2)]
-        ratios, rates = [], []
-        for number in range(repeats + 1):
-            start = time.perf_counter()
-            with torch.no_grad():
-                for _ in range(frames // batch):
-                    model(normalize(pixels[0]))
-            alone = frames / (time.perf_counter() - start)
-            result = predict_video(model, video, Path(folder) / "out.webm", batch_size=batch, short_side=None,
-                                   overwrite=True, progress=False)
-            if number:  # the first one warms up
-                ratios.append(result.fps / alone)
-                rates.append((alone, result.fps))
-    print(f"video {size[1]}×{size[0]}, {name}: alone {statistics.median(a for a, _ in rates):.2f} frames/s, "
-          f"predict_video {statistics.median(b for _, b in rates):.2f}: {statistics.median(ratios):.2f} of it "
-          f"({min(ratios):.2f} to {max(ratios):.2f})")
+    while True:
+        good, frame = capture.read()
+        if not good:
+            break
+        rgb = cv2.cvtColor(frame, cv2.COLOR_BGR2RGB)
+        with torch.inference_mode():
+            mask = logits_of(model, normalize(torch.from_numpy(rgb).permute(2, 0, 1)[None])).argmax(1)[0].numpy()
+        painted = rgb.copy()
+        for class_id, colour in enumerate(labels.colours):
+            if class_id:
+                painted[mask == class_id] = 0.5 * rgb[mask == class_id] + 0.5 * np.array(colour)
+        writer.write(cv2.cvtColor(painted, cv2.COLOR_RGB2BGR))
+    capture.release()
+    writer.release()
 
 
-def peak_of_tiles() -> None:
-    """In this process: print how far memory rises over the loaded model."""
-    model = build("fcn", weights="bundled")
-    picture = np.tile(np.stack([f for f, _ in sample_frames(1, (500, 1000))])[0], (8, 6, 1))
+def compare_films(part: Part, folder: Path, name: str, make: Callable[[], nn.Module], size: tuple[int, int], frames: int,
+                  repeats: int, batch: int = 4) -> None:
+    model = make()
+    normalize = model.card.normalize
+    video = write_video_sample(folder / f"{name}.webm", count=frames, size=size, progress=False)
+    pixels = torch.from_numpy(np.stack(list(VideoReader(video))[:batch])).permute(0, 3, 1, 2)
+    inside: list[float] = []
+
+    def network() -> None:
+        with torch.inference_mode():
+            for _ in range(frames // batch):
+                model(normalize(pixels))
+
+    def ours() -> None:
+        result = predict_video(model, video, folder / "out.webm", batch_size=batch, short_side=None, overwrite=True,
+                               progress=False)
+        inside.append(result.forward_seconds / result.seconds)
+
+    part.compare(f"a film of {size[1]}×{size[0]}, {name}",
+                 {OURS: ours, "the network alone": network,
+                  PLAIN: lambda: plain_film(model, video, folder / "plain.mp4", batch)},
+                 repeats=repeats, items=frames, unit="frames", goals={"the network alone": 0.9},
+                 same=f"{frames} frames in batches of {batch}")
+    for row in part.rows[-2:]:
+        row.reason = (f"The network runs {np.median(inside):.0%} of the time; reading, painting and encoding go on beside "
+                      f"it, on the same {torch.get_num_threads()} cores.")
+
+
+def alone_with(tile: str, height: str, width: str) -> dict[str, float]:
+    """Seconds and memory of one large picture."""
+    model = bundled()
+    frame = next(iter(sample_frames(1, (500, 1000))))[0]
+    picture = np.tile(frame, (-(-int(height) // 500), -(-int(width) // 1000), 1))[:int(height), :int(width)]
     predict(model, picture[:512, :512])
-    before = resource.getrusage(resource.RUSAGE_SELF).ru_maxrss
-    start = time.perf_counter()
-    found = predict(model, picture, tile=1024, short_side=None)
-    unit = 1024 if sys.platform != "darwin" else 1  # Linux counts in KiB
-    print(f"tiles of 1024, {found.mask.shape[1]}×{found.mask.shape[0]}: "
-          f"{(resource.getrusage(resource.RUSAGE_SELF).ru_maxrss - before) * unit / 2**30:.2f} GiB over the loaded "
-          f"model, {time.perf_counter() - start:.0f} s")
+    before, start = peak_megabytes(), time.perf_counter()
+    predict(model, picture, tile=int(tile) or None, short_side=None)
+    return {"seconds": time.perf_counter() - start, "peak": peak_megabytes() - before}
+
+
+def compare_tiles(part: Part, quick: bool) -> None:
+    for height, width, whole in ((600, 800, True),) if quick else ((2000, 3000, True), (4000, 6000, False)):
+        pairs = [(alone("inference", 256 if quick else 1024, height, width),
+                  alone("inference", 0, height, width) if whole else None) for _ in range(1 if quick else 3)]
+        tiles = [one for one, _ in pairs]
+        if whole:
+            wholes = [other for _, other in pairs if other is not None]
+            part.rows.append(Row(f"a picture of {width}×{height} in tiles", "the same as a whole", 1, "pictures",
+                                 [one["seconds"] for one in tiles], [one["seconds"] for one in wholes],
+                                 memory={OURS: max(one["peak"] for one in tiles),
+                                         "peer": max(one["peak"] for one in wholes)}))
+        else:
+            part.notes.append(f"A picture of {width}×{height} in tiles: {np.median([t['seconds'] for t in tiles]):.1f} s, "
+                              f"{max(one['peak'] for one in tiles):.0f} MB over the model.")
+
+
+def measure(options: argparse.Namespace) -> Part:
+    part, quick = Part("Inference"), options.quick
+    with tempfile.TemporaryDirectory() as place:
+        folder = Path(place)
+        compare_pictures(part, folder, quick)
+        compare_films(part, folder, "bundled network", bundled, (360, 640), 8 if quick else 96, 1 if quick else 5)
+        if not quick:
+            compare_films(part, folder, "FCN on ResNet-50", resnet, (180, 320), 12, 3)
+    compare_tiles(part, quick)
+    return part
 
 
 if __name__ == "__main__":
-    parser = argparse.ArgumentParser(description="seglab.inference beside the usual way")
-    parser.add_argument("--repeats", type=int, default=15)
-    parser.add_argument("--threads", type=int, default=torch.get_num_threads())
-    parser.add_argument("--tiles-only", action="store_true", help="measure memory in this process")
-    arguments = parser.parse_args()
-    torch.set_num_threads(arguments.threads)
-    if arguments.tiles_only:
-        peak_of_tiles()
-    else:
-        compare_overlays(arguments.repeats)
-        compare_video("bundled", build("fcn", weights="bundled"), (360, 640), max(3, arguments.repeats // 5), 96)
-        compare_video("fcn_resnet50", build("fcn", 21, backbone="resnet50").eval(), (180, 320), 3, 12)
-        subprocess.run([sys.executable, __file__, "--tiles-only", "--threads", str(arguments.threads)], check=True)
+    run_part(measure, alone_with)

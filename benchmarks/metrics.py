@@ -1,33 +1,30 @@
-"""How fast the confusion matrix counts, beside the usual way of doing it, in one run.
+"""Class ids and logits to a confusion matrix: beside torchvision's reference, and torchmetrics.
 
-    python benchmarks/metrics.py --repeats 15 --threads 2
+    python -m benchmarks.metrics
 
-The usual way is the `ConfusionMatrix` of torchvision's `references/segmentation/utils.py`, whose lines are
-repeated in `Reference`, fed as its `train.py` does: `update(target.flatten(), output.argmax(1).flatten())`.
-Both must give the same matrix before anything is measured. The two take turns, so that a busy machine slows
-both; the ratio is taken pair by pair, and its median and quartiles are printed.
+Torchvision's way is the `ConfusionMatrix` of its references/segmentation/utils.py (BSD 3-clause), whose lines are
+repeated in `Reference`, fed as its train.py does: `update(target.flatten(), output.argmax(1).flatten())`. Torchmetrics'
+is `MulticlassConfusionMatrix` with `ignore_index`, without the checks of its inputs, which seglab's has. All matrices
+must be the same before anything is timed.
 """
 
 from __future__ import annotations
 
 import argparse
-import gc
 import statistics
-import sys
-import time
-from collections.abc import Callable
-from pathlib import Path
 
 import torch
+from torchmetrics.classification import MulticlassConfusionMatrix
 
-sys.path.insert(0, str(Path(__file__).resolve().parents[1]))
+from benchmarks.compare import OURS, Part, in_turns, run_part
 from seglab.metrics import ConfusionMatrix, predictions
 
 SHAPES = ((8, 21, 256, 256), (8, 23, 400, 600))
+REFERENCE = "torchvision's reference"
 
 
 class Reference:
-    """torchvision, references/segmentation/utils.py (BSD 3-clause), class ConfusionMatrix, the counting part."""
+    """The counting part of torchvision's."""
 
     def __init__(self, num_classes: int) -> None:
         self.num_classes = num_classes
@@ -58,74 +55,40 @@ def batch(shape: tuple[int, int, int, int], seed: int = 0) -> tuple[torch.Tensor
     return logits, target.masked_fill_(chance > 0.95, 255)
 
 
-def seconds(call: Callable[[], object]) -> float:
-    start = time.perf_counter()
-    call()
-    return time.perf_counter() - start
+def compare(part: Part, name: str, preds: torch.Tensor, truth: torch.Tensor, classes: int, goal: float,
+            repeats: int) -> None:
+    """Check that all give the same matrix, then time them."""
+    reference, ours = Reference(classes), ConfusionMatrix(classes)
+    theirs = MulticlassConfusionMatrix(classes, ignore_index=255, validate_args=False)
+    floating = preds.is_floating_point()
+    ways = {OURS: lambda: ours.update(preds, truth),
+            REFERENCE: lambda: reference.update(truth.flatten(), (preds.argmax(1) if floating else preds).flatten()),
+            "torchmetrics": lambda: theirs.update(preds, truth)}
+    for way in ways.values():
+        way()
+    assert reference.mat is not None
+    assert torch.equal(ours.matrix(), reference.mat) and torch.equal(ours.matrix(), theirs.compute()), name
+    times = in_turns({"argmax": lambda: predictions(preds)} | ways, 5) if floating else {}
+    share = statistics.median(times["argmax"]) / statistics.median(times[OURS]) if floating else 0.0
+    part.compare(name, ways, repeats=repeats, items=preds.shape[0], unit="pictures",
+                 goals={REFERENCE: goal}, same="the three matrices are the same",
+                 reason=f"The argmax takes {share:.0%} of seglab's time, and both ways need one; with channels last, "
+                        "where a pixel's scores are neighbours, PyTorch's is used by both." if floating else "")
 
 
-def compare(name: str, reference: Callable[[], object], ours: Callable[[], object], repeats: int) -> None:
-    """Time both in turns, and print a line: medians, the median of the ratios, and their quartiles."""
-    pairs = []
-    for turn in range(repeats + 1):
-        if turn % 2:  # who goes first alternates, so that neither always finds the cache as the other left it
-            mine, theirs = seconds(ours), seconds(reference)
-        else:
-            theirs, mine = seconds(reference), seconds(ours)
-        pairs.append((theirs, mine))
-    pairs = pairs[1:]  # the first turn warms up
-    theirs, mine = (statistics.median(column) * 1e3 for column in zip(*pairs, strict=True))
-    low, middle, high = statistics.quantiles([a / b for a, b in pairs], n=4)
-    print(f"{name:34} {theirs:9.2f} {mine:9.2f} {middle:8.2f}   {low:.2f} to {high:.2f}", flush=True)
-
-
-def run(shape: tuple[int, int, int, int], repeats: int) -> None:
-    """Check and measure everything for one shape of logits."""
-    classes = shape[1]
-    contiguous, target = batch(shape)
-    small_target = target.to(torch.uint8)
-    ids = contiguous.argmax(1)  # (N, H, W)
-    small_ids = ids.to(torch.uint8)
-    channels_last = contiguous.contiguous(memory_format=torch.channels_last)
-    rows = {
-        "class ids, int64": (ids, target),
-        "class ids, uint8": (small_ids, small_target),
-        "logits, contiguous": (contiguous, target),
-        "logits, channels-last": (channels_last, target),
-    }
-    print(f"\n{shape}\n{'':34} {'reference':>9} {'seglab':>9} {'ratio':>8}   quartiles of the ratio   (ms)")
-    for name, (preds, truth) in rows.items():
-        theirs, ours = Reference(classes), ConfusionMatrix(classes)
-
-        def reference(preds=preds, truth=truth, theirs=theirs) -> None:
-            found = preds.argmax(1) if preds.is_floating_point() else preds
-            theirs.update(truth.flatten(), found.flatten())
-
-        def seglab(preds=preds, truth=truth, ours=ours) -> None:
-            ours.update(preds, truth)
-
-        reference()
-        seglab()
-        if not torch.equal(theirs.mat, ours.matrix()):
-            raise SystemExit(f"{shape}, {name}: the two matrices differ")
-        compare(name, reference, seglab, repeats)
-        gc.collect()
-    for name, logits in (("argmax only, contiguous", contiguous), ("argmax only, channels-last", channels_last)):
-        if not torch.equal(logits.argmax(1), predictions(logits).long()):
-            raise SystemExit(f"{shape}, {name}: the class ids differ")
-        compare(name, lambda x=logits: x.argmax(1), lambda x=logits: predictions(x), repeats)
-
-
-def main() -> None:
-    parser = argparse.ArgumentParser(description=__doc__.splitlines()[0])
-    parser.add_argument("--repeats", type=int, default=15, help="pairs of measurements a line (at least 2)")
-    parser.add_argument("--threads", type=int, default=2, help="threads that torch may use")
-    options = parser.parse_args()
-    torch.set_num_threads(options.threads)
-    print(f"torch {torch.__version__}, {options.threads} threads, {options.repeats} repeats, CPU")
-    for shape in SHAPES:
-        run(shape, options.repeats)
+def measure(options: argparse.Namespace) -> Part:
+    part = Part("Confusion matrices")
+    for shape in ((2, 21, 64, 64),) if options.quick else SHAPES:
+        logits, target = batch(shape)
+        repeats, size = 2 if options.quick else 15, f"{shape[0]}×{shape[1]}×{shape[2]}×{shape[3]}"
+        ids, small = logits.argmax(1), target.to(torch.uint8)
+        compare(part, f"class ids to matrix, int64, {size}", ids, target, shape[1], 3.5, repeats)
+        compare(part, f"class ids to matrix, uint8, {size}", ids.to(torch.uint8), small, shape[1], 3.5, repeats)
+        compare(part, f"logits to matrix, {size}", logits, target, shape[1], 2, repeats)
+        compare(part, f"logits to matrix, channels last, {size}", logits.contiguous(memory_format=torch.channels_last),
+                target, shape[1], 2, repeats)
+    return part
 
 
 if __name__ == "__main__":
-    main()
+    run_part(measure)

@@ -1,0 +1,59 @@
+"""seglab beside its peers: each part in a process of its own, one after the other, then a report.
+
+    python -m benchmarks                        # all parts, half an hour on two quiet cores: build/bench/report.md
+    python -m benchmarks metrics masks          # some parts; the others are taken from what build/bench has of them
+    python -m benchmarks --quick --out build/x  # a dry run, whose numbers mean nothing
+"""
+
+from __future__ import annotations
+
+import argparse
+import json
+import subprocess
+import sys
+import time
+from pathlib import Path
+
+from benchmarks.compare import ROOT, known, machine
+from benchmarks.report import plot, report
+
+PARTS = ("masks", "metrics", "overlay", "pipeline", "training", "inference", "growth")
+
+
+def main() -> None:
+    """Run the parts, and write the report."""
+    parser = argparse.ArgumentParser(description=__doc__.splitlines()[0])
+    parser.add_argument("parts", nargs="*", metavar="PART", help=f"{', '.join(PARTS)}; all by default")
+    parser.add_argument("--quick", action="store_true", help="little work: a dry run, whose numbers mean nothing")
+    parser.add_argument("--data", type=Path, help="a folder with coco/, pets/, camvid/ …, to measure on them too")
+    parser.add_argument("--out", type=Path, default=ROOT / "build" / "bench")
+    options = parser.parse_args()
+    if unknown := set(options.parts) - set(PARTS):
+        parser.error(f"no part {', '.join(sorted(unknown))}; there are {', '.join(PARTS)}")
+    options.out.mkdir(parents=True, exist_ok=True)
+    about, start, left_out = machine(), time.perf_counter(), []
+    for name in options.parts or PARTS:
+        print(f"==> {name}", flush=True)
+        path = options.out / f"{name}.json"
+        path.unlink(missing_ok=True)
+        done = subprocess.run([sys.executable, "-m", f"benchmarks.{name}", "--out", str(path.resolve()),
+                               *["--quick"] * options.quick,
+                               *(["--data", str(options.data.resolve())] if options.data else [])], cwd=ROOT, check=False)
+        if done.returncode:
+            left_out.append(f"{name} failed")
+    results = {name: json.loads(path.read_text(encoding="utf-8")) for name in PARTS
+               if (path := options.out / f"{name}.json").exists()}
+    left_out += [f"{name} was not run" for name in PARTS if name not in results and f"{name} failed" not in left_out]
+    parts = [known(result) for result in results.values()]
+    seconds = time.perf_counter() - start
+    (options.out / "results.json").write_text(json.dumps(
+        {"machine": about, "seconds": seconds, "left_out": left_out, "parts": results}, indent=1), encoding="utf-8")
+    text = report(parts, about, sum(result["seconds"] for result in results.values()), left_out)
+    (options.out / "report.md").write_text(text + "\n", encoding="utf-8")
+    plot(parts, options.out)
+    print(f"\n{text}\n\nwritten to {options.out}")
+    sys.exit(any(one.endswith("failed") for one in left_out))
+
+
+if __name__ == "__main__":
+    main()
