@@ -91,6 +91,7 @@ def train(
     workers: Annotated[int | None, typer.Option(min=0, max=999, help="Loader processes; by default the best.")] = None,
     monitor: Annotated[str | None, typer.Option(help="Decides which epoch is best: miou, loss …, epoch")] = None,
     skip_problems: Annotated[bool, typer.Option("--skip-problems", help="Leave out what cannot be used.")] = False,
+    profile: Annotated[bool, typer.Option("--profile", help="Say where the time went, and write a trace.")] = False,
     ignore_ids: Ignored = None,
     categories: Categories = None,
     target: Target = None,
@@ -102,6 +103,7 @@ def train(
     """
     from seglab.recipes import train as run
     from seglab.training.processes import processes
+    from seglab.training.profiler import Profile
 
     settings: dict[str, Any] = {"model": model, "backbone": backbone, "size": size, "short_side": short_side,
                                 "crops": crops, "zoom": zoom, "jitter": jitter, "loss": loss,
@@ -113,10 +115,14 @@ def train(
     folder = out or Path("runs") / f"{name}-seed{seed}"
     if folder.exists() and not folder.is_dir():
         raise ArgumentError("--out", found=f"{folder}, a file", expected="a folder")
+    profiled = Profile() if profile else None
     trained = run(recipe, data=data, folder=folder, seed=seed, problems="skip" if skip_problems else "error",
                   data_options=_data_options(ignore_ids, categories, target, encoding), num_workers=workers,
-                  at_once=_at_once(at_once), **{key: value for key, value in settings.items() if value is not None})
+                  at_once=_at_once(at_once), profile=profiled,
+                  **{key: value for key, value in settings.items() if value is not None})
     if processes().is_main_process:
+        if profiled is not None:
+            typer.echo(f"\n{profiled.text}")
         typer.echo(f"\n{trained.scores.table(trained.splits.label_set)}\n\ncheckpoints and history: {folder}")
 
 

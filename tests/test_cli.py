@@ -88,7 +88,8 @@ def test_a_checkpoint_is_not_scored_on_other_classes(drone_root, tmp_path):
 
     street(mine, train=4, val=2)
     text = run("evaluate", "out/last.safetensors", "--data", mine, code=1)
-    assert "classes of the dataset" in text and "bicyclist" in text and "bald-tree" in text
+    assert "error: out/last.safetensors: classes" in text and "classes of the dataset mine" in text
+    assert "bicyclist" in text and "bald-tree" in text
 
 
 def test_evaluate_refuses_other_splits_and_models_of_your_own(tmp_path, drone_root):

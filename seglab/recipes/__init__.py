@@ -18,6 +18,7 @@ from seglab.models import Card, Classifier, load_model
 from seglab.recipes.recipe import Recipe, Trained, augmented, check_settings, run, settle
 from seglab.samples import sample_folder
 from seglab.training.processes import processes
+from seglab.training.profiler import Profile
 
 __all__ = ["LARGEST_PICTURE", "PRESETS", "Recipe", "Trained", "augmented", "evaluate_checkpoint", "open_for", "preset",
            "settle", "train"]
@@ -72,7 +73,7 @@ def preset(name: str) -> Recipe:
 def train(recipe: str | Recipe | None = None, *, data: str | Path | None = None, folder: str | Path | None = None,
           seed: int = 0, progress: bool = True, resume: bool = True, problems: str = "error",
           data_options: Mapping[str, Any] | None = None, at_once: int | Literal["auto"] | None = None,
-          num_workers: int | None = None, **settings: Any) -> Trained:
+          num_workers: int | None = None, profile: Profile | None = None, **settings: Any) -> Trained:
     """Train any model on any dataset, and score it.
 
     The weights that are best on val are scored on the test split, or on val where there is none.
@@ -88,6 +89,8 @@ def train(recipe: str | Recipe | None = None, *, data: str | Path | None = None,
         at_once: pictures in memory at a time; gradients add up until a batch is full. None takes the whole batch,
             "auto" tries what fits.
         num_workers: loader processes; None measures which number is fastest here, and takes 0 without a GPU.
+        profile: measures where the time goes, of a recipe that fine-tunes in that stage; a classifier's features are
+            computed before.
         settings: of the recipe, changed: `epochs`, `size`, `loss`, `model` …, see `Recipe`. Of a recipe that
             fine-tunes, `epochs` are those of the fine-tuning.
 
@@ -114,7 +117,7 @@ def train(recipe: str | Recipe | None = None, *, data: str | Path | None = None,
         splits, _ = open_for(chosen, data, data_options, problems=problems, progress=progress)
     check_settings(chosen, settings)
     return run(chosen, splits, folder=folder, seed=seed, resume=resume, progress=progress, at_once=at_once,
-               num_workers=num_workers)
+               num_workers=num_workers, profile=profile)
 
 
 def open_for(recipe: Recipe, data: str | Path | None = None, given: Mapping[str, Any] | None = None, *,
@@ -162,6 +165,12 @@ def evaluate_checkpoint(path: str | Path, *, data: str | Path | None = None, spl
         raise ArgumentError("by_size", found="a classifier", expected="a segmentation model")
     splits = _splits_for(model.card, path, data, data_options or {}, progress)
     pictures = splits[split]
+    if (known := model.card.label_set) is not None and known.classes != splits.label_set.classes:
+        raise ArgumentError(f"{path}: classes", found=f"{len(known)}, from its training: {', '.join(known.classes)}",
+                            expected=f"the {len(splits.label_set)} classes of the dataset {splits.name}: "
+                                     f"{', '.join(splits.label_set.classes)}",
+                            fix="Evaluate it on a dataset with its classes. Where only names differ, load it in "
+                                "Python, set model.card.label_set = data.label_set, and call seglab.evaluate(model, data).")
     if by_size:
         return evaluate_by_size(model, pictures, progress=progress), splits
     matrix = evaluate(model, pictures, batch_size=8 if pictures.labelled else 1, progress=progress)

@@ -29,6 +29,7 @@ from seglab.training.loop import fit
 from seglab.training.losses import make_loss
 from seglab.training.optimizers import make_optimizer, make_schedule, parameter_groups
 from seglab.training.processes import processes
+from seglab.training.profiler import Profile
 from seglab.training.tuning import choose_num_workers, largest_batch
 from seglab.viz import LiveCurve
 
@@ -210,7 +211,8 @@ def settle(recipe: Recipe, data: Samples) -> tuple[Recipe, str]:
 
 
 def _train_segmentation(recipe: Recipe, splits: Splits, folder: Path, *, seed: int, resume: bool, progress: bool,
-                        at_once: int | Literal["auto"] | None, num_workers: int | None) -> tuple[nn.Module, History]:
+                        at_once: int | Literal["auto"] | None, num_workers: int | None, profile: Profile | None
+                        ) -> tuple[nn.Module, History]:
     recipe, line = settle(recipe, splits.train)
     size, base, batch, epochs = (value or 0 for value in (recipe.size, recipe.base, recipe.batch, recipe.epochs))
     loss, train = make_loss(recipe.loss or "ce"), splits.train
@@ -243,12 +245,12 @@ def _train_segmentation(recipe: Recipe, splits: Splits, folder: Path, *, seed: i
                   batch_size=at_once, accumulate=accumulate, val_batch_size=1, loss=loss,
                   normalize=Normalize() if recipe.unit else None, folder=folder, seed=seed, resume=resume,
                   monitor=Monitor(recipe.monitor), num_workers=num_workers, progress=progress,
-                  on_epoch=LiveCurve(path=folder / "curve.png"))
+                  on_epoch=LiveCurve(path=folder / "curve.png"), profile=profile)
     return model, history
 
 
 def _train_classifier(recipe: Recipe, splits: Splits, folder: Path, *, at_once: int | Literal["auto"] | None,
-                      num_workers: int | None, **how: Any) -> tuple[nn.Module, History]:
+                      num_workers: int | None, profile: Profile | None, **how: Any) -> tuple[nn.Module, History]:
     """Train the head on cached features, then perhaps what lies below it.
 
     Training the head first keeps a random head from destroying good features in the first steps (Kumar et al. 2022,
@@ -271,7 +273,7 @@ def _train_classifier(recipe: Recipe, splits: Splits, folder: Path, *, at_once: 
     optimizer = make_optimizer(recipe.optimizer, model.parameter_groups(recipe.lr), recipe.weight_decay)
     schedule = make_schedule(recipe.schedule, optimizer, epochs * -(-len(splits.train) // (batch * count)))
     history = fit(model, *features, optimizer=optimizer, scheduler=schedule, epochs=epochs, batch_size=batch,
-                  folder=head, **how)
+                  folder=head, profile=None if recipe.finetune_epochs else profile, **how)
     load_weights(model, head / "best.safetensors")
     if not recipe.finetune_epochs:
         return model, history
@@ -281,7 +283,7 @@ def _train_classifier(recipe: Recipe, splits: Splits, folder: Path, *, at_once: 
     optimizer = make_optimizer("adamw", model.parameter_groups(recipe.finetune_lr, recipe.decay), recipe.weight_decay)
     schedule = make_schedule("cosine", optimizer, epochs * -(-len(train) // (batch * count)))
     history = fit(model, train, splits.val, optimizer=optimizer, scheduler=schedule, epochs=epochs, batch_size=batch,
-                  folder=folder, num_workers=num_workers or 0, **how)
+                  folder=folder, num_workers=num_workers or 0, profile=profile, **how)
     reached = math.nan if history.best_value is None else history.best_value  # NaN is never better
     if not before.monitor.is_better(reached, before.best_value):
         if processes().is_main_process:

@@ -37,6 +37,7 @@ from seglab.training.losses import cross_entropy
 from seglab.training.order import Order, Seeded, seed_of
 from seglab.training.precision import autocast, choose_precision
 from seglab.training.processes import processes
+from seglab.training.profiler import NotProfiled, Profile
 from seglab.training.report import Report
 from seglab.training.run import Run, run_settings
 from seglab.training.schedule import Schedule
@@ -50,7 +51,7 @@ def fit(model: nn.Module, train: Samples, val: Samples | None = None, *, optimiz
         loss: Loss = cross_entropy, scheduler: LRScheduler | None = None, folder: str | Path | None = None,
         resume: bool = True, monitor: str | Monitor | None = None, seed: int = 0, precision: str = "auto",
         num_workers: int = 0, progress: bool = True, on_epoch: Callable[[History], None] | None = None,
-        on_step: Callable[[int, int], None] | None = None) -> History:
+        on_step: Callable[[int, int], None] | None = None, profile: Profile | None = None) -> History:
     """Train a segmentation model, or a classifier; afterwards it holds the weights of the last epoch.
 
     Args:
@@ -89,6 +90,7 @@ def fit(model: nn.Module, train: Samples, val: Samples | None = None, *, optimiz
             made for it.
         on_step: likewise called after each batch, with (steps done in all epochs, steps in all), those before a resume
             included. A GPU may still be at work: whatever reads from it here slows training down.
+        profile: measures where the time goes, see `Profile`; the result does not depend on it.
 
     Returns:
         the history. After Ctrl-C or the stop button it holds the finished epochs, with `interrupted` set; model,
@@ -98,6 +100,7 @@ def fit(model: nn.Module, train: Samples, val: Samples | None = None, *, optimiz
         ArgumentError: a value out of range, nothing that trains, or a scheduler that ends before the run.
         TrainingError: the loss is no longer finite. `last.safetensors` holds the epoch before.
         CheckpointError: the folder holds another run, is in use, or cannot be written.
+        WriteError: after training, a profile cannot be written.
 
     Example:
         >>> from seglab.models import build
@@ -138,14 +141,16 @@ def fit(model: nn.Module, train: Samples, val: Samples | None = None, *, optimiz
                             loss)
     schedule = Schedule(scheduler, optimizer, epochs, len(loader), accumulate, accelerator.print)
     run = Run(folder, settings, plain_model, schedule, history, accelerator)
+    watch = profile if profile is not None else NotProfiled()
     report = Report(history, epochs, len(loader), progress, on_epoch, on_step, accelerator.is_main_process)
 
     def loss_of(images: Tensor, masks: Tensor) -> Tensor:
-        with autocast(device, precision):
+        with watch.part("forward"), autocast(device, precision):
             # No name for the logits: while they had one, they would fill memory during the next step.
             return loss(model(normalize(images)), masks)  # (N, 3, H, W), (N, H, W) -> ()
 
-    with run.going_on(resume), report.going_on():
+    with run.going_on(resume), report.going_on(), watch.going_on(
+            accelerator, run.folder, range(len(history), epochs), len(loader), num_workers):
         for epoch in range(len(history), epochs):
             start = report.start_epoch()
             order.epoch = epoch
@@ -153,25 +158,29 @@ def fit(model: nn.Module, train: Samples, val: Samples | None = None, *, optimiz
             model.train()
             optimizer.zero_grad()
             losses = torch.zeros(len(loader), device=device)
-            for batch, (images, masks) in enumerate(loader):
+            for batch, (images, masks) in enumerate(watch.batches(loader)):
                 group, is_last = schedule.group(batch)
                 with nullcontext() if is_last else accelerator.no_sync(model):  # processes exchange gradients once
                     batch_loss = loss_of(images, masks)
-                    accelerator.backward(batch_loss / group)
+                    with watch.part("backward"):
+                        accelerator.backward(batch_loss / group)
                 losses[batch] = batch_loss = batch_loss.detach()  # lets go of the graph
                 if is_last:
-                    optimizer.step()
-                    schedule.step()
-                    optimizer.zero_grad()
+                    with watch.part("optimizer"):
+                        optimizer.step()
+                        schedule.step()
+                        optimizer.zero_grad()
                 report.step()
 
             mean_loss = finite_mean(accelerator.reduce(losses, "mean"), epoch, schedule.rate, run.folder)
             seconds = time.perf_counter() - start
             row = {"epoch": epoch + 1, "loss": mean_loss, "lr": schedule.rate}
-            row |= validate(plain_model, val, monitor, accelerator, batch_size=val_batch_size, normalize=normalize,
-                            precision=precision, num_workers=num_workers)
+            with watch.part("validation"):
+                row |= validate(plain_model, val, monitor, accelerator, batch_size=val_batch_size, normalize=normalize,
+                                precision=precision, num_workers=num_workers)
             is_best = history.add(row, {"seconds": seconds, "images_per_second": len(train) / seconds})
             schedule.end_epoch(row[monitor.name])  # before the checkpoint, which holds what a plateau counted
-            run.save(is_best)
-            report.end_epoch()
+            with watch.part("saving"):
+                run.save(is_best)
+                report.end_epoch()
     return history
