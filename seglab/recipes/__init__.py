@@ -170,7 +170,8 @@ def evaluate_checkpoint(path: str | Path, *, data: str | Path | None = None, spl
                             expected=f"the {len(splits.label_set)} classes of the dataset {splits.name}: "
                                      f"{', '.join(splits.label_set.classes)}",
                             fix="Evaluate it on a dataset with its classes. Where only names differ, load it in "
-                                "Python, set model.card.label_set = data.label_set, and call seglab.evaluate(model, data).")
+                                "Python, set model.card.label_set = data.label_set, and call "
+                                "seglab.evaluate(model, data).")
     if by_size:
         return evaluate_by_size(model, pictures, progress=progress), splits
     matrix = evaluate(model, pictures, batch_size=8 if pictures.labelled else 1, progress=progress)
