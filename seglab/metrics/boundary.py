@@ -134,6 +134,8 @@ class BandMatrix:
             preds = predictions(preds)  # (N, H, W)
         preds = preds.cpu()
         ConfusionMatrix(self.num_classes).update(preds, target)  # says what does not fit, before anything is counted
+        if not target.numel():
+            return
         distances = [boundary_distance(mask) for mask in target.reshape(-1, *target.shape[-2:])]  # N of (H, W)
         ring = torch.from_numpy(np.searchsorted(self.widths, np.stack(distances))).view(target.shape)
         for number, matrix in enumerate(self.rings):

@@ -247,8 +247,10 @@ def class_names(label_set: LabelSet | None, count: int) -> Sequence[str]:
 def as_tensor(name: str, values: torch.Tensor | np.ndarray) -> torch.Tensor:
     """A tensor or NumPy array as a tensor of a dtype that PyTorch computes with."""
     if isinstance(values, np.ndarray):
-        # from_numpy takes neither negative strides nor, without a warning, read-only memory (PIL's).
-        values = torch.from_numpy(np.ascontiguousarray(values) if values.flags.writeable else values.copy())
+        # from_numpy takes neither negative strides nor, without a warning, read-only memory (PIL's). For NumPy, a side
+        # of one pixel is contiguous whatever its stride is.
+        as_is = values.flags.writeable and min(values.strides, default=0) >= 0
+        values = torch.from_numpy(np.ascontiguousarray(values) if as_is else values.copy())
     if not isinstance(values, torch.Tensor):
         raise ArgumentError(name, found=type(values).__name__, expected="a tensor or a NumPy array")
     known = values.is_floating_point() or values.is_complex() or values.dtype in _INTEGERS

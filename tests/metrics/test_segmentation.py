@@ -107,6 +107,8 @@ def test_bool_and_int8_and_strange_numpy_arrays():
         warnings.simplefilter("error")
         assert confusion_matrix(preds.numpy(), read_only, 2).tolist() == expected
         assert confusion_matrix(preds.numpy()[::-1, ::-1], read_only[::-1, ::-1], 2).tolist() == expected
+        for mirrored in (np.zeros((1, 4), np.uint8)[::-1], np.zeros((3, 1), np.int64)[:, ::-1]):  # NumPy: contiguous
+            assert confusion_matrix(mirrored, mirrored, 2)[0, 0] == mirrored.size
 
 
 def test_non_contiguous_ids():
