@@ -16,6 +16,7 @@ from torch._subclasses.fake_tensor import DataDependentOutputException, FakeTens
 from seglab.errors import ArgumentError, CheckpointError
 from seglab.metrics import confusion_matrix, scores
 from seglab.training import LOSSES, cross_entropy, dice_loss, iou_loss, lovasz_loss, make_loss
+from tests.properties import examples
 from tests.training.runs import train
 
 LOSS_FUNCTIONS = [
@@ -212,6 +213,97 @@ def test_arguments(loss):
         loss(logits, masks)
     with pytest.raises(ArgumentError, match="id -1"):
         loss(logits, torch.full((2, 4, 5), -1))
+
+
+@st.composite
+def any_batches(draw: st.DrawFn) -> tuple[torch.Tensor, torch.Tensor]:
+    """Logits (N, C, H, W), float32, from a thousandth to ten thousands, and masks of some classes, or of none."""
+    count, classes, height, width = (draw(st.integers(low, high)) for low, high in ((1, 3), (2, 5), (1, 5), (1, 5)))
+    some = draw(st.lists(st.sampled_from([*range(classes), 255]), min_size=1, max_size=4))
+    generator = torch.Generator().manual_seed(draw(st.integers(0, 2**31)))
+    size = draw(st.sampled_from([0.0, 1e-3, 1.0, 30.0, 1e4]))
+    logits = size * (2 * torch.rand(count, classes, height, width, generator=generator) - 1)
+    return logits, torch.tensor(some)[torch.randint(0, len(some), (count, height, width), generator=generator)].byte()
+
+
+def by_float64(name: str, logits: torch.Tensor, masks: torch.Tensor) -> float:
+    """The losses in plain NumPy, with the smoothing that is their default; 0 without a valid pixel."""
+    x, y = logits.double().numpy(), masks.numpy()
+    if (y == 255).all():
+        return 0.0
+    if name == "ce":
+        log_p = x - x.max(1, keepdims=True)
+        log_p = log_p - np.log(np.exp(log_p).sum(1, keepdims=True))
+        return float(-np.mean([log_p[n, y[n, i, j], i, j] for n, i, j in zip(*(y != 255).nonzero(), strict=True)]))
+    return by_formula(name, x, y)
+
+
+@pytest.mark.parametrize("name", LOSSES)
+@examples(60)
+@given(any_batches())
+def test_for_any_logits_a_loss_is_finite_from_0_and_what_float64_says(name, case):
+    logits, masks = case
+    logits = logits.requires_grad_()
+    value = LOSSES[name](logits, masks)
+    value.backward()
+    assert value.dtype == torch.float32 and value.isfinite() and value >= -1e-6
+    assert name == "ce" or value <= 1 + 1e-6
+    assert logits.grad.isfinite().all()
+    assert value.item() == pytest.approx(by_float64(name, logits.detach(), masks), rel=2e-5, abs=2e-5)
+
+
+@pytest.mark.parametrize("name", [*LOSSES, "ce+dice"])
+@examples(30)
+@given(any_batches(), st.sampled_from([torch.float16, torch.bfloat16]))
+def test_half_precision_logits_up_to_ten_thousand_stay_finite_under_autocast(name, case, dtype):
+    logits, masks = case
+    logits = logits.to(dtype).requires_grad_()
+    with torch.autocast("cpu", torch.bfloat16):
+        value = make_loss(name)({"out": logits, "aux": logits}, masks)
+    value.backward()
+    assert value.dtype == torch.float32 and value.isfinite() and logits.grad.isfinite().all()
+    assert value.item() == pytest.approx(make_loss(name)(logits.double(), masks).item() * 1.5, rel=1e-4, abs=1e-4)
+
+
+@pytest.mark.parametrize("name", LOSSES)
+@examples(40)
+@given(any_batches(), st.integers(0, 2**31), st.randoms(use_true_random=False))
+def test_pictures_pixels_and_classes_have_no_order_and_ignored_pixels_no_say(name, case, seed, random):
+    logits, masks = case
+    loss, (count, classes, height, width) = LOSSES[name], logits.shape
+    value = loss(logits.double(), masks).item()
+    generator = torch.Generator().manual_seed(seed)
+    ignored = (masks == 255)[:, None]
+    noise = 1e4 * torch.randn(logits.shape, generator=generator)
+    changed = torch.where(ignored, noise, logits).double().requires_grad_()
+    found = loss(changed, masks)
+    found.backward()
+    assert found.item() == pytest.approx(value, rel=1e-12, abs=1e-12)
+    assert not changed.grad[ignored.expand_as(logits)].any()
+    order = random.sample(range(count), count)
+    assert loss(logits[order].double(), masks[order]).item() == pytest.approx(value, rel=1e-9, abs=1e-12)
+    turned = loss(logits.transpose(2, 3).flip(2).double(), masks.transpose(1, 2).flip(1))
+    assert turned.item() == pytest.approx(value, rel=1e-9, abs=1e-12)
+    names = torch.arange(256).byte()
+    names[:classes] = torch.tensor(random.sample(range(classes), classes)).byte()
+    renamed = logits[:, names[:classes].long().argsort()].double()
+    assert loss(renamed, names[masks.long()]).item() == pytest.approx(value, rel=1e-9, abs=1e-12)
+    shifted = logits.double() + 100 * torch.randn((count, 1, height, width), generator=generator, dtype=torch.float64)
+    assert loss(shifted, masks).item() == pytest.approx(value, rel=1e-7, abs=1e-9)  # softmax does not see it
+
+
+@pytest.mark.parametrize("name", LOSSES)
+@examples(15)
+@given(any_batches())
+def test_any_perfect_prediction_costs_nothing_and_any_gradient_is_that_of_differences(name, case):
+    logits, masks = case
+    classes = logits.shape[1]
+    sure = 60 * F.one_hot(masks.long().clamp(max=classes - 1), classes).permute(0, 3, 1, 2).float()
+    assert LOSSES[name](sure, masks).item() == pytest.approx(0, abs=1e-5)
+    values = logits / logits.abs().max().clamp(min=1)  # where differences can be taken
+    apart = torch.arange(1, values.numel() + 1).double().square().sin()  # no ties, where Lovász has a bend
+    values = values.double() + 0.5 * apart.view(values.shape)
+    assert torch.autograd.gradcheck(lambda x: LOSSES[name](x, masks), values.requires_grad_(), atol=1e-5)
 
 
 def test_losses_by_name():
