@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import math
 from collections.abc import Sequence
+from typing import Any
 
 import numpy as np
 import torch
@@ -119,9 +120,18 @@ def random_scale_crop(size: int = 480, base: int = 520, scale: tuple[float, floa
                                      "in [0, 1]")
     shortest, longest = (int(s * base) for s in scale)
     return v2.Compose([
-        v2.RandomResize(shortest, longest + 1, antialias=True),  # it never draws its upper bound
+        _RandomResize(shortest, longest + 1, antialias=True),  # it never draws its upper bound
         v2.RandomHorizontalFlip(flip),
         v2.RandomCrop(size, pad_if_needed=True, fill={tv_tensors.Image: 0, tv_tensors.Mask: IGNORE})])
+
+
+class _RandomResize(v2.RandomResize):
+    """`v2.RandomResize`, for pictures whose channels lie last in memory: as others, PyTorch cannot scale all to 1×1."""
+
+    def transform(self, inpt: Any, params: dict[str, Any]) -> Any:
+        if isinstance(inpt, tv_tensors.Image):  # a copy only if they do not
+            inpt = tv_tensors.wrap(inpt.movedim(-3, -1).contiguous().movedim(-1, -3), like=inpt)
+        return super().transform(inpt, params)
 
 
 class CropOrPad(nn.Module):
