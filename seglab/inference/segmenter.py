@@ -137,8 +137,7 @@ class Segmenter:
             view = pixels
             if scale != 1.0:
                 new = [max(1, round(side * scale)) for side in pixels.shape[-2:]]
-                view = F.interpolate(pixels.float(), size=new, mode="bilinear", antialias=True, align_corners=False)
-                view = view.round().clamp(0, 255).to(torch.uint8)
+                view = _scaled(pixels.float(), new).round().clamp(0, 255).to(torch.uint8)
             for mirrored in (False, True) if self.flip else (False,):
                 logits = self.logits(view.flip(-1) if mirrored else view)
                 scores = _resized(logits.flip(-1) if mirrored else logits, size).softmax(1)
@@ -208,6 +207,13 @@ def _classes(logits: Tensor, size: tuple[int, int]) -> Tensor:
         classes.masked_fill_(plane > best, number)
         torch.maximum(best, plane, out=best)
     return classes[:, 0]  # (N, 1, H, W) -> (N, H, W)
+
+
+def _scaled(pixels: Tensor, size: Sequence[int]) -> Tensor:
+    """(N, 3, h, w) -> (N, 3, *size), antialiased. One column is made as a row: PyTorch 2.14 repeats its first pixel."""
+    if size[1] == 1 < size[0]:
+        return _scaled(pixels.mT, size[::-1]).mT
+    return F.interpolate(pixels, size=tuple(size), mode="bilinear", antialias=True, align_corners=False)
 
 
 def _resized(scores: Tensor, size: Sequence[int]) -> Tensor:

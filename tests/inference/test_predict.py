@@ -140,6 +140,15 @@ def test_flip_and_scales_average_probabilities(picture):
     assert [s[2:] for s in colours.sizes] == [(18, 26)] * 2 + [(37, 53)] * 2 + [(74, 106)] * 2
 
 
+@pytest.mark.parametrize("turn", [lambda a: a, lambda a: a.swapaxes(0, 1)])
+def test_a_picture_of_one_column_is_scaled_as_one_of_one_row(turn):
+    """PyTorch's antialiasing gives a column the values of its first pixel."""
+    line = np.zeros((16, 1, 3), np.uint8)
+    line[:8, :, 0] = line[8:, :, 2] = 255  # red above, blue below
+    found = predict(Colours(), turn(line), scales=(0.5,)).mask
+    assert np.array_equal(found, turn(np.repeat([0, 2], 8)[:, None]))
+
+
 def test_short_side_scales_down_only(picture):
     model = Colours()
     model.card.short_side = 20
