@@ -47,7 +47,9 @@ class Group(TyperGroup):
                 _check_words(ctx.args)
                 return super().invoke(ctx)
         except SeglabError as error:
-            typer.echo(f"error: {error}", err=True)
+            training = sys.modules.get("seglab.training.processes")  # of several processes one says it
+            if training is None or training.is_first_to_fail():
+                typer.echo(f"error: {error}", err=True)
             raise typer.Exit(1) from None
         except KeyboardInterrupt:
             typer.echo("stopped by hand", err=True)

@@ -22,7 +22,8 @@ from typing import Any
 
 import torch
 from accelerate import Accelerator
-from accelerate.utils import DataLoaderConfiguration, set_seed
+from accelerate.data_loader import prepare_data_loader
+from accelerate.utils import set_seed
 from torch import Tensor, nn
 from torch.optim import Optimizer
 from torch.optim.lr_scheduler import LRScheduler
@@ -34,7 +35,7 @@ from seglab.history import History, Monitor
 from seglab.memory import keep_freed_memory
 from seglab.training.checks import check_arguments, choose_monitor, finite_mean, whole_numbers, write_card
 from seglab.training.losses import cross_entropy
-from seglab.training.order import Order, Seeded, seed_of
+from seglab.training.order import Batches, Seeded, seed_of
 from seglab.training.precision import autocast, choose_precision
 from seglab.training.processes import processes
 from seglab.training.profiler import NotProfiled, Profile
@@ -63,9 +64,9 @@ def fit(model: nn.Module, train: Samples, val: Samples | None = None, *, optimiz
         optimizer: made from the model's parameters.
         epochs: how many in all, those before a resume included.
         batch_size: pictures in memory at once, in each process.
-        accumulate: batches that make up one optimizer step, whose gradient is the mean of theirs; with 4, batches of 2
-            train like batches of 8 in the memory of 2 (but BatchNorm sees 2). The last step of an epoch takes the
-            batches that are left.
+        accumulate: batches that make up one optimizer step, whose gradient is the mean over their pictures; with 4,
+            batches of 2 train like batches of 8 in the memory of 2 (but BatchNorm sees 2). The last step of an epoch
+            takes the batches that are left.
         val_batch_size: pictures at once in validation, `batch_size` by default; 1 needs the memory of one whole
             picture. Beyond rounding, scores do not depend on it.
         normalize: turns uint8 pictures into what the model expects, on the device. By default what is on the model's
@@ -124,21 +125,24 @@ def fit(model: nn.Module, train: Samples, val: Samples | None = None, *, optimiz
 
     # Autocast is ours, below: Accelerate's own wraps the model's forward for good, and bf16 needs no loss scaling.
     processes()  # or Accelerate takes those on a CPU for strangers
-    accelerator = Accelerator(mixed_precision="no", dataloader_config=DataLoaderConfiguration(non_blocking=True))
+    accelerator = Accelerator(mixed_precision="no")
     device = accelerator.device
     if device.type == "cpu":
         keep_freed_memory()  # otherwise a step may take three times as long
-    order = Order(len(train), seed)
-    loader = DataLoader(Seeded(train, seed), batch_size, sampler=order, collate_fn=collate, num_workers=num_workers,
+    batches = Batches(len(train), seed, batch_size, accelerator.process_index, accelerator.num_processes)
+    loader = DataLoader(Seeded(train, seed), batch_sampler=batches, collate_fn=collate, num_workers=num_workers,
                         pin_memory=device.type == "cuda")
-    model, wrapped, loader = accelerator.prepare(model, optimizer, loader)
+    # The batches are shared out already: Accelerate would repeat pictures where the last ones are too few for all.
+    loader = prepare_data_loader(loader, device, num_processes=1, process_index=0, put_on_device=True,
+                                 non_blocking=True)
+    model, wrapped = accelerator.prepare(model, optimizer)
     optimizer = wrapped.optimizer  # PyTorch's own: the wrapper searches the disk for a package at every step
     normalize = normalize.to(device)
     plain_model = accelerator.unwrap_model(model, keep_torch_compile=False)
 
     history = History(monitor)
-    settings = run_settings(plain_model, optimizer, scheduler, normalize, train, batch_size, accumulate, seed, monitor,
-                            loss)
+    settings = run_settings(plain_model, optimizer, scheduler, normalize, train, batch_size, accumulate,
+                            accelerator.num_processes, seed, monitor, loss)
     schedule = Schedule(scheduler, optimizer, epochs, len(loader), accumulate, accelerator.print)
     run = Run(folder, settings, plain_model, schedule, history, accelerator)
     watch = profile if profile is not None else NotProfiled()
@@ -153,7 +157,7 @@ def fit(model: nn.Module, train: Samples, val: Samples | None = None, *, optimiz
             accelerator, run.folder, range(len(history), epochs), len(loader), num_workers):
         for epoch in range(len(history), epochs):
             start = report.start_epoch()
-            order.epoch = epoch
+            batches.epoch = epoch
             set_seed(seed_of(seed, epoch, accelerator.process_index))  # for dropout and the like
             model.train()
             optimizer.zero_grad()
@@ -163,8 +167,8 @@ def fit(model: nn.Module, train: Samples, val: Samples | None = None, *, optimiz
                 with nullcontext() if is_last else accelerator.no_sync(model):  # processes exchange gradients once
                     batch_loss = loss_of(images, masks)
                     with watch.part("backward"):
-                        accelerator.backward(batch_loss / group)
-                losses[batch] = batch_loss = batch_loss.detach()  # lets go of the graph
+                        accelerator.backward(batch_loss * batches.share(batch, group))
+                losses[batch] = batch_loss = batch_loss.detach() * batches.share(batch)  # lets go of the graph
                 if is_last:
                     with watch.part("optimizer"):
                         optimizer.step()

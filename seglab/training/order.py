@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import hashlib
+import math
 import random
 from collections.abc import Iterator, Sequence
 from contextlib import contextmanager
@@ -31,17 +32,49 @@ def epoch_order(count: int, seed: int, epoch: int) -> list[int]:
     return torch.randperm(count, generator=generator).tolist()
 
 
-class Order(Sampler[tuple[int, int]]):
-    """The order of the current epoch; yields (epoch, index), so that items can be seeded."""
+class Batches(Sampler[list[tuple[int, int]]]):
+    """The batches of one process in the current epoch; yields lists of (epoch, index), so that items can be seeded.
 
-    def __init__(self, count: int, seed: int) -> None:
-        self.count, self.seed, self.epoch = count, seed, 0
+    In each step the processes share the next `size` × `processes` pictures of the epoch's order, as evenly as can be:
+    where the last step has fewer, some have one picture more than others, and `share` is what each counts. A process
+    for which none is left takes one of another's, so that all exchange gradients equally often; its share is 0.
+
+    Example:
+        >>> both = [Batches(5, seed=0, size=2, rank=rank, processes=2) for rank in (0, 1)]
+        >>> [[len(batch) for batch in one] for one in both], [one.share(1) for one in both]
+        ([[2, 1], [2, 1]], [2.0, 0.0])
+    """
+
+    def __init__(self, count: int, seed: int, size: int, rank: int = 0, processes: int = 1) -> None:
+        self.count, self.seed, self.size, self.rank, self.processes = count, seed, size, rank, processes
+        self.epoch = 0
 
     def __len__(self) -> int:
-        return self.count
+        return math.ceil(self.count / (self.size * self.processes))
 
-    def __iter__(self) -> Iterator[tuple[int, int]]:
-        return ((self.epoch, index) for index in epoch_order(self.count, self.seed, self.epoch))
+    def __iter__(self) -> Iterator[list[tuple[int, int]]]:
+        order = epoch_order(self.count, self.seed, self.epoch)
+        for batch in range(len(self)):
+            yield [(self.epoch, order[place]) for place in self._places(batch) or [self.count - 1]]
+
+    def _places(self, batch: int) -> range:
+        """Where this process's pictures of a batch lie in the epoch's order."""
+        first = batch * self.size * self.processes
+        each, more = divmod(self._together([batch]), self.processes)
+        start = first + self.rank * each + min(self.rank, more)
+        return range(start, start + each + (self.rank < more))
+
+    def _together(self, group: Sequence[int]) -> int:
+        """How many pictures all processes have in these batches, which follow each other."""
+        step = self.size * self.processes
+        return min((group[-1] + 1) * step, self.count) - group[0] * step
+
+    def share(self, batch: int, group: Sequence[int] | None = None) -> float:
+        """What this process's mean over a batch counts in the mean over all processes, and over a group of batches.
+
+        It is such that each picture counts the same; 1 for whole batches that are no part of a group.
+        """
+        return self.processes * len(self._places(batch)) / self._together([batch] if group is None else group)
 
 
 class Seeded(Dataset[Sample]):

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import math
 import os
 from collections.abc import Callable, Iterator
 from contextlib import contextmanager
@@ -19,10 +20,11 @@ from torch.optim.lr_scheduler import LRScheduler, ReduceLROnPlateau
 from seglab.checkpoint import check_weights, load_checkpoint, plain_state, save_checkpoint
 from seglab.datasets.protocols import Samples
 from seglab.datasets.transforms import Normalize
-from seglab.errors import CheckpointError, first_line
+from seglab.errors import CheckpointError, TrainingError, first_line
 from seglab.files import write_fix
 from seglab.history import History, Monitor
 from seglab.models.card import card_of
+from seglab.training.processes import has_lost_another
 from seglab.training.schedule import Schedule
 
 #: What a run writes beside `last.safetensors`, the curve by `seglab.recipes`.
@@ -58,6 +60,13 @@ class Run:
                 self.history.save(self.folder)
             try:
                 yield
+            except RuntimeError as error:
+                if self.accelerator.num_processes == 1 or not has_lost_another(error):
+                    raise
+                raise TrainingError("training in several processes", found=f"another one has ended ({first_line(error)})",
+                                    expected=f"all {self.accelerator.num_processes} until the end",
+                                    fix="See what it said. The finished epochs are kept: start all of them again."
+                                    ) from error
             except KeyboardInterrupt:
                 self._put(load_checkpoint(self.folder / "last.safetensors") if self.folder is not None else self._kept)
                 self.history.interrupted = True
@@ -120,11 +129,14 @@ class Run:
         except ValueError as error:
             raise _unusable(path, error) from error
         older = {"accumulate": 1, "mode": content["history"]["mode"], "threshold": 1e-4}  # what others did not say
-        there = older | {"labels": self.settings["labels"]} | content["settings"]
+        there = older | {name: self.settings[name] for name in ("labels", "processes")} | content["settings"]
         if _unmoved(self.schedule.optimizer.param_groups) == _unmoved(content["optimizer"]["param_groups"]):
             self.settings["groups"] = there.get("groups")  # another length, or an optimizer that was in the run so far
+        here = self.settings
+        if there["processes"] != here["processes"]:  # they may share out the same pictures of a step in another way
+            there, here = _shared_out(there), _shared_out(here)
         differing = [f"{key} {there.get(key)!r} there, {value!r} here"
-                     for key, value in self.settings.items() if there.get(key) != value]
+                     for key, value in here.items() if there.get(key) != value]
         if differing:
             raise CheckpointError(f"{path}: a run with other settings", found="; ".join(differing),
                                   expected="the settings of the run that is to go on",
@@ -194,7 +206,7 @@ def _unusable(path: Path, error: Exception) -> CheckpointError:
 
 
 def run_settings(model: nn.Module, optimizer: Optimizer, scheduler: LRScheduler | None, normalize: Normalize,
-                 train: Samples, batch_size: int, accumulate: int, seed: int, monitor: Monitor,
+                 train: Samples, batch_size: int, accumulate: int, processes: int, seed: int, monitor: Monitor,
                  loss: Callable[..., Any]) -> dict[str, Any]:
     """What must be the same for a run to go on, as plain values. The number of epochs may grow."""
     labels = getattr(train, "label_set", None)
@@ -208,13 +220,20 @@ def run_settings(model: nn.Module, optimizer: Optimizer, scheduler: LRScheduler 
             "size": getattr(train, "size", None),
             "classes": list(labels.classes) if labels is not None else None,
             "labels": labels.name if labels is not None else None, "pictures": len(train),
-            "batch_size": batch_size, "accumulate": accumulate, "seed": seed,
+            "batch_size": batch_size, "accumulate": accumulate, "processes": processes, "seed": seed,
             "loss": loss_name if loss_name != "ce" else None,
             "monitor": monitor.name, "mode": monitor.mode, "threshold": monitor.threshold,
             "worst_score": monitor.worst_score,
             # These come back with its state, whatever is asked for now.
             **({"plateau": {name: getattr(scheduler, name) for name in plateau}}
                if isinstance(scheduler, ReduceLROnPlateau) else {})}
+
+
+def _shared_out(settings: dict[str, Any]) -> dict[str, Any]:
+    """The settings with the number of pictures a step, in place of how many processes take how many at once."""
+    parts = ("batch_size", "accumulate", "processes")
+    return {key: value for key, value in settings.items() if key not in parts} | {
+        "pictures a step": math.prod(settings[key] for key in parts if isinstance(settings.get(key), int))}
 
 
 def _plain(groups: list[dict[str, Any]]) -> list[dict[str, Any]]:

@@ -52,11 +52,11 @@ class Schedule:
                     say(f"Note: {type(part).__name__} is as long as there are batches, {epochs * batches}, and this "
                         f"run ends after {steps} steps of it: {self._counted()}.")
 
-    def group(self, batch: int) -> tuple[int, bool]:
-        """How many batches make up the optimizer step that this one belongs to, and whether it is the last of them."""
+    def group(self, batch: int) -> tuple[range, bool]:
+        """The batches that make up the optimizer step that this one belongs to, and whether it is the last of them."""
         first = batch - batch % self.accumulate
-        size = min(self.accumulate, self.batches - first)
-        return size, batch == first + size - 1
+        group = range(first, min(first + self.accumulate, self.batches))
+        return group, batch == group[-1]
 
     def step(self) -> None:
         """Note the rate of the optimizer's step, and set that of the next."""
