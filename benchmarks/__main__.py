@@ -36,9 +36,9 @@ def main() -> None:
         print(f"==> {name}", flush=True)
         path = options.out / f"{name}.json"
         path.unlink(missing_ok=True)
-        done = subprocess.run([sys.executable, "-m", f"benchmarks.{name}", "--out", str(path.resolve()),
-                               *["--quick"] * options.quick,
-                               *(["--data", str(options.data.resolve())] if options.data else [])], cwd=ROOT, check=False)
+        command = [sys.executable, "-m", f"benchmarks.{name}", "--out", str(path.resolve())]
+        command += ["--quick"] * options.quick + (["--data", str(options.data.resolve())] if options.data else [])
+        done = subprocess.run(command, cwd=ROOT, check=False)
         if done.returncode:
             left_out.append(f"{name} failed")
     results = {name: json.loads(path.read_text(encoding="utf-8")) for name in PARTS

@@ -158,7 +158,8 @@ def machine() -> dict[str, Any]:
 
     name = platform.processor() or platform.machine()
     if (cpus := Path("/proc/cpuinfo")).exists():
-        name = next((line.split(":")[1].strip() for line in cpus.read_text().splitlines() if "model name" in line), name)
+        models = [line for line in cpus.read_text().splitlines() if "model name" in line]
+        name = models[0].split(":")[1].strip() if models else name
     load = os.getloadavg()[0] if hasattr(os, "getloadavg") else None
     return {"cpu": name, "cores": os.cpu_count(), "system": platform.system(), "python": platform.python_version(),
             "torch": torch.__version__, "torchvision": torchvision.__version__, "load": load}

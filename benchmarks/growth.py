@@ -126,7 +126,7 @@ def measure(options: argparse.Namespace) -> Part:
         print(f"  {count} pictures", flush=True)
     peaks = epochs[f"{OURS}, peak MB"]
     part.growth.append(Growth("An epoch of training on pictures of 64×64, one convolution", "pictures", "ms, MB and s",
-                              list(map(float, counts)), epochs, f"100 times the pictures take at most "
+                              list(map(float, counts)), epochs, "100 times the pictures take at most "
                               "100 MB more", peaks[-1] < peaks[0] + 100))
     sizes = (5, 15) if options.quick else (15, 150, 1_500)
     evaluated = [alone("growth", "evaluate", count)["peak"] for count in sizes]

@@ -101,8 +101,8 @@ def plain_film(model: nn.Module, video: Path, out: Path, batch: int) -> None:
     writer.release()
 
 
-def compare_films(part: Part, folder: Path, name: str, make: Callable[[], nn.Module], size: tuple[int, int], frames: int,
-                  repeats: int, batch: int = 4) -> None:
+def compare_films(part: Part, folder: Path, name: str, make: Callable[[], nn.Module], size: tuple[int, int],
+                  frames: int, repeats: int, batch: int = 4) -> None:
     model = make()
     normalize = model.card.normalize
     video = write_video_sample(folder / f"{name}.webm", count=frames, size=size, progress=False)
@@ -125,8 +125,8 @@ def compare_films(part: Part, folder: Path, name: str, make: Callable[[], nn.Mod
                  repeats=repeats, items=frames, unit="frames", goals={"the network alone": 0.9},
                  same=f"{frames} frames in batches of {batch}")
     for row in part.rows[-2:]:
-        row.reason = (f"The network runs {np.median(inside):.0%} of the time; reading, painting and encoding go on beside "
-                      f"it, on the same {torch.get_num_threads()} cores.")
+        row.reason = (f"The network runs {np.median(inside):.0%} of the time; reading, painting and encoding go on "
+                      f"beside it, on the same {torch.get_num_threads()} cores.")
 
 
 def alone_with(tile: str, height: str, width: str) -> dict[str, float]:
@@ -152,8 +152,8 @@ def compare_tiles(part: Part, quick: bool) -> None:
                                  memory={OURS: max(one["peak"] for one in tiles),
                                          "peer": max(one["peak"] for one in wholes)}))
         else:
-            part.notes.append(f"A picture of {width}×{height} in tiles: {np.median([t['seconds'] for t in tiles]):.1f} s, "
-                              f"{max(one['peak'] for one in tiles):.0f} MB over the model.")
+            seconds, peak = np.median([one["seconds"] for one in tiles]), max(one["peak"] for one in tiles)
+            part.notes.append(f"A picture of {width}×{height} in tiles: {seconds:.1f} s, {peak:.0f} MB over the model.")
 
 
 def measure(options: argparse.Namespace) -> Part:

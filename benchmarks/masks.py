@@ -80,7 +80,7 @@ def compare_masks(part: Part, data: Coco, what: str, repeats: int) -> None:
 
 
 def outlines(rng: np.random.Generator, count: int, points: int = 25) -> np.ndarray:
-    """Closed outlines on 640×480 pixels, (count, points, 2), as long and as large as COCO's: a median of some 5,000 pixels."""
+    """Closed outlines on 640×480 pixels, (count, points, 2), as long and large as COCO's: a median of 5,000 pixels."""
     angles = np.linspace(0, 2 * np.pi, points, endpoint=False) + rng.uniform(-0.1, 0.1, (count, points))
     radius = rng.lognormal(3.6, 0.9, (count, 1)) * rng.uniform(0.7, 1.3, (count, points))
     centre = rng.uniform((40, 40), (600, 440), (count, 1, 2))

@@ -2,8 +2,8 @@
 
     python -m benchmarks.pipeline [--data FOLDER]
 
-The built-in drawings are enlarged to the size that pictures of each dataset have (those of the drones to 3000×2000, half
-of theirs), with the noise of a camera; with --data, also on the datasets themselves, if they are there.
+The built-in drawings are enlarged to the size that pictures of each dataset have (those of the drones to 3000×2000,
+half of theirs), with the noise of a camera; with --data, also on the datasets themselves, if they are there.
 
 Each way gives the same: batches of 16, mirrored at random and cut to squares at random (pictures with one label: their
 middle square), normalised float32 pictures (N, 3, H, W) and int64 masks (N, H, W). Before anything is timed, the
@@ -171,11 +171,12 @@ class V2(V1):
 
     def __init__(self, work: Work, read: Reading, count: int) -> None:
         super().__init__(work, read, count)
-        crop, end = work.crop, [v2.ToDtype({tv_tensors.Image: torch.float32, tv_tensors.Mask: torch.int64, "others": None},
-                                           scale=True), v2.Normalize(*IMAGENET)]
+        types = {tv_tensors.Image: torch.float32, tv_tensors.Mask: torch.int64, "others": None}
+        crop, end = work.crop, [v2.ToDtype(types, scale=True), v2.Normalize(*IMAGENET)]
         resize = [v2.Resize(work.within, antialias=True)] if work.within else []
         fill = {tv_tensors.Image: 0, tv_tensors.Mask: 255}
-        self.squares = v2.Compose([v2.Resize(round(crop / 0.875)), v2.CenterCrop(crop), v2.RandomHorizontalFlip(), *end])
+        self.squares = v2.Compose([v2.Resize(round(crop / 0.875)), v2.CenterCrop(crop), v2.RandomHorizontalFlip(),
+                                   *end])
         self.crops = v2.Compose([*resize, v2.RandomHorizontalFlip(), v2.RandomCrop(crop, pad_if_needed=True, fill=fill),
                                  *end])
 
@@ -221,7 +222,8 @@ PEERS = {"torchvision v1": V1, "torchvision v2": V2, "OpenCV + NumPy": OpenCV}
 def epoch(data: Dataset, workers: int = 0) -> None:
     """All batches of a peer."""
     for images, masks in DataLoader(data, BATCH, shuffle=True, num_workers=workers):
-        assert images.dtype == torch.float32 and masks.dtype == torch.int64
+        assert images.dtype == torch.float32
+        assert masks.dtype == torch.int64
 
 
 def our_epoch(data: Samples, crop: int, workers: int = 0) -> None:
@@ -230,7 +232,8 @@ def our_epoch(data: Samples, crop: int, workers: int = 0) -> None:
     cut = v2.RandomCrop(crop, pad_if_needed=True, fill={tv_tensors.Image: 0, tv_tensors.Mask: 255})
     data = data.with_transforms(flip if data.labelled else v2.Compose([flip, cut]))
     for images, masks in DataLoader(data, BATCH, shuffle=True, collate_fn=collate, num_workers=workers):
-        assert normalize(images).dtype == torch.float32 and masks.long().dtype == torch.int64
+        assert normalize(images).dtype == torch.float32
+        assert masks.long().dtype == torch.int64
 
 
 def compare(part: Part, work: Work, repeats: int, workers: tuple[int, ...]) -> None:
@@ -270,8 +273,8 @@ def compare(part: Part, work: Work, repeats: int, workers: tuple[int, ...]) -> N
                 run()
                 seconds.append(time.perf_counter() - start)
             lines[name].append(len(data) / statistics.median(seconds))
-    part.growth.append(Growth(f"{work.name}: loader workers, whose start is part of each epoch", "workers", "pictures/s",
-                              list(map(float, workers)), lines))
+    part.growth.append(Growth(f"{work.name}: loader workers, whose start is part of each epoch", "workers",
+                              "pictures/s", list(map(float, workers)), lines))
     start = time.perf_counter()
     checked = sum(check(work.folder, progress=False).counts.values())
     part.notes.append(f"`seglab check` of {work.name}: {checked / (time.perf_counter() - start):,.0f} pictures/s "
@@ -288,11 +291,13 @@ def _reason(data: Samples, work: Work, state: str) -> str:
         return 1e3 * (time.perf_counter() - start) / len(samples)
 
     if state == COLD:
-        return (f"Reading a picture with its mask and checking both takes {milliseconds(work.opened(cache=False)[0]):.2f} "
-                "ms of one core; the cache is written, too, which all later epochs live on.")
+        read = milliseconds(work.opened(cache=False)[0])
+        return (f"Reading a picture with its mask and checking both takes {read:.2f} ms of one core; "
+                "the cache is written, too, which all later epochs live on.")
     cut = v2.Compose([v2.RandomHorizontalFlip(), *([] if data.labelled else [CropOrPad(work.crop)])])
-    return (f"A picture takes {milliseconds(data):.2f} ms from the cache, {milliseconds(data.with_transforms(cut)):.2f} ms "
-            "with torchvision's own transforms; the rest is batching, and making floats of bytes.")
+    stored, moved = milliseconds(data), milliseconds(data.with_transforms(cut))
+    return (f"A picture takes {stored:.2f} ms from the cache, {moved:.2f} ms with "
+            "torchvision's own transforms; the rest is batching, and making floats of bytes.")
 
 
 def measure(options: argparse.Namespace) -> Part:

@@ -22,8 +22,8 @@ def markdown(part: Part) -> str:
         if asserted := list(dict.fromkeys(f"{row.work}: {row.same}." for row in part.rows if row.same)):
             lines += ["Asserted in the same run:", "", *(f"- {one}" for one in asserted), ""]
         missed = [row for row in part.rows if not row.met]
-        lines += [f"- **Missed**: {row.work}, beside {row.peer}: {row.ratio:.2f}× instead of {row.goal:g}×. {row.reason}"
-                  for row in missed] + [""] * bool(missed)
+        lines += [f"- **Missed**: {row.work}, beside {row.peer}: {factor(row.ratio)} instead of {row.goal:g}×. "
+                  f"{row.reason}" for row in missed] + [""] * bool(missed)
     for growth in part.growth:
         lines += [*_table(growth), ""]
     lines += [f"- {note}" for note in part.notes] + [""] * bool(part.notes)
@@ -77,8 +77,8 @@ def report(parts: Sequence[Part], machine: dict, seconds: float, left_out: Seque
     load = "" if machine["load"] is None else f", load {machine['load']:.1f} at the start"
     return "\n".join([
         "# seglab beside its peers", "",
-        f"{machine['cpu']}, {machine['cores']} cores, no GPU used; {machine['system']}, Python {machine['python']}, torch "
-        f"{machine['torch']}, torchvision {machine['torchvision']}{load}. {seconds / 60:.0f} minutes. "
+        f"{machine['cpu']}, {machine['cores']} cores, no GPU used; {machine['system']}, Python {machine['python']}, "
+        f"torch {machine['torch']}, torchvision {machine['torchvision']}{load}. {seconds / 60:.0f} minutes. "
         f"{sum(goals)} of {len(goals)} goals are met."
         + (f" **Left out: {'; '.join(left_out)}.**" if left_out else ""), "",
         "Each line compares two ways of doing the same work, in one process and in turns; what is called faster is the "
@@ -110,8 +110,8 @@ def plot(parts: Sequence[Part], folder: Path) -> None:
         axis.barh(place, middle, xerr=[[middle - low], [high - middle]], color="#0072b2" if row.met else "#d55e00",
                   error_kw={"lw": 1})
         axis.plot([row.goal] * 2, [place - 0.4, place + 0.4], color="black", lw=1.5)
-    axis.set(xscale="log", xlabel="times the peer's speed, median and quartiles; black: the goal", yticks=range(len(rows)),
-             yticklabels=[f"{row.work} | {row.peer}" for row in reversed(rows)])
+    axis.set(xscale="log", xlabel="times the peer's speed, median and quartiles; black: the goal",
+             yticks=range(len(rows)), yticklabels=[f"{row.work} | {row.peer}" for row in reversed(rows)])
     axis.axvline(1, color="grey", lw=0.5)
     figure.savefig(folder / "ratios.png", dpi=110)
     plt.close(figure)

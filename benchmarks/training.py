@@ -2,12 +2,12 @@
 
     python -m benchmarks.training
 
-All train the same network on the same pictures in the cache, with the same loader settings, optimizer and loss, an epoch
-each in turn; before anything is timed, all must have the same loss before and after a step from the same weights on the same batch.
+All train the same network on the same pictures in the cache, with the same loader settings, optimizer and loss, an
+epoch each in turn. Before anything is timed, all must have the same loss on a batch, and again after a step.
 
-*Step*: everybody notes the time whenever the loss is computed; the difference of two neighbours is the time of one whole
-step: backward pass, optimizer, loading, forward pass. Lower quartiles of each epoch are compared: on a shared machine
-epochs differ by far more than two percent, and what others take from a step only ever makes it longer.
+*Step*: everybody notes the time whenever the loss is computed; the difference of two neighbours is the time of one
+whole step: backward pass, optimizer, loading, forward pass. Lower quartiles of each epoch are compared: on a shared
+machine epochs differ by far more than two percent, and what others take from a step only ever makes it longer.
 *Epoch*: from the call to its return, with all that is set up for it and written after it; `fit` writes a checkpoint.
 *Memory*: the peak of a process of its own.
 
@@ -152,7 +152,8 @@ WAYS: dict[str, Callable[[nn.Module, Samples, Loss], None]] = {
 GOALS = {"a bare loop": 0.98, "Lightning": 1.0}
 
 
-def epoch_of(way: Callable[[nn.Module, Samples, Loss], None], model: nn.Module, data: Samples) -> tuple[float, list[float]]:
+def epoch_of(way: Callable[[nn.Module, Samples, Loss], None], model: nn.Module,
+             data: Samples) -> tuple[float, list[float]]:
     """Seconds of an epoch, and of each step in it."""
     stamps = []
 

@@ -63,7 +63,8 @@ class Run:
             except RuntimeError as error:
                 if self.accelerator.num_processes == 1 or not has_lost_another(error):
                     raise
-                raise TrainingError("training in several processes", found=f"another one has ended ({first_line(error)})",
+                raise TrainingError("training in several processes",
+                                    found=f"another one has ended ({first_line(error)})",
                                     expected=f"all {self.accelerator.num_processes} until the end",
                                     fix="See what it said. The finished epochs are kept: start all of them again."
                                     ) from error

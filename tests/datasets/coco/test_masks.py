@@ -7,8 +7,9 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 from pycocotools import mask as coco_mask
 
-from seglab.datasets.coco.masks import rle_counts, semantic_mask, to_rle
+from seglab.datasets.coco.masks import outline_length, rle_counts, semantic_mask, to_rle
 from tests.datasets.coco.files import box
+from tests.properties import examples
 
 
 def reference(segmentations: list, classes: list[int], size: tuple[int, int]) -> np.ndarray:
@@ -174,3 +175,75 @@ def test_empty_runs_of_a_huge_picture_take_no_pixels():
     shape = {"size": [20_000, 25_000], "counts": [7, 0, 3, 5, 0, 499_999_985]}
     for _ in range(20):
         assert rle_counts(to_rle(shape, 20_000, 25_000)["counts"]).tolist() == [10, 499_999_990]
+
+
+@st.composite
+def strange_pictures(draw: st.DrawFn) -> tuple:
+    """Objects as files hold them: outlines that are points, lines, cross themselves or lie outside, and run lengths."""
+    height, width = draw(st.integers(1, 24)), draw(st.integers(1, 24))
+    near = st.one_of(st.integers(-3, 27), st.floats(-3, 27, allow_nan=False), st.sampled_from([0, width, height, 0.5]))
+    far = st.one_of(near, st.floats(-3000, 3000, allow_nan=False))
+    point = st.tuples(st.one_of(near, far), st.one_of(near, far))
+
+    def outline(points: list[tuple[float, float]], kind: str) -> list[float]:
+        points = {"point": [points[0]] * len(points), "line": [points[0], points[-1], points[0]],
+                  "tiny": [(points[0][0] + 0.1 * i, points[0][1] + 0.01 * i * i) for i in range(3)]}.get(kind, points)
+        return [value for pair in points for value in pair]
+
+    kinds = st.sampled_from(["any", "any", "point", "line", "tiny"])
+    outlines = st.lists(st.builds(outline, st.lists(point, min_size=3, max_size=8), kinds), min_size=1, max_size=3)
+    counts = st.lists(st.integers(0, 30), min_size=1, max_size=9).map(lambda runs: _filled(runs, height * width))
+    plain = counts.map(lambda runs: {"size": [height, width], "counts": runs})
+    packed = plain.map(lambda rle: coco_mask.frPyObjects(rle, height, width))
+    text = packed.map(lambda rle: {**rle, "counts": rle["counts"].decode()})
+    objects = draw(st.lists(st.one_of(outlines, plain, packed, text), min_size=1, max_size=5))
+    classes = draw(st.lists(st.integers(1, 254), min_size=len(objects), max_size=len(objects)))
+    crowds = draw(st.lists(st.booleans(), min_size=len(objects), max_size=len(objects)))
+    return objects, classes, crowds, (height, width)
+
+
+@examples(150)
+@given(strange_pictures(), st.sampled_from(["ignore", "drop", "fill"]), st.sampled_from(["ignore", "last", "max"]))
+def test_any_objects_give_what_pycocotools_covers_pixel_by_pixel_and_no_other_class(picture, crowd, overlap):
+    objects, classes, crowds, size = picture
+    rles = [to_rle(one, *size) for one in objects]
+    covered = []
+    for one in objects:  # of an object, what any of its outlines covers
+        parts = coco_mask.frPyObjects([[float(v) for v in line] for line in one], *size) if isinstance(one, list) else [
+            coco_mask.frPyObjects(one, *size) if isinstance(one["counts"], list) else one]
+        covered.append(np.any([coco_mask.decode(part) for part in parts], axis=0))
+    solid = [i for i in range(len(objects)) if crowd == "fill" or not crowds[i]]
+    wanted = np.zeros(size, int)
+    for y, x in np.ndindex(size):
+        there = [classes[i] for i in solid if covered[i][y, x]]
+        if there:
+            one = overlap == "max" or len(there) == 1
+            wanted[y, x] = there[-1] if overlap == "last" else max(there) if one else 255
+        if crowd == "ignore" and any(covered[i][y, x] for i in range(len(objects)) if crowds[i]):
+            wanted[y, x] = 255
+    found = semantic_mask(rles, classes, crowds, size, crowd=crowd, overlap=overlap)
+    assert np.array_equal(found, wanted) and found.dtype == np.uint8 and found.flags.c_contiguous
+    assert set(np.unique(found).tolist()) <= {0, 255, *classes}
+
+
+@examples(60)
+@given(st.lists(st.tuples(st.floats(-2000, 2000), st.floats(-2000, 2000)), min_size=3, max_size=9))
+def test_an_outlines_length_is_what_pycocotools_walks(points):
+    sides = list(zip(points, [*points[1:], points[0]], strict=True))
+    steps = sum(max(1.0, abs(a[0] - b[0]), abs(a[1] - b[1])) for a, b in sides)
+    assert outline_length([np.array(points).ravel()]) == pytest.approx(steps)
+
+
+@examples(100)
+@given(st.binary(max_size=12) | st.text("0123456789:;<=>?@ABCDEFGHIJKLMNOPQRSTUVWXYZ", max_size=8),
+       st.integers(1, 6), st.integers(1, 6))
+def test_any_string_is_run_lengths_that_fill_the_picture_or_is_refused(counts, height, width):
+    try:
+        rle = to_rle({"size": [height, width], "counts": counts}, height, width)
+    except (ValueError, UnicodeEncodeError):  # as the reader expects; and no crash of pycocotools' C code
+        return
+    runs = rle_counts(rle["counts"])
+    assert runs.sum() == height * width and coco_mask.decode(rle).shape == (height, width)
+    again = to_rle(rle, height, width)
+    assert np.array_equal(coco_mask.decode(again), coco_mask.decode(rle))
+    assert np.array_equal(np.repeat(np.arange(len(runs)) % 2, runs).reshape(width, height).T, coco_mask.decode(rle))
