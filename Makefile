@@ -13,7 +13,7 @@ QUICK = -m "not slow and not browser"
 unexport PYTHONDONTWRITEBYTECODE
 
 .DEFAULT_GOAL := help
-.PHONY: help setup run test quick test-oldest coverage lab store clean
+.PHONY: help setup run test bench quick test-oldest coverage lab store clean
 
 help: ## list the targets
 	@grep -E '^[a-z-]+:.*## ' $(MAKEFILE_LIST) | sed -E 's/^([a-z-]+):.*## /\1|/' | awk -F'|' '{printf "  make %-11s %s\n", $$1, $$2}'
@@ -44,6 +44,10 @@ test: $(READY) ## linter, types, unit tests, and every lesson compared with its 
 	@$(BIN)/ruff check .
 	@echo "==> types, tests and lessons"
 	@$(PYTEST) $(ARGS)
+
+bench: $(READY) ## seglab beside its peers, half an hour on two quiet cores: build/bench/report.md
+	@$(BIN)/python -c 'import lightning' 2>/dev/null || $(if $(UV),uv pip install --python $(BIN)/python,$(BIN)/python -m pip install) --editable '.[bench]'
+	@$(BIN)/python -m benchmarks $(ARGS)
 
 quick: $(READY) ## linter, and the quick tests: all of them, or those of ARGS=tests/models
 	@$(BIN)/ruff check .

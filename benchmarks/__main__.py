@@ -3,6 +3,7 @@
     python -m benchmarks                        # all parts, half an hour on two quiet cores: build/bench/report.md
     python -m benchmarks metrics masks          # some parts; the others are taken from what build/bench has of them
     python -m benchmarks --quick --out build/x  # a dry run, whose numbers mean nothing
+    python -m benchmarks --store                # measures nothing: writes the tables of README.md and docs/speed.md
 """
 
 from __future__ import annotations
@@ -13,9 +14,10 @@ import subprocess
 import sys
 import time
 from pathlib import Path
+from typing import Any
 
 from benchmarks.compare import ROOT, known, machine
-from benchmarks.report import plot, report
+from benchmarks.report import markdown, plot, report, short_table, store
 
 PARTS = ("masks", "metrics", "overlay", "pipeline", "training", "inference", "growth")
 
@@ -26,10 +28,14 @@ def main() -> None:
     parser.add_argument("parts", nargs="*", metavar="PART", help=f"{', '.join(PARTS)}; all by default")
     parser.add_argument("--quick", action="store_true", help="little work: a dry run, whose numbers mean nothing")
     parser.add_argument("--data", type=Path, help="a folder with coco/, pets/, camvid/ …, to measure on them too")
+    parser.add_argument("--store", action="store_true", help="write the tables of the documentation from the results")
     parser.add_argument("--out", type=Path, default=ROOT / "build" / "bench")
     options = parser.parse_args()
     if unknown := set(options.parts) - set(PARTS):
         parser.error(f"no part {', '.join(sorted(unknown))}; there are {', '.join(PARTS)}")
+    if options.store:
+        store_tables(json.loads((options.out / "results.json").read_text(encoding="utf-8")))
+        return
     options.out.mkdir(parents=True, exist_ok=True)
     about, start, left_out = machine(), time.perf_counter(), []
     for name in options.parts or PARTS:
@@ -53,6 +59,15 @@ def main() -> None:
     plot(parts, options.out)
     print(f"\n{text}\n\nwritten to {options.out}")
     sys.exit(any(one.endswith("failed") for one in left_out))
+
+
+def store_tables(results: dict[str, Any]) -> None:
+    """The tables of README.md and docs/speed.md, with the machine that they are from."""
+    parts, about = [known(result) for result in results["parts"].values()], results["machine"]
+    where = f"{about['cpu']}, {about['cores']} cores, torch {about['torch']}"
+    store(ROOT / "README.md", f"{short_table(parts)}\n\n*{where}; `make bench`.*")
+    rows = "\n\n".join(markdown(part).replace("## ", "### ", 1) for part in parts)
+    store(ROOT / "docs" / "speed.md", f"{where}.\n\n{rows}")
 
 
 if __name__ == "__main__":

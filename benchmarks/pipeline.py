@@ -260,7 +260,7 @@ def compare(part: Part, work: Work, repeats: int, workers: tuple[int, ...]) -> N
     what = "" if data.labelled else "; pictures and masks are read the same"
     for state, ours, count, goal in ((WARM, lambda: our_epoch(data, work.crop), len(data), 8),
                                      (COLD, cold, everything, 1.5)):
-        part.compare(f"{work.name}, {state}", {OURS: ours, **of_peers(count)}, repeats=repeats, items=count,
+        part.compare(f"{state} input pipeline, {work.name}", {OURS: ours, **of_peers(count)}, repeats=repeats, items=count,
                      unit="pictures", goals=dict.fromkeys(PEERS, goal), same=f"{count} pictures{what}",
                      reason=_reason(data, work, state))
     lines: dict[str, list[float]] = {name: [] for name in (OURS, *PEERS)}
@@ -310,7 +310,7 @@ def measure(options: argparse.Namespace) -> Part:
     for name, (write, scale, size) in DRAWN.items():
         root = write(Path(scratch.name) / name, 40 if options.quick else 160)
         enlarge(root, scale)
-        works.append(Work(f"{name}, drawn at {size}", root, 224, {"catdog": None, "drone": 400}.get(name, 256)))
+        works.append(Work(f"{name} drawn at {size}", root, 224, {"catdog": None, "drone": 400}.get(name, 256)))
     if options.data is not None:
         works += [Work(name, options.data / name, 224, None if name == "catdog" else 256) for name in REAL
                   if (options.data / name).is_dir()]

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import re
 import statistics
 from collections.abc import Sequence
 from pathlib import Path
@@ -87,13 +88,25 @@ def report(parts: Sequence[Part], machine: dict, seconds: float, left_out: Seque
         "![ratios](ratios.png)", "", *(f"{markdown(part)}\n" for part in parts)])
 
 
-def readme_table(parts: Sequence[Part]) -> str:
-    """The lines with a goal, in short."""
-    lines = ["| work | beside | seglab is faster by |", "| --- | --- | ---: |"]
+def short_table(parts: Sequence[Part]) -> str:
+    """A line for each kind of work with a goal and each peer; medians, from the lowest to the highest of its works."""
+    kinds: dict[tuple[str, str], list[Row]] = {}
     for row in (row for part in parts for row in part.rows if row.goal is not None):
-        low, middle, high = quartiles(row.ratios)
-        lines.append(f"| {row.work} | {row.peer} | {factor(middle)} ({factor(low)} to {factor(high)}) |")
+        kinds.setdefault((re.split("[,:]", row.work)[0], row.peer), []).append(row)
+    lines = ["| work | beside | seglab is faster by | goal |", "| --- | --- | ---: | ---: |"]
+    for (work, peer), rows in kinds.items():
+        low, high = (factor(pick(row.ratio for row in rows)) for pick in (min, max))
+        lines.append(f"| {work} | {peer} | {low if low == high else f'{low} to {high}'} | {rows[0].goal:g}× |")
     return "\n".join(lines)
+
+
+def store(path: Path, text: str) -> None:
+    """Put a text between the two marks `<!-- bench -->` and `<!-- end of bench -->` of a page."""
+    before, mark, rest = path.read_text(encoding="utf-8").partition("<!-- bench -->\n")
+    _, end, after = rest.partition("<!-- end of bench -->")
+    if not mark or not end:
+        raise ValueError(f"{path}: no <!-- bench --> and <!-- end of bench -->")
+    path.write_text(f"{before}{mark}{text}\n{end}{after}", encoding="utf-8")
 
 
 def plot(parts: Sequence[Part], folder: Path) -> None:

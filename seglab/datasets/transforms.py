@@ -125,7 +125,7 @@ def random_scale_crop(size: int = 480, base: int = 520, scale: tuple[float, floa
         v2.RandomCrop(size, pad_if_needed=True, fill={tv_tensors.Image: 0, tv_tensors.Mask: IGNORE})])
 
 
-class _RandomResize(v2.RandomResize):
+class _RandomResize(v2.RandomResize):  # type: ignore[misc]  # torchvision has no hints
     """`v2.RandomResize`, for pictures whose channels lie last in memory: as others, PyTorch cannot scale all to 1×1."""
 
     def transform(self, inpt: Any, params: dict[str, Any]) -> Any:
