@@ -260,8 +260,8 @@ def compare(part: Part, work: Work, repeats: int, workers: tuple[int, ...]) -> N
     what = "" if data.labelled else "; pictures and masks are read the same"
     for state, ours, count, goal in ((WARM, lambda: our_epoch(data, work.crop), len(data), 8),
                                      (COLD, cold, everything, 1.5)):
-        part.compare(f"{state} input pipeline, {work.name}", {OURS: ours, **of_peers(count)}, repeats=repeats, items=count,
-                     unit="pictures", goals=dict.fromkeys(PEERS, goal), same=f"{count} pictures{what}",
+        part.compare(f"{state} input pipeline, {work.name}", {OURS: ours, **of_peers(count)}, repeats=repeats,
+                     items=count, unit="pictures", goals=dict.fromkeys(PEERS, goal), same=f"{count} pictures{what}",
                      reason=_reason(data, work, state))
     lines: dict[str, list[float]] = {name: [] for name in (OURS, *PEERS)}
     for number in workers:
