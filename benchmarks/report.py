@@ -55,7 +55,7 @@ def speed(items: float, seconds: Sequence[float], unit: str) -> str:
 
     Example:
         >>> speed(10, [0.1], "pictures"), speed(1, [2.5], "opening")
-        ('100 pictures/s', '2.50 s')
+        ('100.0 pictures/s', '2.50 s')
     """
     each = statistics.median(seconds) / items
     return f"{each:.2f} s" if each > 1 else f"{1 / each:,.{0 if each < 0.01 else 1}f} {unit}/s"
