@@ -11,11 +11,14 @@ from typing import Any
 
 import numpy as np
 import pytest
+from hypothesis import given
+from hypothesis import strategies as st
 from PIL import Image, ImageDraw
 
 from seglab.datasets import LabelMe, Samples, open_dataset
 from seglab.errors import ArgumentError, DataError
 from seglab.labels import PETS
+from tests.properties import examples
 
 TRIANGLE = [[2.0, 1.5], [12.4, 3.0], [5.0, 9.9]]
 
@@ -266,3 +269,44 @@ def test_masks_are_drawn_once_and_again_when_a_file_changes(tmp_path, monkeypatc
         assert np.array_equal(first().read(0)[1], before)
     write(path, shape("cat", [[0, 0], [3, 3]], "rectangle"))
     assert first().read(0)[1].sum() == 16
+
+
+_NUMBER = st.one_of(st.integers(-3, 24), st.floats(-3, 24, allow_nan=False), st.floats(-200_000, 200_000))
+_POINT = st.tuples(_NUMBER, _NUMBER).map(list)
+
+
+@examples(60)
+@given(st.lists(st.one_of(
+    st.tuples(st.sampled_from(["polygon", None]), st.lists(_POINT, min_size=3, max_size=7)),
+    st.tuples(st.just("polygon"), st.builds(lambda point: [point] * 4, _POINT)),  # of no area
+    st.tuples(st.just("rectangle"), st.lists(_POINT, min_size=2, max_size=2)),
+    st.tuples(st.just("circle"), st.lists(st.tuples(st.floats(-9, 30), st.floats(-9, 30)).map(list), min_size=2,
+                                          max_size=2)),
+    st.tuples(st.just("line"), st.lists(_POINT, min_size=2, max_size=2))), min_size=1, max_size=4),
+    st.lists(st.sampled_from(["cat", "dog", "__ignore__", "_background_"]), min_size=4, max_size=4))
+def test_any_shapes_are_what_pillow_draws_in_their_order_and_no_other_class(tmp_path_factory, shapes, labels):
+    folder = tmp_path_factory.mktemp("shapes")
+    write(folder / "a.json", *(shape(label, points, kind) for label, (kind, points) in zip(
+        labels, shapes, strict=False)))
+    reader = LabelMe(folder)
+    assert not reader.bad
+    found = only_mask(reader)
+    ids = {name: value for value, name in enumerate(reader.label_set.classes)} | {"__ignore__": 255, "_background_": 0}
+    canvas = Image.new("L", (20, 12))
+    for label, (kind, points) in zip(labels, shapes, strict=False):
+        if kind == "line":
+            continue
+        stencil = Image.new("1", (20, 12))
+        draw = ImageDraw.Draw(stencil)
+        if kind == "circle":
+            (x, y), radius = points[0], float(np.hypot(*np.subtract(points[1], points[0])))
+            draw.ellipse((x - radius, y - radius, x + radius, y + radius), fill=1, outline=1)
+        elif kind == "rectangle":
+            (left, right), (top, bottom) = (sorted(side) for side in zip(*points, strict=True))
+            draw.rectangle((left, top, right, bottom), fill=1, outline=1)
+        else:
+            draw.polygon([tuple(point) for point in points], fill=1, outline=1)
+        canvas.paste(ids[label], (0, 0), stencil)
+    assert np.array_equal(found, np.asarray(canvas)) and found.shape == (12, 20) and found.dtype == np.uint8
+    drawn_labels = {label for label, (kind, _) in zip(labels, shapes, strict=False) if kind != "line"}
+    assert set(np.unique(found).tolist()) <= {0} | {ids[label] for label in drawn_labels}

@@ -9,12 +9,16 @@ import cv2
 import numpy as np
 import pytest
 import tifffile
+from hypothesis import given
+from hypothesis import strategies as st
+from hypothesis.extra import numpy as hnp
 from PIL import Image
 
 from seglab.datasets.masks import MaskReading
 from seglab.errors import ArgumentError, DataError
-from seglab.labels import IGNORE, ClassTable, LabelSet
+from seglab.labels import IGNORE, ClassTable, LabelSet, voc_palette
 from tests.conftest import COLOURS
+from tests.properties import examples
 
 RNG = np.random.default_rng(0)
 MASK = RNG.integers(0, 3, (20, 30), dtype=np.uint8)
@@ -250,3 +254,32 @@ def test_values_can_have_a_meaning_of_their_own(tmp_path):
     for one in (reading, pickle.loads(pickle.dumps(reading))):
         with pytest.raises(DataError, match=r"a\.png(.|\n)*ids 9; 1 of 600 pixels.*x=4, y=3\n.*1 \(pet\), 2 or 3"):
             one.read(tmp_path / "a.png")
+
+
+@examples(60)
+@given(st.integers(1, 254), st.sampled_from(["voc", "own"]), st.sampled_from(["ids", "palette", "colours"]), st.data())
+def test_any_ids_come_back_as_values_as_indices_of_a_palette_and_as_colours(tmp_path_factory, count, kind, stored,
+                                                                            data):
+    """All ids are classes or 255, in pictures of any size; VOC's colours, or any that differ."""
+    seed = data.draw(st.integers(0, 2**31))
+    packed = np.random.default_rng(seed).choice(2**24 - 1, count + 1, replace=False)
+    own = np.stack([packed >> 16, packed >> 8 & 255, packed & 255], 1)
+    voc = voc_palette()[[*range(count), IGNORE]]
+    colours = [tuple(colour) for colour in (own if kind == "own" else voc).tolist()]
+    names = tuple(f"class {i}" for i in range(count))
+    labels = LabelSet("any", names, tuple(colours[:count]), ignore_colour=colours[-1])
+    some = data.draw(st.lists(st.sampled_from([*range(count), IGNORE]), min_size=1, max_size=6))
+    ids = data.draw(hnp.arrays(np.uint8, hnp.array_shapes(min_dims=2, max_dims=2, max_side=9),
+                               elements=st.sampled_from(some)))
+    table = np.zeros((256, 3), np.uint8)
+    table[:count], table[IGNORE] = colours[:count], colours[-1]
+    image = Image.fromarray(table[ids] if stored == "colours" else ids)
+    if stored == "palette":
+        image.putpalette(table.ravel().tolist())
+    path = tmp_path_factory.mktemp("masks") / "a.png"
+    image.save(path)
+    encoding = "ids" if stored == "ids" else "colours"
+    found = MaskReading(ClassTable.of(labels), encoding).read(path)
+    assert np.array_equal(found, ids) and found.dtype == np.uint8
+    if stored == "palette":
+        assert np.array_equal(MaskReading(ClassTable.of(labels), "ids").read(path), ids)
