@@ -146,6 +146,20 @@ def test_each_second_counts_as_the_part_in_which_it_passes(tmp_path, monkeypatch
     assert f"{rate:.1f} images/s" in profile.text and "hint" not in profile.text
 
 
+def test_starting_and_ending_the_trace_is_no_part_of_the_training(monkeypatch):
+    clock, step = Hours(), profiler.profile.step
+    monkeypatch.setattr(profiler, "time", clock)
+
+    def slow_step(tracer: profiler.profile) -> None:
+        clock.move(100)
+        step(tracer)
+
+    monkeypatch.setattr(profiler.profile, "step", slow_step)
+    profile = Profile()
+    train(None, epochs=1, on_step=lambda *_: clock.move(1), profile=profile)  # three steps: two are traced, and count
+    assert {name: spent for name, spent in profile.seconds.items() if spent} == {"other": 2}
+
+
 @pytest.mark.parametrize("epochs", [1, 2, 7])
 @pytest.mark.parametrize("batches", range(1, 25))
 def test_steps_are_chosen_within_one_epoch_and_the_schedule_is_one_that_pytorch_takes(epochs, batches):
