@@ -5,6 +5,7 @@ from __future__ import annotations
 import gc
 import importlib.util
 import os
+import re
 from pathlib import Path
 from typing import Any
 
@@ -13,15 +14,15 @@ import pytest
 # A bare machine with a GPU has no nbval; there only `pytest -m gpu tests/gpu -o addopts=-ra` is run.
 pytest_plugins = ["tests.lesson_cells"] if importlib.util.find_spec("nbval") else []
 
-#: Tests that share something expensive (a kernel, a server, a trained network) and so run on one worker, in order. All
-#: others go to whichever worker is free.
+#: Tests that share something expensive (a kernel, a server, a trained network, a compiled program) and so run on one
+#: worker, in order. All others go to whichever worker is free.
 TOGETHER = {"tests/browser/test_lab.py": "jupyterlab", "tests/browser/test_tour.py": "jupyterlab",
             "tests/browser/test_pages.py": "pages", "tests/test_lessons.py": "pages",
             "tests/recipes/test_coco.py": "coco", "tests/recipes/test_pets.py": "pets",
             **dict.fromkeys(("tests/datasets/coco/test_dataset.py", "tests/datasets/test_cache.py",
                              "tests/datasets/test_sample.py", "tests/test_checkpoint.py",
                              "tests/training/test_kill.py", "tests/training/test_processes.py"), "fork server"),
-            "tests/classroom/test_grading.py": "grading",
+            "tests/classroom/test_grading.py": "grading", "tests/inference/test_cpp.py": "compiler",
             "tests/test_benchmarks.py": "benchmarks", "tests/test_lesson_cells.py": "cells"}
 
 # The masters of assignments are run as the notebook of a student, and their hidden tests import the grader.
@@ -64,6 +65,8 @@ def pytest_xdist_make_scheduler(config: pytest.Config, log: Any) -> Any:
     class Groups(LoadScopeScheduling):
         def _split_scope(self, nodeid: str) -> str:
             file = nodeid.partition("::")[0]
+            if file == "tests/assignments/test_answers.py" and (name := re.search(r"\[(a\d)", nodeid)):
+                return f"answers of {name[1]}"  # its data are drawn, and its backbones run, once in a process
             return file if file.endswith(".ipynb") else TOGETHER.get(file, nodeid)
 
     return Groups(config, log)

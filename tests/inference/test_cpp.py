@@ -223,13 +223,30 @@ def test_the_program_says_what_else_is_wrong(folder, program):
         assert found.stderr.count("\n") == 1
 
 
-def test_cmake_builds_it_too(folder):
+def cmake(folder: Path, command: str) -> None:
+    """Run the line of the folder's README that begins with this command, which must succeed."""
     if COMPILER is None or shutil.which("cmake") is None:
         pytest.skip("no CMake, or no C++ compiler")
-    for command in ("cmake -B", "cmake --build"):
-        line = readme_line(folder, command).replace('"$TORCH"', str(TORCH))
-        found = subprocess.run(line.split(), cwd=folder, capture_output=True, text=True, check=False)
-        assert found.returncode == 0, found.stdout + found.stderr
+    line = readme_line(folder, command).replace('"$TORCH"', str(TORCH))
+    found = subprocess.run(line.split(), cwd=folder, capture_output=True, text=True, check=False)
+    assert found.returncode == 0, found.stdout + found.stderr
+
+
+def test_cmake_finds_what_readmes_other_line_names(folder):
+    """What it would build of that is the program above again, after 20 s of PyTorch's headers."""
+    cmake(folder, "cmake -B")
+    found = dict(re.findall(r"^(\w+):\w+=(.*)$", (folder / "build" / "CMakeCache.txt").read_text(), re.MULTILINE))
+    assert Path(found["TORCH_INCLUDE"]) == TORCH / "include"
+    assert [(Path(found[name]).parent, Path(found[name]).stem) for name in ("TORCH_CPU", "C10")] == [
+        (TORCH / "lib", "libtorch_cpu"), (TORCH / "lib", "libc10")]
+    assert (found["CMAKE_BUILD_TYPE"], found["CMAKE_PROJECT_NAME"]) == ("", "segment")
+
+
+@pytest.mark.weekly
+def test_cmake_builds_it_too(folder):
+    """In `make test`, the program is built by README's other line, and CMake is asked only how it would do that."""
+    cmake(folder, "cmake -B")
+    cmake(folder, "cmake --build")
     program = next(path for path in (folder / "build").rglob("segment*") if path.stem == "segment" and path.is_file()
                    and os.access(path, os.X_OK))
     found = subprocess.run([program, "model.pt", "photo.ppm", "cmake.pgm"], cwd=folder, check=False)
