@@ -65,7 +65,7 @@ def pytest_xdist_make_scheduler(config: pytest.Config, log: Any) -> Any:
     class Groups(LoadScopeScheduling):
         def _split_scope(self, nodeid: str) -> str:
             file = nodeid.partition("::")[0]
-            if file == "tests/assignments/test_answers.py" and (name := re.search(r"\[(a\d)", nodeid)):
+            if file == "tests/assignments/test_answers.py" and (name := re.search(r"\b(a\d)\b.*\]$", nodeid)):
                 return f"answers of {name[1]}"  # its data are drawn, and its backbones run, once in a process
             return file if file.endswith(".ipynb") else TOGETHER.get(file, nodeid)
 

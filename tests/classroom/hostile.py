@@ -23,7 +23,8 @@ HOSTILE = {
         "def send():\n    while True:\n        kernel.session.send(kernel.iopub_socket, 'stream', "
         "{'name': 'stdout', 'text': 'x'}, parent=parent)\n        time.sleep(0.05)\n"
         "threading.Thread(target=send, daemon=True).start()"),
-    "makes folders in folders": "import os\nfor _ in range(3000):\n    os.mkdir('d')\n    os.chdir('d')",
+    # Their path is longer than the system allows, and they are more than Python calls functions in functions.
+    "makes folders in folders": "import os\nfor _ in range(2200):\n    os.mkdir('d')\n    os.chdir('d')",
     "marks its own cell as a hidden test": "# BEGIN HIDDEN TESTS\nassert double\n# END HIDDEN TESTS",
     "ends the kernel": "import os\nos._exit(0)",
     "prints without an end": "for i in range(300_000):\n    print('x' * 400)",

@@ -830,9 +830,10 @@ def drop_islands(mask, least):
     ("vote: the windows at the ends are moved inwards", {"vote": """
 def vote(masks, reach):
     made = np.full_like(masks, 255)
+    classes = masks[masks != 255].max(initial=0) + 1
     for t in range(len(masks)):
         first = min(max(0, t - reach), max(0, len(masks) - 2 * reach - 1))
-        votes = np.stack([(masks[first:first + 2 * reach + 1] == c).sum(axis=0) for c in range(255)])
+        votes = np.stack([(masks[first:first + 2 * reach + 1] == c).sum(axis=0) for c in range(classes)])
         made[t] = np.where(votes.any(axis=0), votes.argmax(axis=0), 255)
     return made
 """}, ["test-own-vote"]),
