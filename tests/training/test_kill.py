@@ -210,6 +210,9 @@ def command(home: Path, arguments: tuple[str, ...]) -> None:
     """`seglab` with these arguments."""
     os.environ |= {"SEGLAB_HOME": str(home), "SEGLAB_OFFLINE": "1"}
     torch.set_num_threads(1)
+    # As where the command starts itself: loader workers that a server forks, as for this process, outlive it when it is
+    # killed, because that server and they wait for each other.
+    multiprocessing.set_start_method("fork", force=True)
     home.mkdir(exist_ok=True)
     sys.stdout = sys.stderr = open(home / "output.txt", "w")  # noqa: SIM115 # to the end of the process
     from seglab.cli import app
