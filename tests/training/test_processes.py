@@ -5,6 +5,7 @@ from __future__ import annotations
 import json
 import math
 import os
+import re
 import signal
 import socket
 import time
@@ -22,6 +23,7 @@ import seglab
 from seglab.cli import app
 from seglab.errors import CheckpointError, SeglabError, TrainingError
 from seglab.models import build
+from seglab.recipes import PRESETS
 from seglab.training import SCHEDULES, cross_entropy, load_checkpoint, load_weights, make_schedule
 from seglab.training.order import Batches, epoch_order
 from seglab.training.run import Run
@@ -302,3 +304,13 @@ def test_a_process_that_ends_takes_the_others_with_it(tmp_path, how):
     assert len(load_checkpoint(tmp_path / "run" / "last.safetensors")["history"]["rows"]) == 1
     train_case("one-cycle", tmp_path / "run")  # the lock is free
     check(tmp_path / "run", *train_case("one-cycle", None))
+
+
+def test_the_commands_of_the_page_exist():
+    page = (Path(__file__).parents[2] / "docs" / "many_devices.md").read_text(encoding="utf-8").replace("\\\n", "")
+    commands = re.findall(r"seglab train ([\w-]+)(.*)", page)
+    known = CliRunner().invoke(app, ["train", "--help"], env={"COLUMNS": "200"}).output
+    assert len(commands) >= 6
+    for recipe, options in commands:
+        assert recipe in PRESETS
+        assert all(option in known for option in re.findall(r"--[\w-]+", options)), options
