@@ -79,19 +79,48 @@ def test_every_check_stands_below_its_exercise_and_has_a_solution():
     assert found == list(checks.EXERCISES)
 
 
+def up_to_the_first_check(path: Path) -> list[NotebookNode]:
+    """The code cells of a learner's copy, the last two of which are an exercise and its check."""
+    cells = [cell for cell in learners_copy(read(path)).cells if cell.cell_type == "code"]
+    return cells[:next(i for i, cell in enumerate(cells) if cell.source.startswith("check.")) + 1]
+
+
+def executed(cells: list[NotebookNode], folder: Path) -> NotebookNode:
+    found = new_notebook(cells=[new_code_cell(cell.source) for cell in cells])
+    return NotebookClient(found, timeout=300, kernel_name="python3", allow_errors=True,
+                          resources={"metadata": {"path": str(folder)}}).execute()
+
+
+def assert_only_checks_stop(notebook: NotebookNode) -> None:
+    """Cells that begin with a check stop, and say what to do; in no other cell there is an error."""
+    for cell in notebook.cells:
+        errors = [output for output in cell.outputs if output.output_type == "error"]
+        assert len(errors) == cell.source.startswith("check."), (cell.source, errors)
+        if errors:
+            assert errors[0].ename == "StopCells"
+            assert errors[0].traceback == ["The cells below wait until this check passes."], "no traceback"
+            assert "it is your turn" in cell.outputs[0].text
+
+
 @pytest.mark.slow
-@pytest.mark.parametrize("path", WITH_EXERCISES, ids=lambda path: path.stem)
-def test_an_untouched_copy_runs_up_to_its_first_check_which_says_what_to_do(path, tmp_path):
-    copy = learners_copy(read(path))
-    end = next(i for i, cell in enumerate(copy.cells) if cell.cell_type == "code" and cell.source.startswith("check."))
-    copy.cells = copy.cells[:end + 1]
-    NotebookClient(copy, timeout=300, kernel_name="python3", allow_errors=True,
-                   resources={"metadata": {"path": str(tmp_path)}}).execute()
-    errors = [(i, o) for i, cell in enumerate(copy.cells) for o in cell.get("outputs", []) if o.output_type == "error"]
-    ((at, error),) = errors
-    assert at == end and error.ename == "StopCells"
-    assert error.traceback == ["The cells below wait until this check passes."], "no traceback"
-    assert "it is your turn" in copy.cells[end].outputs[0].text
+def test_the_first_check_of_every_untouched_copy_says_what_to_do(tmp_path):
+    """In one kernel, each below the imports of its lesson. The cells between them are those of the lesson itself."""
+    cells: list[NotebookNode] = []
+    for path in WITH_EXERCISES:
+        *above, exercise, check = up_to_the_first_check(path)
+        master = [cell.source for cell in read(path).cells if cell.cell_type == "code"]
+        assert [cell.source for cell in above] == master[:len(above)], "nbval runs them"
+        imports = [cell for cell in above if cell.source.startswith(("import ", "from "))]
+        cells += [new_code_cell("%reset -sf"), *imports, exercise, check]
+    assert_only_checks_stop(executed(cells, tmp_path))
+
+
+@pytest.mark.slow
+@pytest.mark.parametrize("path", [WITH_EXERCISES[0], *(pytest.param(path, marks=pytest.mark.weekly)
+                                                       for path in WITH_EXERCISES[1:])], ids=lambda path: path.stem)
+def test_an_untouched_copy_runs_up_to_its_first_check(path, tmp_path):
+    """In `make test` the first lesson alone: of the others, the test above has the check, and nbval all before it."""
+    assert_only_checks_stop(executed(up_to_the_first_check(path), tmp_path))
 
 
 # ------------------------------------------------------------------------------------------------ a learner's folder
