@@ -24,6 +24,8 @@ TOGETHER = {"tests/browser/test_lab.py": "jupyterlab", "tests/browser/test_tour.
                              "tests/training/test_kill.py", "tests/training/test_processes.py"), "fork server"),
             "tests/classroom/test_grading.py": "grading", "tests/inference/test_cpp.py": "compiler",
             "tests/test_benchmarks.py": "benchmarks", "tests/test_lesson_cells.py": "cells"}
+#: Tests whose parameters are assignments.
+GRADERS = {"tests/assignments/test_answers.py", "tests/classroom/test_course.py"}
 
 # The masters of assignments are run as the notebook of a student, and their hidden tests import the grader.
 os.environ["SEGLAB_STUDENT"] = "ada"
@@ -37,15 +39,20 @@ if "PYTEST_XDIST_WORKER" in os.environ:
 
 
 def pytest_collection_modifyitems(config: pytest.Config, items: list[pytest.Item]) -> None:
-    """A lesson is executed once: the tour in JupyterLab if that is tested, else by nbval as the others are."""
-    tour = [item for item in items if item.path.name == "00_tour.ipynb"]
-    if not tour or not any(item.path.name == "test_tour.py" for item in items):
-        return
-    from tests.browser.stage import find_chromium  # not before: a bare machine with a GPU has no browser's packages
+    """A notebook is executed once: the tour in JupyterLab, and masters of assignments as submissions, confined.
 
-    if find_chromium():
-        config.hook.pytest_deselected(items=tour)
-        items[:] = [item for item in items if item not in tour]
+    Where those tests are not run, nbval executes them as it does the other lessons.
+    """
+    elsewhere, files = set(), {item.path.name for item in items}
+    if "test_tour.py" in files:
+        from tests.browser.stage import find_chromium  # not before: a machine with a GPU has no browser's packages
+
+        elsewhere |= {"00_tour.ipynb"} if find_chromium() else set()
+    if "test_course.py" in files:  # all of their cells, and all hidden tests with the right answers
+        elsewhere |= {f"a{number}.ipynb" for number in range(1, 7)}
+    there = [item for item in items if item.path.name in elsewhere]
+    config.hook.pytest_deselected(items=there)
+    items[:] = [item for item in items if item.path.name not in elsewhere]
 
 
 def pytest_collection_finish(session: pytest.Session) -> None:
@@ -65,7 +72,7 @@ def pytest_xdist_make_scheduler(config: pytest.Config, log: Any) -> Any:
     class Groups(LoadScopeScheduling):
         def _split_scope(self, nodeid: str) -> str:
             file = nodeid.partition("::")[0]
-            if file == "tests/assignments/test_answers.py" and (name := re.search(r"\b(a\d)\b.*\]$", nodeid)):
+            if file in GRADERS and (name := re.search(r"\b(a\d)\b.*\]$", nodeid)):
                 return f"answers of {name[1]}"  # its data are drawn, and its backbones run, once in a process
             return file if file.endswith(".ipynb") else TOGETHER.get(file, nodeid)
 
