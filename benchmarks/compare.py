@@ -33,7 +33,6 @@ class Row:
     goal: float | None = None  #: how many times the peer's speed seglab's should be
     reason: str = ""  #: measured: why it is not more
     memory: dict[str, float] = field(default_factory=dict)  #: peak MB over the imports, ours and theirs
-    within: float = 0.0  #: the goal is met by so much less, too: what noise the goal itself allows
 
     @property
     def ratios(self) -> list[float]:
@@ -46,7 +45,7 @@ class Row:
 
     @property
     def met(self) -> bool:
-        return self.goal is None or self.ratio >= self.goal - self.within
+        return self.goal is None or self.ratio >= self.goal
 
 
 @dataclass

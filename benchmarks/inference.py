@@ -79,7 +79,7 @@ def compare_pictures(part: Part, folder: Path, quick: bool) -> None:
                  same=f"{min(same):.1%} of the pixels or more have the same class")
 
 
-def plain_film(model: nn.Module, video: Path, out: Path, batch: int) -> None:
+def plain_film(model: nn.Module, video: Path, out: Path) -> None:
     """One frame after the other: read, predict, paint class by class, write."""
     capture, labels = cv2.VideoCapture(str(video)), as_drawn(PETS if len(model.card.label_set or VOC) == 3 else VOC)
     size = int(capture.get(cv2.CAP_PROP_FRAME_WIDTH)), int(capture.get(cv2.CAP_PROP_FRAME_HEIGHT))
@@ -121,7 +121,7 @@ def compare_films(part: Part, folder: Path, name: str, make: Callable[[], nn.Mod
 
     part.compare(f"a film of {size[1]}×{size[0]}, {name}",
                  {OURS: ours, "the network alone": network,
-                  PLAIN: lambda: plain_film(model, video, folder / "plain.mp4", batch)},
+                  PLAIN: lambda: plain_film(model, video, folder / "plain.mp4")},
                  repeats=repeats, items=frames, unit="frames", goals={"the network alone": 0.9},
                  same=f"{frames} frames in batches of {batch}")
     for row in part.rows[-2:]:

@@ -108,18 +108,23 @@ def _counts_of(strings: Sequence[bytes]) -> tuple[np.ndarray, np.ndarray]:
     lengths = ends - starts + 1  # (runs,)
     if lengths.max() > 12:  # 60 bits
         raise ValueError("run lengths that cannot be read")
-    places = np.arange(groups.size) - np.repeat(starts, lengths)  # of a group within its number
+    places = _places_within(lengths)  # of a group in its number
     runs = np.add.reduceat((groups & 31) << (5 * places), starts)
     runs -= ((groups[ends] & 16) != 0) * (np.int64(1) << (5 * lengths))  # the sign
     stops = np.searchsorted(ends, last) + 1
     numbers = np.diff(stops, prepend=0)
-    order = np.arange(runs.size) - np.repeat(stops - numbers, numbers)  # of a number within its string
+    order = _places_within(numbers)  # of a number in its string
     for chain, count in ((order % 2 == 1, numbers // 2), ((order % 2 == 0) & (order > 0), (numbers - 1) // 2)):
         sums = np.concatenate([[0], np.cumsum(runs[chain])])
         runs[chain] = sums[1:] - np.repeat(sums[np.cumsum(count) - count], count)  # each string begins anew
     if runs.min() < 0:
         raise ValueError("run lengths below 0")
     return runs, numbers
+
+
+def _places_within(sizes: np.ndarray) -> np.ndarray:
+    """The place of each element in its part: 0, 1, …, for parts of these sizes, which follow each other."""
+    return np.arange(sizes.sum()) - np.repeat(np.cumsum(sizes) - sizes, sizes)
 
 
 def semantic_mask(rles: Sequence[Rle], classes: Sequence[int], crowds: Sequence[bool], size: tuple[int, int], *,
@@ -182,11 +187,9 @@ def _once(rles: Sequence[Rle], values: Sequence[int], size: tuple[int, int]) -> 
     if not rles:
         return np.zeros(size[0] * size[1], np.uint8)
     runs, numbers = _counts_of([rle["counts"] for rle in rles])
-    stops = np.cumsum(numbers)
-    order = np.arange(runs.size) - np.repeat(stops - numbers, numbers)  # of a run within its object
     # All runs of an object fill the picture. What the first ends with begins the object, what the second ends with, …
     places = np.cumsum(runs) - np.repeat(np.arange(len(rles)) * (size[0] * size[1]), numbers)
-    steps = 1 - 2 * (order % 2)
+    steps = 1 - 2 * (_places_within(numbers) % 2)
     classes = np.repeat(values, numbers)
     by_place = np.argsort(places)
     depth, value = np.cumsum(steps[by_place]), np.cumsum((steps * classes)[by_place])
