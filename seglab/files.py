@@ -381,8 +381,9 @@ def file_digests(paths: Sequence[Path], memory: Path) -> list[str]:
                             fix="Check its rights and the disk.") from error
         return entry[1]
 
-    with ThreadPoolExecutor(4) as pool:
-        result = list(pool.map(digest, paths))
+    with ThreadPoolExecutor(4) as pool:  # parts, as a call of its own costs as much as a look at a file
+        parts = pool.map(lambda start: [*map(digest, paths[start:start + 64])], range(0, len(paths), 64))
+        result = [one for part in parts for one in part]
     if fresh:
         write_memory(memory, known | fresh)
     return result

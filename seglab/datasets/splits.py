@@ -131,8 +131,8 @@ def find_split_name(name: str) -> str | None:
 def find_split_folders(folder: Path) -> dict[str, Path]:
     """{split: the folder in a folder that is named after it}, whatever the case; DataError if two are of one split."""
     found: dict[str, Path] = {}
-    for path in visible(folder) if os.path.isdir(folder) else ():
-        if os.path.isdir(path) and (split := find_split_name(path.name)):
+    for path in folders_in(folder) if os.path.isdir(folder) else ():
+        if split := find_split_name(path.name):
             if split in found:
                 raise DataError(f"{folder}: two folders for {split!r}", found=f"{found[split].name} and {path.name}",
                                 expected="one", fix="Move their pictures into one folder.")
@@ -146,9 +146,20 @@ def visible(folder: Path) -> list[Path]:
     DataError if the folder cannot be read.
     """
     try:
-        return sorted(folder / name for name in os.listdir(folder) if not name.startswith(_HIDDEN))
+        return [folder / name for name in sorted(os.listdir(folder)) if not name.startswith(_HIDDEN)]
     except OSError as error:
         raise _unreadable(error) from error
+
+
+def folders_in(folder: Path) -> list[Path]:
+    """The folders that are `visible` in a folder, sorted; the system lists them without a look at each file."""
+    try:
+        with os.scandir(folder) as entries:
+            names = [entry.name for entry in entries if not entry.name.startswith(_HIDDEN) and (
+                os.path.isdir(entry) if entry.is_symlink() else entry.is_dir())]  # of a loop, the latter is an error
+    except OSError as error:
+        raise _unreadable(error) from error
+    return [folder / name for name in sorted(names)]
 
 
 def readable(folder: Path) -> bool:
@@ -222,4 +233,4 @@ def folders_below(root: Path, depth: int) -> Iterator[Path]:
     for _ in range(depth + 1):
         yield from level
         seen += len(level)
-        level = [path for folder in level for path in visible(folder) if readable(path)][:1000 - seen]
+        level = [path for folder in level for path in folders_in(folder) if readable(path)][:1000 - seen]
