@@ -192,7 +192,7 @@ def predict(
     source: Annotated[str, typer.Argument(help="A picture, a folder of pictures, a video, or a camera's number.")],
     out: Annotated[str | None, typer.Option("--out", "-o", help="By default NAME_overlay or, of a folder, "
                                             "NAME_segmented.")] = None,
-    model: Annotated[str, typer.Option(help="auto, bundled, coco, or a checkpoint.")] = "auto",
+    model: Annotated[str, typer.Option(help="auto, bundled, coco, a checkpoint, or an .onnx file.")] = "auto",
     alpha: Annotated[float, typer.Option(min=0, max=1, help="Share of the mask's colours.")] = 0.5,
     tile: Annotated[int | None, typer.Option(max=_MOST, help="Cut large pictures into tiles of this side.")] = None,
     flip: Annotated[bool, typer.Option("--flip", help="Pictures: average with the mirrored one.")] = False,

@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import copy
-import importlib.util
 import io
 import json
 import warnings
@@ -16,9 +15,10 @@ from timm.layers import Conv2dSame
 from torch import Tensor, nn
 from torch.nn import functional as F
 
-from seglab.errors import ArgumentError, SeglabError, first_line
+from seglab.errors import ArgumentError, CheckpointError, SeglabError, first_line
 from seglab.files import atomic_file, check_free
 from seglab.models import BackboneWithHeads, Model, fold_batch_norm, load_model
+from seglab.models.onnx_model import check_packages, seal
 
 #: How far logits may differ from the original's, as a share of the largest. Another runtime sums in another order: 1e-5
 #: in networks of a hundred layers. A size that was frozen by mistake costs a tenth and more.
@@ -42,7 +42,7 @@ def export(checkpoint: str | Path, out: str | Path | None = None, format: str = 
     "mean" and "std" (the picture in [0, 1], less the mean, divided by the deviation), and where the checkpoint says
     so "short_side" (scale larger pictures down to it), "zoom" (then scale all by it, and the logits back) and "size"
     (the squares that a classifier was trained on). In ONNX that is `metadata_props`; in TorchScript the extra file
-    "seglab.json", one JSON object of all of them.
+    "seglab.json", one JSON object of all of them. `load_model` reads ONNX files again, and ONNX Runtime runs them.
 
     Before the file takes its name it is read again and run on random pictures of each of `sizes`, (height, width),
     alone and in batches; its logits must agree with the network's to 1e-4 of the largest.
@@ -73,10 +73,9 @@ def export(checkpoint: str | Path, out: str | Path | None = None, format: str = 
     if out.suffix != _SUFFIXES[format]:
         raise ArgumentError("out", found=out.name, expected=f"a name ending in {_SUFFIXES[format]} for {format}")
     check_free(out, "out", overwrite)
-    if format == "onnx" and (missing := [name for name in _PACKAGES if importlib.util.find_spec(name) is None]):
-        raise SeglabError("export to onnx", found=f"no package {', '.join(missing)}", expected=", ".join(_PACKAGES),
-                          fix=f"python -m pip install {' '.join(_PACKAGES)}, or use --format torchscript.")
-    model = load_model(checkpoint)
+    if format == "onnx":
+        check_packages(_PACKAGES, "export to onnx", ", or use --format torchscript")
+    model = checkpoint_model(checkpoint)
     network = Logits(model).eval()
     write, read = {"onnx": (_write_onnx, _read_onnx), "torchscript": (_write_torchscript, _read_torchscript)}[format]
     with atomic_file(out) as path:
@@ -93,6 +92,14 @@ def export(checkpoint: str | Path, out: str | Path | None = None, format: str = 
     made = model.card.architecture
     return (f"{made['name']}, {made['num_classes']} classes: logits differ by at most {worst:.1g} of "
             f"the largest, at {places}; written to {out}")
+
+
+def checkpoint_model(path: str | Path) -> Model:
+    """The model of a checkpoint, in PyTorch; CheckpointError for what is exported already."""
+    if (model := load_model(path)).card.architecture:
+        return model
+    raise CheckpointError(f"{path}: checkpoint", found="a network that was exported already",
+                          expected="a checkpoint of `fit` or of `seglab convert`")
 
 
 class Logits(nn.Module):
@@ -152,6 +159,7 @@ def _write_onnx(network: nn.Module, path: Path, about: dict[str, Any]) -> None:
     assert program is not None  # it is with dynamo=False only
     program.model.metadata_props.update({key: json.dumps(value) for key, value in about.items()})
     program.save(str(path))
+    seal(path)
 
 
 def _read_onnx(path: Path) -> Callable[[Tensor], Tensor]:

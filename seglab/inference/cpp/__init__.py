@@ -18,8 +18,8 @@ from seglab.errors import ArgumentError, SeglabError
 from seglab.files import atomic_folder, check_free
 from seglab.inference.predict import predict
 from seglab.labels import LabelSet, known_label_set
-from seglab.models import Classifier, Model, load_model
-from seglab.models.export import Logits, reason, save_traced
+from seglab.models import Classifier, Model
+from seglab.models.export import Logits, checkpoint_model, reason, save_traced
 
 #: Height and width of the pictures to compare on, two of them odd; beside one that is larger than the card's size.
 _SIZES = ((97, 131), (289, 250), (256, 320))
@@ -76,7 +76,7 @@ def export_cpp(checkpoint: str | Path, out: str | Path | None = None, sizes: Seq
     check_free(out, "out", overwrite, folder=True)
     if out.exists() and not _is_ours(out):
         raise ArgumentError("out", found=f"{out}, which `seglab export --cpp` did not write", expected="a new folder")
-    model, what = load_model(checkpoint), f"{checkpoint}: export to C++"
+    model, what = checkpoint_model(checkpoint), f"{checkpoint}: export to C++"
     if isinstance(model, Classifier):
         raise SeglabError(what, found="a classifier, which gives one answer a picture",
                           expected="a segmentation network", fix="Use --format onnx or torchscript.")
