@@ -5,6 +5,7 @@
 *Pictures*: `predict` from files to masks, beside what torchvision's documentation shows: PIL, the weights' transforms,
 the model in eval mode, logits scaled to the picture's size, argmax. At the same working size; of the pixels, at least
 97 % must get the same class (pictures are scaled by OpenCV here, by PIL there).
+*Engines*: the same network as `seglab export` wrote it, run by ONNX Runtime, beside PyTorch, through `predict`.
 *Films*: `predict_video` beside the network alone on the same frames in the same batches, which is the most that can be
 reached; and beside the plain way, a loop that reads, predicts, paints and writes one frame after the other.
 *Tiles*: a large picture in tiles beside the same as a whole, and the peak memory of both, in processes of their own.
@@ -30,7 +31,8 @@ from benchmarks.compare import OURS, Part, Row, alone, peak_megabytes, run_part
 from seglab.datasets import VideoReader
 from seglab.inference import predict, predict_video
 from seglab.labels import PETS, VOC
-from seglab.models import build
+from seglab.models import BUNDLED, build, load_model
+from seglab.models.export import export
 from seglab.samples import sample_frames, write_video_sample
 from seglab.viz.palettes import as_drawn
 
@@ -77,6 +79,22 @@ def compare_pictures(part: Part, folder: Path, quick: bool) -> None:
                   PLAIN: lambda: [plain_mask(model, path, short_side) for path in paths]},
                  repeats=2 if quick else 7, items=len(paths), unit="images",
                  same=f"{min(same):.1%} of the pixels or more have the same class")
+
+
+def compare_engines(part: Part, folder: Path, quick: bool) -> None:
+    frames = [frame for frame, _ in sample_frames(2 if quick else 8, (360, 640))]
+    export(BUNDLED, folder / "pets.onnx")
+    slow, fast = load_model(BUNDLED), load_model(folder / "pets.onnx")
+    for short_side, size in ((None, "640×360"), (224, "398×224")):
+        pairs = [[predict(model, frame, short_side=short_side).mask for model in (fast, slow)] for frame in frames]
+        different = np.mean([found != expected for found, expected in pairs])
+        assert different < 1e-4, different
+        part.compare(f"frames of {size}, bundled network as ONNX",
+                     {OURS: lambda side=short_side: [predict(fast, frame, short_side=side) for frame in frames],
+                      "as a checkpoint": lambda side=short_side: [predict(slow, frame, short_side=side)
+                                                                  for frame in frames]},
+                     repeats=2 if quick else 7, items=len(frames), unit="images", goals={"as a checkpoint": 1.5},
+                     same=f"{different:.4%} of the pixels have another class")
 
 
 def plain_film(model: nn.Module, video: Path, out: Path) -> None:
@@ -161,6 +179,7 @@ def measure(options: argparse.Namespace) -> Part:
     with tempfile.TemporaryDirectory() as place:
         folder = Path(place)
         compare_pictures(part, folder, quick)
+        compare_engines(part, folder, quick)
         compare_films(part, folder, "bundled network", bundled, (360, 640), 8 if quick else 96, 1 if quick else 5)
         if not quick:
             compare_films(part, folder, "FCN on ResNet-50", resnet, (180, 320), 12, 3)

@@ -76,7 +76,12 @@ class Work:
     def opened(self, cache: bool = True) -> list[Samples]:
         """Its splits."""
         how: dict[str, Any] = {"size": self.crop} if "catdog" in self.name else {"within": self.within}
-        return list(open_dataset(self.folder, cache=cache, progress=False, **how).parts.values())
+        return list(open_dataset(self.folder, cache=cache, progress=False, **how, **self.rule).parts.values())
+
+    @property
+    def rule(self) -> dict[str, str]:
+        """torchvision's reference takes a crowd for an object."""
+        return {"crowd": "fill"} if "coco" in self.name else {}
 
 
 def enlarge(root: Path, scale: int, noise: float = 6.0) -> None:
@@ -240,7 +245,7 @@ def compare(part: Part, work: Work, repeats: int, workers: tuple[int, ...]) -> N
     splits = work.opened()
     read, data = masks_of(splits), splits[0]
     everything = sum(map(len, splits))
-    plain = open_dataset(work.folder, cache=False, progress=False).train if not data.labelled else None
+    plain = open_dataset(work.folder, cache=False, progress=False, **work.rule).train if not data.labelled else None
     for i in range(0, len(data), 7) if plain is not None else ():
         path, mask = read(i)
         image, ours = plain[plain.names.index(data.names[i])]  # without a cache, it has pictures that are left out, too
