@@ -23,7 +23,7 @@ from seglab.datasets.decode import LeftOut
 from seglab.errors import CacheError
 from seglab.files import atomic_folder, data_home
 
-FORMAT = 6  # part of every key: raise it when the files or the resizing change, and old caches are left alone
+FORMAT = 7  # part of every key: raise it when the files or the resizing change, and old caches are left alone
 _THREADS = 4  # Pillow and OpenCV decode outside Python's global lock
 _FILES = ("images.u8", "masks.u8")
 Item = TypeVar("Item")

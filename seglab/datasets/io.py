@@ -155,8 +155,9 @@ def square(image: np.ndarray, size: int, crop: float = 0.875) -> np.ndarray:
         >>> square(np.zeros((300, 451, 3), dtype=np.uint8), 224).shape
         (224, 224, 3)
     """
-    return np.array(ImageOps.fit(Image.fromarray(image), (size, size), Image.Resampling.BICUBIC,
-                                 bleed=(1 - crop) / 2))  # what is cut off at each edge
+    side = max(1, round(crop * min(image.shape[:2])))
+    top, left = ((have - side) // 2 for have in image.shape[:2])
+    return _scaled(image[top:top + side, left:left + side].copy(), (size, size))
 
 
 @contextmanager

@@ -209,9 +209,9 @@ def collate(samples: Sequence[Sample]) -> tuple[Tensor, Tensor]:
         if len({tuple(image.shape) for image, _ in samples}) > 1:
             raise ArgumentError("pictures of a batch", found=sorted({tuple(image.shape) for image, _ in samples})[:4],
                                 expected="one size", fix="Give the dataset a size, or resize in its transforms.")
-        batch = torch.stack([torch.as_tensor(image) for image, _ in samples])
+        batch = torch.stack([torch.as_tensor(image).movedim(0, -1) for image, _ in samples])  # (N, H, W, 3) or (N, D)
         labels = torch.tensor([int(label) for _, label in samples])  # (N,)
-        return batch.contiguous(memory_format=torch.channels_last) if batch.ndim == 4 else batch, labels
+        return batch.movedim(-1, 1), labels
     height, width = (max(mask.shape[side] for _, mask in samples) for side in (-2, -1))
     # Channels last: the order of decoded pixels, and the one in which convolution and argmax are fastest.
     images = torch.zeros((len(samples), height, width, 3), dtype=samples[0][0].dtype).permute(0, 3, 1, 2)

@@ -7,7 +7,6 @@ import importlib.util
 import json
 from dataclasses import asdict
 from pathlib import Path
-from typing import Any
 
 import torch
 from torch import Tensor
@@ -62,6 +61,7 @@ class OnnxModel(Model):
         self.path = Path(path)
         options = onnxruntime.SessionOptions()
         options.intra_op_num_threads = torch.get_num_threads()
+        options.log_severity_level = 4  # what is wrong comes as an exception, too
         # Threads that wait by running would take the cores from those that read, paint and write.
         options.add_session_config_entry("session.intra_op.allow_spinning", "0")
         data = self._read()
@@ -69,8 +69,7 @@ class OnnxModel(Model):
             self._session = onnxruntime.InferenceSession(data, options, providers=["CPUExecutionProvider"])
         except Exception as error:  # its own kinds
             raise self._wrong(first_line(error), "a graph that ONNX Runtime can run") from error
-        about = self._session.get_modelmeta().custom_metadata_map
-        self.card = self._card({name: json.loads(text) for name, text in about.items() if name != _CHECKSUM.decode()})
+        self.card = self._card(self._session.get_modelmeta().custom_metadata_map)
         if self.card.size is not None:
             raise self._wrong("a classifier, which gives one answer a picture", "a segmentation network")
 
@@ -93,11 +92,15 @@ class OnnxModel(Model):
             raise self._wrong(f"no checksum that fits its {len(data):,} bytes", "what `seglab export` wrote, unchanged")
         return data
 
-    def _card(self, about: dict[str, Any]) -> Card:
+    def _card(self, about: dict[str, str]) -> Card:
         """From the metadata that `export` lists."""
-        if (classes := about.pop("classes", None)) is not None:
-            about["label_set"] = {**asdict(known_label_set(classes)), "colours": about.pop("colours")}
-        return Card.parse({"card": {**about, "seglab": None}}, self.path)
+        try:
+            found = {name: json.loads(text) for name, text in about.items() if name != _CHECKSUM.decode()}
+            if (classes := found.pop("classes", None)) is not None:
+                found["label_set"] = {**asdict(known_label_set(classes)), "colours": found.pop("colours")}
+        except (SeglabError, ValueError, LookupError, TypeError, RecursionError) as error:
+            raise self._wrong(f"metadata: {type(error).__name__}: {first_line(error)}", "those of `export`") from error
+        return Card.parse({"card": {**found, "seglab": None}}, self.path)
 
     def _wrong(self, found: str, expected: str) -> CheckpointError:
         return CheckpointError(f"{self.path}: a network as ONNX", found=found, expected=expected,

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import contextlib
 import gzip
+import json
 import os
 import tarfile
 import warnings
@@ -14,6 +15,7 @@ from random import Random
 from typing import Any
 from unittest import mock
 
+import onnx
 import torch
 import torchvision
 from nbformat.v4 import new_code_cell, new_markdown_cell, new_notebook, new_output, writes
@@ -27,6 +29,8 @@ from seglab.datasets import VideoReader, open_dataset
 from seglab.datasets.download import unpack
 from seglab.models import Classifier, build, load_model, load_weights
 from seglab.models.convert import convert, read_pickle
+from seglab.models.export import export
+from seglab.models.onnx_model import seal
 from seglab.recipes import evaluate_checkpoint
 from seglab.samples import write_catdog_sample, write_drone_sample, write_video_sample
 from seglab.training import fit, make_optimizer, make_schedule
@@ -82,6 +86,30 @@ def of_checkpoint(data: bytes, rng: Random) -> tuple[bytes, str]:
     else:
         tree, what = by.of_tree(tree, rng)
     save_checkpoint(path, tree)
+    return path.read_bytes(), what
+
+
+def make_onnx(folder: Path) -> None:
+    make_run(folder)
+    export(folder / "run" / "best.safetensors", folder / "net.onnx", sizes=[(8, 9)])
+
+
+def run_onnx(folder: Path, path: Path, policy: str) -> Result:
+    model = load_model(path)
+    return Result([repr(model.card), digest(model(torch.linspace(-1, 1, 240).view(1, 3, 8, 10))["out"])])
+
+
+def of_onnx(data: bytes, rng: Random) -> tuple[bytes, str]:
+    """The metadata of a network, with a right checksum behind them."""
+    path, network = Path("net.onnx"), onnx.load_model_from_string(data)
+    entry = rng.choice(network.metadata_props)
+    if rng.random() < 0.2:
+        entry.value, what = by.of_bytes(entry.value.encode(), rng)[0].decode(errors="replace"), entry.key
+    else:
+        tree, what = by.of_tree({entry.key: json.loads(entry.value)}, rng)
+        entry.value = json.dumps(tree.get(entry.key) if isinstance(tree, dict) else tree, default=str)
+    path.write_bytes(network.SerializeToString())
+    seal(path)
     return path.read_bytes(), what
 
 
@@ -287,6 +315,8 @@ KINDS: dict[str, Kind] = {
     "resume": Kind(make_run, {"run/last.safetensors": (S, B)}, run_resume, always),
     "resume-content": Kind(make_run, {"run/last.safetensors": (of_checkpoint,)}, run_resume),
     "evaluate-content": Kind(make_run, {"run/best.safetensors": (of_checkpoint,)}, run_evaluate),
+    "onnx": Kind(make_onnx, {"net.onnx": (B,)}, run_onnx, always),
+    "onnx-content": Kind(make_onnx, {"net.onnx": (of_onnx,)}, run_onnx),
     "weights": Kind(make_weights, {"*.safetensors": (S, B)}, run_weights),
     "pth": Kind(make_pth, {"*.pth": (B,)}, run_pth, zip_broken),
     "pth-legacy": Kind(make_pth, {"*.old": (B,)}, run_pth),
