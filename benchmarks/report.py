@@ -22,9 +22,11 @@ def markdown(part: Part) -> str:
         lines += [""]
         if asserted := list(dict.fromkeys(f"{row.work}: {row.same}." for row in part.rows if row.same)):
             lines += ["Asserted in the same run:", "", *(f"- {one}" for one in asserted), ""]
-        missed = [row for row in part.rows if not row.met]
-        lines += [f"- **Missed**: {row.work}, beside {row.peer}: {factor(row.ratio)} instead of {row.goal:g}×. "
-                  f"{row.reason}" for row in missed] + [""] * bool(missed)
+        missed: dict[tuple[str, str], list[Row]] = {}
+        for row in (row for row in part.rows if not row.met):
+            missed.setdefault((row.work, row.reason), []).append(row)
+        lines += [f"- **Missed**: {work}: {'; '.join(_against(row) for row in rows)}. {reason}"
+                  for (work, reason), rows in missed.items()] + [""] * bool(missed)
     for growth in part.growth:
         lines += [*_table(growth), ""]
     lines += [f"- {note}" for note in part.notes] + [""] * bool(part.notes)
@@ -38,6 +40,10 @@ def _line(row: Row, memory: bool) -> str:
     return (f"| {row.work} | {row.peer} | {speed(row.items, row.ours, row.unit)} | "
             f"{speed(row.items, row.theirs, row.unit)} | **{factor(middle)}** ({factor(low)} to {factor(high)}) |"
             f"{peaks if memory else ''} {goal} |")
+
+
+def _against(row: Row) -> str:
+    return f"{factor(row.ratio)} instead of {row.goal:g}× beside {row.peer}"
 
 
 def factor(ratio: float) -> str:

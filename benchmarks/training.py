@@ -66,7 +66,7 @@ def light() -> nn.Module:
 
 #: Name, network, height and width of the pictures, and how many: the least that a network can be, and a usual one.
 WORKS: dict[str, tuple[Callable[[], nn.Module], tuple[int, int], int]] = {
-    "one convolution, 600×400": (small, (400, 600), 60), "FCN on EfficientNet-Lite0, 240×160": (light, (160, 240), 48)}
+    "one convolution, 600×400": (small, (400, 600), 60), "FCN on EfficientNet-Lite0, 240×160": (light, (160, 240), 84)}
 
 
 def loss_of(output: Any, masks: Tensor) -> Tensor:

@@ -37,7 +37,7 @@ def test_ratios_are_taken_repeat_by_repeat_and_a_missed_goal_has_its_reason():
     text = markdown(part())
     assert ("| counting, small | a loop | 10.0 pictures/s | 1.7 pictures/s | **5.00×** (4.50× to 5.50×) | – | 4×: met |"
             in text)
-    assert "- **Missed**: counting, large, beside a loop: 3.00× instead of 4×. The sum takes 80 %." in text
+    assert "- **Missed**: counting, large: 3.00× instead of 4× beside a loop. The sum takes 80 %." in text
     assert "| opening | another | 2.00 s | 1.0 openings/s | **0.500×** (0.500× to 0.500×) | 10, 20 MB | – |" in text
     assert "- counting, small: the same counts." in text and "| seglab | 5 | 6 |" in text
 
