@@ -89,11 +89,11 @@ def compare_engines(part: Part, folder: Path, quick: bool) -> None:
         pairs = [[predict(model, frame, short_side=short_side).mask for model in (fast, slow)] for frame in frames]
         different = np.mean([found != expected for found, expected in pairs])
         assert different < 1e-4, different
-        part.compare(f"frames of {size}, bundled network as ONNX",
+        part.compare(f"predict with ONNX Runtime, bundled network, frames of {size}",
                      {OURS: lambda side=short_side: [predict(fast, frame, short_side=side) for frame in frames],
-                      "as a checkpoint": lambda side=short_side: [predict(slow, frame, short_side=side)
+                      "PyTorch": lambda side=short_side: [predict(slow, frame, short_side=side)
                                                                   for frame in frames]},
-                     repeats=2 if quick else 7, items=len(frames), unit="images", goals={"as a checkpoint": 1.5},
+                     repeats=2 if quick else 7, items=len(frames), unit="images", goals={"PyTorch": 1.5},
                      same=f"{different:.4%} of the pixels have another class")
 
 
@@ -137,7 +137,7 @@ def compare_films(part: Part, folder: Path, name: str, make: Callable[[], nn.Mod
                                progress=False)
         inside.append(result.forward_seconds / result.seconds)
 
-    part.compare(f"a film of {size[1]}×{size[0]}, {name}",
+    part.compare(f"a film, {size[1]}×{size[0]}, {name}",
                  {OURS: ours, "the network alone": network,
                   PLAIN: lambda: plain_film(model, video, folder / "plain.mp4")},
                  repeats=repeats, items=frames, unit="frames", goals={"the network alone": 0.9},

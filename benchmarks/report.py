@@ -129,7 +129,7 @@ def plot(parts: Sequence[Part], folder: Path) -> None:
         axis.barh(place, middle, xerr=[[middle - low], [high - middle]], color="#0072b2" if row.met else "#d55e00",
                   error_kw={"lw": 1})
         axis.plot([row.goal] * 2, [place - 0.4, place + 0.4], color="black", lw=1.5)
-    axis.set(xscale="log", xlabel="times the peer's speed, median and quartiles; black: the goal",
+    axis.set(xscale="log", xlabel="times the peer's speed; black: the goal", ylim=(-0.7, len(rows) - 0.3),
              yticks=range(len(rows)), yticklabels=[f"{row.work} | {row.peer}" for row in reversed(rows)])
     axis.axvline(1, color="grey", lw=0.5)
     figure.savefig(folder / "ratios.png", dpi=110)

@@ -301,7 +301,7 @@ _BLOCK = os.urandom(1 << 17)  # more than a block of any file system; zeros migh
 def _check_room(path: Path) -> None:
     """Flush a file to the disk; an OSError if the disk is full.
 
-    OpenCV and Pillow's encoders do not notice when only a part of the last bytes, or none, could be written. Then the
+    Pillow's encoders do not notice when only a part of the last bytes, or none, could be written. Then the
     disk is full, and nothing can be appended.
     """
     with open(path, "rb+") as file:

@@ -107,7 +107,7 @@ def predict_video(model: nn.Module, source: str | Path | int, out: str | Path, *
         progress: show a bar, and say what was left out of a damaged file.
 
     Raises:
-        DataError: no video, no frame, no encoder, or frames that did not get into the file.
+        DataError: no video, no frame, or no encoder.
         ArgumentError: a number out of range, or `out` is there already or cannot be written.
         WriteError: the disk is full; nothing is kept.
 
