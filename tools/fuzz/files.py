@@ -91,6 +91,7 @@ def of_checkpoint(data: bytes, rng: Random) -> tuple[bytes, str]:
 
 def make_onnx(folder: Path) -> None:
     make_run(folder)
+    os.environ["TORCHINDUCTOR_CACHE_DIR"] = str(folder / "inductor")  # the exporter makes one
     export(folder / "run" / "best.safetensors", folder / "net.onnx", sizes=[(8, 9)])
 
 
