@@ -14,7 +14,8 @@ it keeps its checkpoints in a folder, which the peers are not asked for, is note
 
 *Bare loop*: a DataLoader, the two passes and the optimizer, and nothing else. *torchvision's reference*: as arranged in
 references/segmentation/train.py: float pictures that are normalised already, a poly rate per step, the loss read after
-every step. *Accelerate's example*: as in its examples/complete_cv_example.py: `prepare`, `backward`, the loss summed.
+every step; but the last batch is kept, so that all see as many pictures. *Accelerate's example*: as in its
+examples/complete_cv_example.py: `prepare`, `backward`, the loss summed.
 *Lightning*: a LightningModule and a Trainer with logger, checkpoints and bars off.
 
 `fit` tells malloc to keep freed memory, for the whole process. So that this does not count for or against anybody, it
@@ -101,7 +102,7 @@ def _normalised(samples: list) -> tuple[Tensor, Tensor]:
 
 def reference(model: nn.Module, data: Samples, loss: Loss) -> None:
     optimizer = torch.optim.Adam(model.parameters(), RATE)
-    loader = DataLoader(data, BATCH, shuffle=True, collate_fn=_normalised, drop_last=True)
+    loader = DataLoader(data, BATCH, shuffle=True, collate_fn=_normalised)
     schedule = torch.optim.lr_scheduler.LambdaLR(optimizer, lambda step: (1 - step / (len(loader) + 1)) ** 0.9)
     model.train()
     seen = []
