@@ -301,8 +301,8 @@ _BLOCK = os.urandom(1 << 17)  # more than a block of any file system; zeros migh
 def _check_room(path: Path) -> None:
     """Flush a file to the disk; an OSError if the disk is full.
 
-    Pillow's encoders do not notice when only a part of the last bytes, or none, could be written. Then the
-    disk is full, and nothing can be appended.
+    Pillow's encoders do not notice when only a part of the last bytes, or none, could be written. Then the disk is
+    full, and nothing can be appended.
     """
     with open(path, "rb+") as file:
         end = file.seek(0, os.SEEK_END)

@@ -19,8 +19,10 @@ _CHECKSUM = b"seglab.checksum"
 
 
 def seal(path: Path) -> None:
-    """Append a checksum of an ONNX file to it, as one more entry of its metadata: to protobuf, parts of a message may
-    follow each other."""
+    """Append a checksum of an ONNX file to it.
+
+    It is one more entry of the metadata: parts of a protobuf message may follow each other.
+    """
     data = path.read_bytes()
     with open(path, "ab") as file:
         file.write(_seal(data))
